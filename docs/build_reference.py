@@ -1,0 +1,135 @@
+"""Writes docs/reference/config.md from the config classes: ``python docs/build_reference.py``.
+
+A field is documented once, by the string under it in the code. A test holds page and classes together.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
+
+PAGE = Path(__file__).resolve().parent / "reference" / "config.md"
+HEADER = """# Config
+
+Every key of a training config, with its default. A key is required where no default is shown. On the command
+line the same keys change a config, with their sections before them: `plaudit train c.yaml optim.lr=1e-6`.
+
+This page is made from the config classes by `python docs/build_reference.py`.
+"""
+NAMES = {str: "text", int: "integer", float: "number", bool: "true or false", Path: "path", Any: "anything"}
+BOUNDS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤", "min_length": "length ≥", "max_length": "length ≤"}
+
+
+def render(cls: type[BaseModel]) -> str:
+    """Return the page about ``cls``: a section for it and for every config class below it."""
+    paths: dict[type[BaseModel], list[str]] = {}
+    for path, each in _classes("", cls):
+        paths.setdefault(each, []).append(path.removesuffix("."))
+    return "\n".join([HEADER, *(_section(found, each) for each, found in paths.items())])
+
+
+def _classes(path: str, cls: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
+    """Yield ``cls`` and the classes below it, each with the dotted path of its keys."""
+    yield path, cls
+    for name, field in cls.model_fields.items():
+        is_list, members = _members(field.annotation)
+        for member in members:
+            if _is_model(member):
+                yield from _classes(f"{path}{name}{'.N' if is_list else ''}.", member)
+
+
+def _section(paths: list[str], cls: type[BaseModel]) -> str:
+    keys = ", ".join(f"`{path}`" for path in paths if path)
+    tag = cls.model_fields.get("type")
+    variant = f", `type: {tag.default}`" if tag is not None and get_origin(tag.annotation) is Literal else ""
+    lines = [
+        f"## {keys}{variant}" if keys else "## Top level",
+        "",
+        inspect.cleandoc(cls.__doc__ or "").replace("``", "`"),
+        "",
+    ]
+    lines += ["| key | value | default | meaning |", "|---|---|---|---|"]
+    for name, field in cls.model_fields.items():
+        about = " ".join((field.description or "").replace("``", "`").split())
+        lines.append(f"| `{name}` | {_cell(_value(field))} | {_cell(_default(field))} | {_cell(about)} |")
+    return "\n".join([*lines, ""])
+
+
+def _members(annotation: Any) -> tuple[bool, list[Any]]:
+    """Return whether the annotation is a list, and the members of its union."""
+    if get_origin(annotation) is Annotated:
+        return _members(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        found = [_members(argument) for argument in get_args(annotation)]
+        return any(is_list for is_list, _ in found), [member for _, members in found for member in members]
+    if get_origin(annotation) in (tuple, list):
+        return True, _members(get_args(annotation)[0])[1]
+    if get_origin(annotation) is dict:
+        return False, _members(get_args(annotation)[1])[1]
+    return False, [annotation]
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _value(field: FieldInfo) -> str:
+    return ", ".join([_named(field.annotation), *_limits(tuple(field.metadata))])
+
+
+def _named(annotation: Any) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return ", ".join([_named(arguments[0]), *_limits(arguments[1:])])
+    if origin in (Union, types.UnionType):
+        names = list(dict.fromkeys(_named(argument) for argument in arguments))
+        return " or ".join(sorted(names, key=lambda name: name == "null"))
+    if origin is Literal:
+        return ", ".join(f"`{argument}`" for argument in arguments)
+    if origin in (tuple, list):
+        return f"list of {_named(arguments[0])}".replace("of section", "of sections")
+    if origin is dict:
+        return f"{_named(arguments[0])}: {_named(arguments[1])}"
+    if annotation in (None, types.NoneType):
+        return "null"
+    return "section" if _is_model(annotation) else NAMES[annotation]
+
+
+def _limits(metadata: tuple[Any, ...]) -> list[str]:
+    found: list[str] = []
+    for bound in metadata:
+        parts = bound.metadata if isinstance(bound, FieldInfo) else [bound]
+        for part in parts:
+            for name, sign in BOUNDS.items():
+                limit = getattr(part, name, None)
+                if limit is not None:
+                    found.append(f"{sign} {limit}")
+    return found
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return ""
+    default = field.get_default(call_default_factory=True, validated_data={})
+    if isinstance(default, BaseModel):
+        tag = getattr(default, "type", None)
+        return "the defaults below" if tag is None else f"`type: {tag}`"
+    return f"`{json.dumps(to_jsonable_python(default), ensure_ascii=False)}`"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    from plaudit.training.config import TrainConfig
+
+    PAGE.write_text(render(TrainConfig), encoding="utf-8")

@@ -1,0 +1,109 @@
+"""plaudit: train, test, explain, serve and use reward models.
+
+The public names below are loaded on first use, so that ``import plaudit`` is instant and loads no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from plaudit.config import Config, load_config
+    from plaudit.data.group import Group, Message, Preference, Step
+    from plaudit.data.read import read_groups
+    from plaudit.data.write import write_groups
+    from plaudit.errors import (
+        CheckpointError,
+        ConfigError,
+        DataError,
+        InvalidGroupError,
+        LayoutError,
+        MissingExtraError,
+        ModelError,
+        OutputError,
+        PlauditError,
+        TrainingError,
+        UnknownNameError,
+    )
+    from plaudit.evaluation.runner import evaluate
+    from plaudit.models.reward_model import RewardModel
+    from plaudit.records import Interval, ItemScore, Result, RunRecord
+    from plaudit.reports.page import write_report
+    from plaudit.scoring.load import load
+    from plaudit.scoring.scorer import GroupRewards, Scorer
+    from plaudit.training.config import TrainConfig
+    from plaudit.training.run import train
+    from plaudit.worlds.world import World
+
+__all__ = [
+    "CheckpointError",
+    "Config",
+    "ConfigError",
+    "DataError",
+    "Group",
+    "GroupRewards",
+    "Interval",
+    "InvalidGroupError",
+    "ItemScore",
+    "LayoutError",
+    "Message",
+    "MissingExtraError",
+    "ModelError",
+    "OutputError",
+    "PlauditError",
+    "Preference",
+    "Result",
+    "RewardModel",
+    "RunRecord",
+    "Scorer",
+    "Step",
+    "TrainConfig",
+    "TrainingError",
+    "UnknownNameError",
+    "World",
+    "__version__",
+    "evaluate",
+    "load",
+    "load_config",
+    "read_groups",
+    "train",
+    "write_groups",
+    "write_report",
+]
+
+_HOMES = {
+    "config": ("Config", "load_config"),
+    "data.group": ("Group", "Message", "Preference", "Step"),
+    "data.read": ("read_groups",),
+    "data.write": ("write_groups",),
+    "errors": tuple(name for name in __all__ if name.endswith("Error")),
+    "evaluation.runner": ("evaluate",),
+    "models.reward_model": ("RewardModel",),
+    "records": ("Interval", "ItemScore", "Result", "RunRecord"),
+    "reports.page": ("write_report",),
+    "scoring.load": ("load",),
+    "scoring.scorer": ("GroupRewards", "Scorer"),
+    "training.config": ("TrainConfig",),
+    "training.run": ("train",),
+    "worlds.world": ("World",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Return the public ``name`` from the module it lives in (PEP 562)."""
+    value: Any
+    if name == "__version__":
+        value = importlib.import_module("importlib.metadata").version("plaudit")
+    elif name in _HOME_OF:
+        value = getattr(importlib.import_module(f"plaudit.{_HOME_OF[name]}"), name)
+    else:
+        raise AttributeError(f"module 'plaudit' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted(__all__)

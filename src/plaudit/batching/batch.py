@@ -1,0 +1,237 @@
+"""From token groups to tensors: three layouts behind one type that never shows padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, assert_never
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from plaudit.batching.prefix_tree import PrefixTree, build_prefix_tree
+from plaudit.batching.tokens import TokenGroup
+from plaudit.objectives.labels import PairLabels
+
+Layout = Literal["shared_prefix", "packed", "padded"]
+LAYOUTS: tuple[Layout, ...] = ("shared_prefix", "packed", "padded")
+
+
+@dataclass(frozen=True, slots=True)
+class Forest:
+    """The prefix trees of a batch, side by side in one row of tokens.
+
+    Segment s covers ``[start, stop)`` and its descendants ``[stop, subtree_end)`` for ``(start, stop, subtree_end)``
+    of ``segments[s]``; ``first_position[s]`` is the position of its first token. Per token, ``subtree_end[t]`` is that
+    of its segment: token q sees token t exactly when ``t <= q < subtree_end[t]``. ``block_masks`` keeps the masks that a
+    CUDA kernel made for this batch, so that its layers share them;
+    ``windows`` the sliding windows that the model's layers asked for.
+    """
+
+    segments: tuple[tuple[int, int, int], ...]
+    first_position: tuple[int, ...]
+    parent: tuple[int, ...]
+    subtree_end: Int[Tensor, " token"]
+    position_ids: Int[Tensor, " token"]
+    block_masks: dict[tuple[int | None, int], Any] = field(default_factory=dict, repr=False, compare=False)
+    windows: set[int | None] = field(default_factory=set, repr=False, compare=False)
+
+    def to(self, device: torch.device) -> Forest:
+        """Return the forest with its tensors on ``device``."""
+        return replace(
+            self,
+            subtree_end=self.subtree_end.to(device, non_blocking=True),
+            position_ids=self.position_ids.to(device, non_blocking=True),
+            block_masks={},
+            windows=set(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBatch:
+    """Groups as tensors, in any layout.
+
+    ``input_ids`` and ``position_ids`` are ``[1, token]`` for the layouts without padding and ``[row, position]`` for
+    the padded one. ``response_end[response]`` is the position of each response's last token in the *flattened* rows,
+    whatever the layout; ``response_group[response]`` its group in this batch. Responses stand in the order of the
+    groups, and in a group in the order of the data. ``step_end[step]`` and ``step_response[step]`` locate the labelled
+    reasoning steps the same way. ``num_tokens`` is the number of positions that are computed, padding included.
+    """
+
+    layout: Layout
+    input_ids: Int[Tensor, "row position"]
+    position_ids: Int[Tensor, "row position"]
+    attention_mask: Int[Tensor, "row position"] | None
+    forest: Forest | None
+    response_end: Int[Tensor, " response"]
+    response_group: Int[Tensor, " response"]
+    pairs: PairLabels
+    step_end: Int[Tensor, " step"]
+    step_response: Int[Tensor, " step"]
+    step_label: Float[Tensor, " step"]
+    group_index: tuple[int, ...]
+
+    @property
+    def num_tokens(self) -> int:
+        """Return the number of positions that are computed, padding included."""
+        return self.input_ids.numel()
+
+    @property
+    def num_responses(self) -> int:
+        """Return the number of responses."""
+        return self.response_end.shape[0]
+
+    def to(self, device: torch.device) -> TokenBatch:
+        """Return the batch on ``device``."""
+        return replace(
+            self,
+            input_ids=self.input_ids.to(device, non_blocking=True),
+            position_ids=self.position_ids.to(device, non_blocking=True),
+            attention_mask=None
+            if self.attention_mask is None
+            else self.attention_mask.to(device, non_blocking=True),
+            forest=None if self.forest is None else self.forest.to(device),
+            response_end=self.response_end.to(device, non_blocking=True),
+            response_group=self.response_group.to(device, non_blocking=True),
+            pairs=self.pairs.to(device),
+            step_end=self.step_end.to(device, non_blocking=True),
+            step_response=self.step_response.to(device, non_blocking=True),
+            step_label=self.step_label.to(device, non_blocking=True),
+        )
+
+
+def build_batch(
+    groups: Sequence[TokenGroup],
+    *,
+    layout: Layout,
+    pad_id: int,
+    padding_side: Literal["left", "right"] = "right",
+) -> TokenBatch:
+    """Return ``groups`` as one batch in ``layout``, on the CPU.
+
+    Raises:
+        ValueError: when there is no group.
+    """
+    if not groups:
+        raise ValueError("a batch needs at least one group")
+    match layout:
+        case "shared_prefix":
+            return _tree_batch(groups, [group.tree for group in groups], layout)
+        case "packed":
+            return _tree_batch(groups, [_separate(group.tree) for group in groups], layout)
+        case "padded":
+            return _padded_batch(groups, pad_id=pad_id, padding_side=padding_side)
+        case _:
+            assert_never(layout)
+
+
+def _separate(tree: PrefixTree) -> PrefixTree:
+    """Return the same sequences without sharing."""
+    return build_prefix_tree([tree.sequence(k) for k in range(tree.num_sequences)], max_depth=1)
+
+
+def _tree_batch(groups: Sequence[TokenGroup], trees: Sequence[PrefixTree], layout: Layout) -> TokenBatch:
+    segments: list[tuple[int, int, int]] = []
+    parents: list[int] = []
+    firsts: list[int] = []
+    positions, subtree_ends, ends, step_ends = [], [], [], []
+    offset = 0
+    for group, tree in zip(groups, trees, strict=True):
+        lengths = np.diff(tree.start)
+        first, last = tree.position_starts(), tree.subtree_ends()
+        positions.append(np.arange(tree.num_tokens) + np.repeat(first - tree.start[:-1], lengths))
+        subtree_ends.append(np.repeat(last, lengths) + offset)
+        ends.append(tree.end + offset)
+        step_ends.extend(
+            int(tree.path(response)[position]) + offset
+            for response, position in zip(
+                group.step_response.tolist(), group.step_position.tolist(), strict=True
+            )
+        )
+        base = len(parents)
+        parents.extend(parent + base if parent >= 0 else -1 for parent in tree.parent.tolist())
+        firsts.extend(first.tolist())
+        begin = (tree.start + offset).tolist()
+        segments.extend(zip(begin[:-1], begin[1:], (last + offset).tolist(), strict=True))
+        offset += tree.num_tokens
+    position_ids = torch.from_numpy(np.concatenate(positions).astype(np.int64))
+    ids = np.concatenate([tree.ids for tree in trees]).astype(np.int64)
+    forest = Forest(
+        segments=tuple(segments),
+        first_position=tuple(firsts),
+        parent=tuple(parents),
+        subtree_end=torch.from_numpy(np.concatenate(subtree_ends).astype(np.int32)),
+        position_ids=position_ids,
+    )
+    return TokenBatch(
+        layout=layout,
+        input_ids=torch.from_numpy(ids)[None],
+        position_ids=position_ids[None],
+        attention_mask=None,
+        forest=forest,
+        response_end=torch.from_numpy(np.concatenate(ends).astype(np.int64)),
+        step_end=torch.tensor(step_ends, dtype=torch.int64),
+        **_labels(groups),
+    )
+
+
+def _padded_batch(
+    groups: Sequence[TokenGroup], *, pad_id: int, padding_side: Literal["left", "right"]
+) -> TokenBatch:
+    sequences = [group.tree.sequence(k) for group in groups for k in range(group.num_responses)]
+    width = max(len(sequence) for sequence in sequences)
+    ids = np.full((len(sequences), width), pad_id, dtype=np.int64)
+    mask = np.zeros((len(sequences), width), dtype=np.int64)
+    positions = np.zeros((len(sequences), width), dtype=np.int64)
+    first = np.zeros(len(sequences), dtype=np.int64)
+    for row, sequence in enumerate(sequences):
+        begin = 0 if padding_side == "right" else width - len(sequence)
+        stop = begin + len(sequence)
+        ids[row, begin:stop] = sequence
+        mask[row, begin:stop] = 1
+        positions[row, begin:stop] = np.arange(len(sequence))
+        first[row] = row * width + begin
+    lengths = np.asarray([len(sequence) for sequence in sequences], dtype=np.int64)
+    labels = _labels(groups)
+    step_positions = np.concatenate([group.step_position for group in groups]).astype(np.int64)
+    return TokenBatch(
+        layout="padded",
+        input_ids=torch.from_numpy(ids),
+        position_ids=torch.from_numpy(positions),
+        attention_mask=torch.from_numpy(mask),
+        forest=None,
+        response_end=torch.from_numpy(first + lengths - 1),
+        step_end=torch.from_numpy(first)[labels["step_response"]] + torch.from_numpy(step_positions),
+        **labels,
+    )
+
+
+def _labels(groups: Sequence[TokenGroup]) -> dict:
+    """Return everything of a batch that does not depend on the layout."""
+    counts = np.asarray([group.num_responses for group in groups])
+    first = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    num_pairs = np.asarray([len(group.pair_chosen) for group in groups])
+    margin = np.concatenate([group.pair_margin for group in groups])
+    probability = np.concatenate([group.pair_probability for group in groups])
+    pairs = PairLabels(
+        chosen=_shifted([group.pair_chosen for group in groups], first),
+        rejected=_shifted([group.pair_rejected for group in groups], first),
+        margin=torch.from_numpy(np.nan_to_num(margin, nan=0.0).astype(np.float32)),
+        probability=torch.from_numpy(np.nan_to_num(probability, nan=1.0).astype(np.float32)),
+        weight=torch.from_numpy((1.0 / np.repeat(np.maximum(num_pairs, 1), num_pairs)).astype(np.float32)),
+    )
+    return {
+        "response_group": torch.from_numpy(np.repeat(np.arange(len(groups)), counts)),
+        "pairs": pairs,
+        "step_response": _shifted([group.step_response for group in groups], first),
+        "step_label": torch.from_numpy(np.concatenate([group.step_label for group in groups])),
+        "group_index": tuple(group.index for group in groups),
+    }
+
+
+def _shifted(indices: Sequence[np.ndarray], first: np.ndarray) -> Int[Tensor, " item"]:
+    """Return response indices within groups as response indices within the batch."""
+    shifted = [index + offset for index, offset in zip(indices, first, strict=True)]
+    return torch.from_numpy(np.concatenate(shifted).astype(np.int64))

@@ -1,0 +1,271 @@
+"""From groups to token groups: every conversation rendered and tokenised whole, as any other tool would."""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from jinja2.exceptions import TemplateError
+from transformers import BatchEncoding, PreTrainedTokenizerBase
+
+from plaudit.batching.prefix_tree import Int32Array, build_prefix_tree
+from plaudit.batching.tokens import TokenGroup
+from plaudit.data.group import Group, Message
+from plaudit.errors import DataError, ModelError
+
+Truncation = Literal["truncate_prompt", "drop"]
+
+REFUSED = "refused by the chat template"
+TOO_LONG = "longer than max_length"
+RESPONSES_TOO_LONG = "responses alone longer than max_length"
+IDENTICAL_PAIR = "preferences whose two sides are identical tokens"
+TRUNCATED = "groups whose prompt was truncated from the left"
+TOKENS_CUT = "prompt tokens cut"
+
+_FIXED_DATE = datetime.datetime(2024, 7, 26)
+
+
+@dataclass(slots=True)
+class EncodingReport:
+    """How many groups went in and came out, and how many of what was dropped or cut, by reason."""
+
+    groups: int = 0
+    kept: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    changed: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the counts for a run record."""
+        return {
+            "groups": self.groups,
+            "kept": self.kept,
+            "dropped": dict(self.dropped),
+            "changed": dict(self.changed),
+            "examples": dict(self.examples),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A group that was not encoded, by its row, and why."""
+
+    index: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """Renders and tokenises groups by a fixed rule.
+
+    The date that some templates print is fixed, so a reward does not change from day to day. ``special_tokens`` says
+    whether the tokenizer adds its own (BOS, CLS …); a template that writes BOS itself must come with False.
+    ``final_token`` is appended to conversations that do not end in it.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    chat_template: str
+    special_tokens: bool
+    final_token: int | None
+    max_length: int
+    truncation: Truncation
+    min_saving: int = 8
+
+    def render(self, prompt: Sequence[Message], response: str | None) -> str:
+        """Return the text of a conversation; with ``response=None`` the text before a response begins.
+
+        Raises:
+            DataError: when the template refuses the conversation.
+        """
+        turns = [{"role": message.role, "content": message.content} for message in prompt]
+        if response is not None:
+            turns.append({"role": "assistant", "content": response})
+        try:
+            rendered = self.tokenizer.apply_chat_template(
+                turns,
+                chat_template=self.chat_template,
+                tokenize=False,
+                add_generation_prompt=response is None,
+                strftime_now=_FIXED_DATE.strftime,
+            )
+        except TemplateError as error:
+            raise DataError(f"the chat template refuses this conversation: {error}") from None
+        assert isinstance(rendered, str)
+        return rendered
+
+    def encode(
+        self, groups: Sequence[tuple[int, Group]], report: EncodingReport
+    ) -> Iterator[TokenGroup | LeftOut]:
+        """Yield each of the ``(row, group)`` pairs, in order, as tokens or as left out, counted in ``report``."""
+        texts: list[str] = []
+        starts: list[int] = []
+        spans: list[range | LeftOut] = []
+        for row, group in groups:
+            report.groups += 1
+            try:
+                rendered = self._rendered(group)
+            except DataError as error:
+                report.dropped[REFUSED] += 1
+                report.examples.setdefault(REFUSED, f"group {group.id!r}: {error}")
+                spans.append(LeftOut(row, f"{REFUSED}: {error}"))
+                continue
+            spans.append(range(len(texts), len(texts) + len(rendered)))
+            texts.extend(text for text, _ in rendered)
+            starts.extend(start for _, start in rendered)
+        encoded = self._tokenize(texts) if texts else None
+        for (row, group), span in zip(groups, spans, strict=True):
+            if isinstance(span, LeftOut):
+                yield span
+                continue
+            assert encoded is not None
+            made = self._token_group(row, group, encoded, span, starts, report)
+            report.kept += isinstance(made, TokenGroup)
+            yield made
+
+    def _tokenize(self, texts: list[str]) -> BatchEncoding:
+        return self.tokenizer(
+            texts, add_special_tokens=self.special_tokens, return_attention_mask=False, verbose=False
+        )
+
+    def _rendered(self, group: Group) -> list[tuple[str, int]]:
+        """Return each conversation's text and the character at which its response begins."""
+        prefix = self.render(group.prompt, None)
+        texts = [self.render(group.prompt, response) for response in group.responses]
+        return [
+            (text, _response_offset(text, prefix, response))
+            for text, response in zip(texts, group.responses, strict=True)
+        ]
+
+    def _token_group(
+        self,
+        row: int,
+        group: Group,
+        encoded: BatchEncoding,
+        span: range,
+        starts: Sequence[int],
+        report: EncodingReport,
+    ) -> TokenGroup | LeftOut:
+        sequences = [self._ids(encoded, index) for index in span]
+        response_start = np.asarray(
+            [
+                _token_at(encoded, index, starts[index], len(sequence))
+                for index, sequence in zip(span, sequences, strict=True)
+            ],
+            dtype=np.int32,
+        )
+        cut, lead = self._cut(sequences, response_start, report)
+        if isinstance(cut, str):
+            report.dropped[cut] += 1
+            return LeftOut(row, cut)
+        steps = _step_positions(group, encoded, span, starts)
+        if cut:
+            sequences = [np.concatenate([sequence[:lead], sequence[lead + cut :]]) for sequence in sequences]
+            response_start -= cut
+            steps[1] -= cut
+        tree = build_prefix_tree(sequences, min_saving=self.min_saving)
+        return TokenGroup(
+            index=row,
+            tree=tree,
+            response_start=response_start,
+            **_pair_labels(group, sequences, report),
+            ranks=np.asarray([rank or 0 for rank in group.ranks or ()], dtype=np.int32),
+            outcomes=_floats(group.outcomes or ()),
+            ratings={attribute: _floats(values) for attribute, values in group.ratings.items()},
+            step_response=steps[0],
+            step_position=steps[1],
+            step_label=_floats([step.label for each in group.steps or () for step in each or ()]),
+        )
+
+    def _ids(self, encoded: BatchEncoding, index: int) -> Int32Array:
+        ids = encoded["input_ids"][index]
+        if self.final_token is not None and (not ids or ids[-1] != self.final_token):
+            ids = [*ids, self.final_token]
+        return np.asarray(ids, dtype=np.int32)
+
+    def _cut(
+        self, sequences: Sequence[Int32Array], response_start: Int32Array, report: EncodingReport
+    ) -> tuple[int | str, int]:
+        """Return how many prompt tokens to cut, and after how many leading special tokens; or why the group is left out."""
+        excess = max(len(sequence) for sequence in sequences) - self.max_length
+        if excess <= 0:
+            return 0, 0
+        if self.truncation == "drop":
+            return TOO_LONG, 0
+        special = set(self.tokenizer.all_special_ids)
+        lead = 1 if all(int(sequence[0]) in special for sequence in sequences) else 0
+        if excess > int(response_start.min()) - lead:
+            return RESPONSES_TOO_LONG, 0
+        report.changed[TRUNCATED] += 1
+        report.changed[TOKENS_CUT] += excess
+        return excess, lead
+
+
+def _response_offset(text: str, prefix: str, response: str) -> int:
+    """Return the character at which the response begins in the rendered conversation."""
+    if text.startswith(prefix):
+        found = text.find(response.strip(), len(prefix))
+    else:
+        found = text.rfind(response.strip())
+    if found < 0:
+        raise DataError("the chat template changes the text of the response, so its place cannot be found")
+    return found
+
+
+def _token_at(encoded: BatchEncoding, index: int, character: int, length: int) -> int:
+    """Return the token that holds a character, or the next one that a token holds."""
+    for offset in range(character, character + 64):
+        token = encoded.char_to_token(index, offset)
+        if token is not None:
+            return token
+    return length - 1
+
+
+def _step_positions(group: Group, encoded: BatchEncoding, span: range, starts: Sequence[int]) -> list[Int32Array]:
+    responses, positions = [], []
+    for k, (index, steps) in enumerate(zip(span, group.steps or (), strict=False)):
+        stripped = len(group.responses[k]) - len(group.responses[k].lstrip())
+        for step in steps or ():
+            responses.append(k)
+            positions.append(_last_token_before(encoded, index, starts[index] + step.end - stripped))
+    return [np.asarray(responses, dtype=np.int32), np.asarray(positions, dtype=np.int32)]
+
+
+def _last_token_before(encoded: BatchEncoding, index: int, character: int) -> int:
+    """Return the last token that holds text before ``character``."""
+    for offset in range(character - 1, -1, -1):
+        token = encoded.char_to_token(index, offset)
+        if token is not None:
+            return token
+    raise DataError("a reasoning step holds no token")
+
+
+def _pair_labels(group: Group, sequences: Sequence[Int32Array], report: EncodingReport) -> dict[str, Any]:
+    kept = [
+        preference
+        for preference in group.preferences
+        if not np.array_equal(sequences[preference.chosen], sequences[preference.rejected])
+    ]
+    if len(kept) < len(group.preferences):
+        report.changed[IDENTICAL_PAIR] += len(group.preferences) - len(kept)
+    return {
+        "pair_chosen": np.asarray([preference.chosen for preference in kept], dtype=np.int32),
+        "pair_rejected": np.asarray([preference.rejected for preference in kept], dtype=np.int32),
+        "pair_margin": _floats([preference.margin for preference in kept]),
+        "pair_probability": _floats([preference.probability for preference in kept]),
+    }
+
+
+def _floats(values: Sequence[float | None]) -> np.ndarray:
+    return np.asarray([np.nan if value is None else value for value in values], dtype=np.float32)
+
+
+def check_fast(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise ModelError unless the tokenizer can tell which token holds which character."""
+    if not tokenizer.is_fast:
+        raise ModelError(
+            f"{type(tokenizer).__name__} cannot map characters to tokens; a tokenizer with a tokenizer.json is needed"
+        )

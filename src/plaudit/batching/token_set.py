@@ -1,0 +1,237 @@
+"""Token groups on disk: one Arrow file, memory-mapped, so that a million groups cost little memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from plaudit.batching.encode import Encoder, EncodingReport
+from plaudit.batching.planner import GroupSizes
+from plaudit.batching.prefix_tree import PrefixTree
+from plaudit.batching.tokens import TokenGroup
+from plaudit.data.group import Group
+from plaudit.errors import OutputError
+
+_ROWS_PER_BATCH = 256
+_INTS, _FLOATS = pa.list_(pa.int32()), pa.list_(pa.float32())
+_SCHEMA = pa.schema(
+    [
+        ("index", pa.int64()),
+        ("ids", _INTS),
+        ("start", _INTS),
+        ("parent", _INTS),
+        ("end", _INTS),
+        ("end_segment", _INTS),
+        ("response_start", _INTS),
+        ("pair_chosen", _INTS),
+        ("pair_rejected", _INTS),
+        ("pair_margin", _FLOATS),
+        ("pair_probability", _FLOATS),
+        ("ranks", _INTS),
+        ("outcomes", _FLOATS),
+        ("rating_names", pa.list_(pa.string())),
+        ("rating_values", _FLOATS),
+        ("step_response", _INTS),
+        ("step_position", _INTS),
+        ("step_label", _FLOATS),
+        ("tree_tokens", pa.int32()),
+        ("flat_tokens", pa.int32()),
+        ("longest", pa.int32()),
+    ]
+)
+_TREE = ("ids", "start", "parent", "end", "end_segment")
+_PLAIN = (
+    "response_start",
+    "pair_chosen",
+    "pair_rejected",
+    "pair_margin",
+    "pair_probability",
+    "ranks",
+    "outcomes",
+    "step_response",
+    "step_position",
+    "step_label",
+)
+
+
+class TokenSet:
+    """Token groups in an Arrow file, read on demand by row."""
+
+    def __init__(self, path: Path, report: EncodingReport) -> None:
+        """Open the file at ``path``."""
+        self._path = path
+        self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        self.report = report
+        batches = [self._reader.get_batch(index) for index in range(self._reader.num_record_batches)]
+        names = ("tree_tokens", "flat_tokens", "longest")
+        columns = {name: self._column(batches, name) for name in names}
+        responses = [np.diff(batch.column("end").offsets.to_numpy()) for batch in batches]
+        pairs = [np.diff(batch.column("pair_chosen").offsets.to_numpy()) for batch in batches]
+        self.sizes = GroupSizes(responses=_concatenated(responses), **columns)
+        self.num_pairs = _concatenated(pairs)
+        self.index = self._column(batches, "index")
+
+    @staticmethod
+    def _column(batches: list[pa.RecordBatch], name: str) -> np.ndarray:
+        return _concatenated([batch.column(name).to_numpy() for batch in batches])
+
+    def __len__(self) -> int:
+        """Return the number of groups."""
+        return len(self.num_pairs)
+
+    def __getitem__(self, row: int) -> TokenGroup:
+        """Return the token group in a row."""
+        if not 0 <= row < len(self):
+            raise IndexError(f"row {row} of {len(self)}")
+        batch = self._reader.get_batch(row // _ROWS_PER_BATCH)
+        return _read_row(batch, row % _ROWS_PER_BATCH)
+
+    def __iter__(self) -> Iterator[TokenGroup]:
+        """Yield the token groups in order."""
+        for number in range(self._reader.num_record_batches):
+            batch = self._reader.get_batch(number)
+            for row in range(batch.num_rows):
+                yield _read_row(batch, row)
+
+
+def encode_to_file(
+    groups: Iterable[Group],
+    encoder: Encoder,
+    path: Path,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> TokenSet:
+    """Return ``groups`` as a token set in the Arrow file ``path``; one that is there already is used as it is.
+
+    The name of the file must tell everything that its content depends on. It is written atomically: an interrupted
+    run leaves no file.
+
+    Raises:
+        OutputError: when the file cannot be written.
+    """
+    if path.exists():
+        return TokenSet(path, _read_report(path))
+    report = EncodingReport()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        try:
+            with pa.OSFile(temporary, "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
+                for batch in _record_batches(groups, encoder, report, progress):
+                    writer.write_batch(batch)
+            _report_path(path).write_text(json.dumps(report.as_dict()), encoding="utf-8")
+            os.replace(temporary, path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    return TokenSet(path, report)
+
+
+def encode_stream(groups: Iterable[Group], encoder: Encoder, report: EncodingReport) -> Iterator[TokenGroup]:
+    """Yield the token groups of ``groups`` in order, a few hundred at a time."""
+    window: list[tuple[int, Group]] = []
+    for row, group in enumerate(groups):
+        window.append((row, group))
+        if len(window) == _ROWS_PER_BATCH:
+            yield from _kept(encoder, window, report)
+            window = []
+    yield from _kept(encoder, window, report)
+
+
+def _kept(encoder: Encoder, window: list[tuple[int, Group]], report: EncodingReport) -> Iterator[TokenGroup]:
+    return (each for each in encoder.encode(window, report) if isinstance(each, TokenGroup))
+
+
+def _record_batches(
+    groups: Iterable[Group],
+    encoder: Encoder,
+    report: EncodingReport,
+    progress: Callable[[int], None] | None,
+) -> Iterator[pa.RecordBatch]:
+    rows: list[dict[str, Any]] = []
+    for token_group in encode_stream(groups, encoder, report):
+        rows.append(_row(token_group))
+        if len(rows) == _ROWS_PER_BATCH:
+            yield _to_batch(rows)
+            rows = []
+            if progress is not None:
+                progress(report.groups)
+    if rows:
+        yield _to_batch(rows)
+    if progress is not None:
+        progress(report.groups)
+
+
+def _to_batch(rows: list[dict[str, Any]]) -> pa.RecordBatch:
+    arrays = []
+    for column in _SCHEMA:
+        values = [row[column.name] for row in rows]
+        if isinstance(column.type, pa.ListType) and column.type.value_type != pa.string():
+            offsets = np.concatenate([[0], np.cumsum([len(value) for value in values])]).astype(np.int32)
+            flat = pa.array(np.concatenate(values), type=column.type.value_type)
+            arrays.append(pa.ListArray.from_arrays(pa.array(offsets), flat))
+        else:
+            arrays.append(pa.array(values, type=column.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=_SCHEMA)
+
+
+def _row(group: TokenGroup) -> dict[str, Any]:
+    lengths = group.lengths()
+    row: dict[str, Any] = {name: getattr(group.tree, name) for name in _TREE}
+    row |= {name: getattr(group, name) for name in _PLAIN}
+    ratings = list(group.ratings.values())
+    return row | {
+        "index": group.index,
+        "rating_names": list(group.ratings),
+        "rating_values": np.concatenate(ratings) if ratings else np.zeros(0, dtype=np.float32),
+        "tree_tokens": group.tree.num_tokens,
+        "flat_tokens": int(lengths.sum()),
+        "longest": int(lengths.max()),
+    }
+
+
+def _read_row(batch: pa.RecordBatch, row: int) -> TokenGroup:
+    tree = PrefixTree(**{name: _values(batch, name, row) for name in _TREE})
+    names = batch.column("rating_names")[row].as_py()
+    values = _values(batch, "rating_values", row).reshape(len(names), -1) if names else ()
+    return TokenGroup(
+        index=batch.column("index")[row].as_py(),
+        tree=tree,
+        ratings=dict(zip(names, values, strict=True)),
+        **{name: _values(batch, name, row) for name in _PLAIN},
+    )
+
+
+def _values(batch: pa.RecordBatch, name: str, row: int) -> np.ndarray:
+    column = batch.column(name)
+    begin, stop = column.offsets[row].as_py(), column.offsets[row + 1].as_py()
+    return column.values.slice(begin, stop - begin).to_numpy()
+
+
+def _concatenated(pieces: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(pieces).astype(np.int64) if pieces else np.zeros(0, dtype=np.int64)
+
+
+def _report_path(path: Path) -> Path:
+    return path.with_suffix(".report.json")
+
+
+def _read_report(path: Path) -> EncodingReport:
+    record = json.loads(_report_path(path).read_text(encoding="utf-8"))
+    return EncodingReport(
+        groups=record["groups"],
+        kept=record["kept"],
+        dropped=Counter(record["dropped"]),
+        changed=Counter(record["changed"]),
+        examples=record["examples"],
+    )

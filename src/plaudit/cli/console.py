@@ -1,0 +1,105 @@
+"""What every verb says and how it ends: the error line, the interrupt sentence, tables, exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from plaudit.data.report import ReadReport
+
+EXIT_FAILED_CHECK = 1
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+def debug_is_on(option: bool) -> bool:
+    """Return whether tracebacks are wanted: ``--debug``, or PLAUDIT_DEBUG set to anything but 0."""
+    return option or os.environ.get("PLAUDIT_DEBUG", "0") not in ("", "0")
+
+
+def console() -> Console:
+    """Return a console on stdout; without a terminal its tables are as wide as their content."""
+    from rich.console import Console
+
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=200)
+
+
+def print_error(error: Exception) -> None:
+    """Print ``error: …`` in red on stderr."""
+    typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+
+
+@contextlib.contextmanager
+def interrupt_keeps(sentence: str) -> Iterator[None]:
+    """Turn Ctrl-C inside the block into ``sentence`` (what was kept, how to go on) and exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.secho(f"\ninterrupted: {sentence}", fg=typer.colors.YELLOW, err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def find_modules_here() -> None:
+    """Let ``module:function`` name a file of the working directory; installed packages come first."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+
+
+@contextlib.contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on stderr while the block runs; it moves when what is yielded is called with (done, total).
+
+    Without a terminal nothing is shown. The bars that transformers draws while it loads and saves are hidden.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    shown = Console(stderr=True)
+    with Progress(*columns, console=shown, disable=not shown.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def print_counts(title: str, counts: Mapping[str, int]) -> None:
+    """Print ``title: 3 of this, 4 of that``, the most frequent first; nothing where there is nothing."""
+    if counts:
+        ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        typer.echo(f"{title}: " + ", ".join(f"{count} {name}" for name, count in ordered))
+
+
+def print_dropped(report: ReadReport) -> None:
+    """Say on stderr how many rows were left out, if any, and why."""
+    if report.dropped:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(report.dropped.items()))
+        typer.secho(f"{report.path}: left out {reasons}", fg=typer.colors.YELLOW, err=True)
+
+
+def print_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int = 0
+) -> None:
+    """Print a table whose last ``numbers`` columns are right-aligned; nothing where there are no rows."""
+    if not rows:
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for position, column in enumerate(columns):
+        table.add_column(column, justify="right" if position >= len(columns) - numbers else "left")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    console().print(table)

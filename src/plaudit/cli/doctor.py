@@ -1,0 +1,26 @@
+"""``plaudit doctor``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from plaudit.cli.console import EXIT_FAILED_CHECK, print_table
+
+
+def doctor(
+    model: Annotated[str, typer.Argument(help="Folder or hub id.", show_default=False)],
+) -> None:
+    """Check a model: template, BOS and EOS, pad token, head, layouts, dtype. Exit code 1 if one fails."""
+    from plaudit.models.doctor import diagnose
+
+    checks = diagnose(model)
+    rows = [(check.status, check.name, check.found, check.advice) for check in checks]
+    print_table(f"doctor {model}", ("status", "check", "found", "advice"), rows)
+    counts = {
+        status: sum(check.status == status for check in checks) for status in ("ok", "warning", "error")
+    }
+    typer.echo(", ".join(f"{count} {status}" for status, count in counts.items()))
+    if counts["error"]:
+        raise typer.Exit(EXIT_FAILED_CHECK)

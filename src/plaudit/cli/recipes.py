@@ -1,0 +1,67 @@
+"""``plaudit recipes list`` and ``copy``: configs that were run, with the numbers to expect."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from plaudit.errors import OutputError, UnknownNameError, closest_or_all
+
+app = typer.Typer(help="List or copy the recipes: configs that were run, with the numbers to expect.")
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def recipes_folder(package: Path = _PACKAGE) -> Path:
+    """Return the folder of the recipes: shipped inside the wheel, or at the top of a checkout."""
+    shipped = package / "recipes_data"
+    return shipped if shipped.is_dir() else package.parents[1] / "recipes"
+
+
+def recipe_names(folder: Path) -> list[str]:
+    """Return the names of the recipes in ``folder``, sorted: each is a folder with a ``config.yaml``."""
+    return sorted(path.parent.name for path in folder.glob("*/config.yaml"))
+
+
+@app.command("list")
+def list_recipes() -> None:
+    """Show each recipe with the first sentence of its README."""
+    from plaudit.cli.console import print_table
+
+    folder = recipes_folder()
+    rows = [(name, _sentence(folder / name / "README.md")) for name in recipe_names(folder)]
+    print_table("recipes", ("name", "what it does"), rows)
+    typer.echo("plaudit recipes copy NAME puts one into this folder")
+
+
+@app.command()
+def copy(
+    name: Annotated[str, typer.Argument(help="Name of the recipe.", show_default=False)],
+    destination: Annotated[
+        Path | None, typer.Argument(metavar="[DEST]", help="Folder to make.", show_default="./NAME")
+    ] = None,
+) -> None:
+    """Copy a recipe to a folder of yours, to change and train."""
+    folder = recipes_folder()
+    names = recipe_names(folder)
+    if name not in names:
+        raise UnknownNameError(f"unknown recipe {name!r}; {closest_or_all(name, names)}")
+    target = destination or Path(name)
+    if target.exists():
+        raise OutputError(f"{target} exists; name another folder: plaudit recipes copy {name} FOLDER")
+    try:
+        shutil.copytree(folder / name, target)
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+    typer.echo(f"wrote {target}\ntrain it with: plaudit train {target / 'config.yaml'}")
+
+
+def _sentence(readme: Path) -> str:
+    """Return the first line of text of ``readme`` that is no heading."""
+    if not readme.is_file():
+        return ""
+    lines = (line.strip() for line in readme.read_text(encoding="utf-8").splitlines())
+    return next((line for line in lines if line and not line.startswith(("#", "```", "|"))), "")

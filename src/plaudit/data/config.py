@@ -1,0 +1,52 @@
+"""What a config says about data files."""
+
+from __future__ import annotations
+
+import re
+from os import environ
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from plaudit.config import Config
+from plaudit.data.sources.formats import FormatChoice
+from plaudit.errors import ConfigError
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+class DataFile(Config):
+    """One file of labelled data."""
+
+    path: Annotated[str, Field(min_length=1)]
+    """File, folder or hub name, relative to the working directory; ``~`` and ``${VARIABLE}`` are expanded."""
+    format: FormatChoice = "auto"
+    """How rows become groups; ``auto`` takes it from the first row."""
+    split: str = "train"
+    """Split of a saved data set or a hub name."""
+    source: str | None = None
+    """Source of every group; null takes the row's own, else the name of the file."""
+    on_error: Literal["raise", "skip"] = "raise"
+    """Whether a malformed row is an error or a counted skip."""
+    limit: Annotated[int, Field(ge=1)] | None = None
+    """Groups to stop after."""
+    step_separator: str = "\n"
+    """What joins the steps of stepwise rows into a response."""
+
+
+def expand(path: str) -> str:
+    """Return ``path`` with ``~`` and every ``${VARIABLE}`` filled in.
+
+    Raises:
+        ConfigError: naming a variable that is not set.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in environ:
+            raise ConfigError(f"path {path!r} needs the environment variable {name}, which is not set")
+        return environ[name]
+
+    expanded = _VARIABLE.sub(value, path)
+    return str(Path(expanded).expanduser()) if expanded.startswith("~") else expanded

@@ -1,0 +1,236 @@
+"""The one row schema of plaudit: a group, one prompt with K responses and what is known about them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from plaudit.errors import InvalidGroupError
+
+ROLES = ("system", "user", "assistant", "tool")
+MAX_RANK = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """An ordered pair inside a group: response ``chosen`` was preferred to response ``rejected``.
+
+    ``margin`` is how much better, in the units of the data. ``probability`` is the probability that
+    ``chosen`` is the better one (½ is a tie; absent means the hard label 1).
+    """
+
+    chosen: int
+    rejected: int
+    margin: float | None = None
+    probability: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A reasoning step: ``end`` is the character offset just past its last character, in the response.
+
+    ``label`` is 1 for right, 0 for wrong, −1 / 0 / +1 in three-class data, a soft value between, or None.
+    """
+
+    end: int
+    label: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One prompt, K ≥ 1 responses, and every label that is known about them. Always valid once it exists.
+
+    ``ranks[k]`` is 1 for the best; ties share a rank; None is unranked. ``ratings`` maps an attribute to one
+    number or None per response. ``outcomes[k]`` says whether the response is correct. ``steps[k]`` are its
+    labelled steps. ``prompt_key`` identifies the prompt, for splits.
+
+    Raises:
+        InvalidGroupError: naming the field, what was found and what is allowed.
+    """
+
+    prompt: tuple[Message, ...]
+    responses: tuple[str, ...]
+    preferences: tuple[Preference, ...] = ()
+    ranks: tuple[int | None, ...] | None = None
+    ratings: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    outcomes: tuple[bool | None, ...] | None = None
+    steps: tuple[tuple[Step, ...] | None, ...] | None = None
+    id: str = ""
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        """Check every rule of the schema."""
+        check_prompt(self.prompt)
+        _check_responses(self.responses)
+        _check_preferences(self.preferences, len(self.responses))
+        _check_ranks(self.ranks, len(self.responses))
+        _check_ratings(self.ratings, len(self.responses))
+        _check_outcomes(self.outcomes, len(self.responses))
+        _check_steps(self.steps, self.responses)
+        _check_unicode(self.id, "id")
+        _check_unicode(self.source, "source")
+
+    @property
+    def prompt_key(self) -> str:
+        """Return a text equal for equal prompts: whitespace at the ends of a turn does not count."""
+        return "\x1e".join(f"{message.role}\x1f{message.content.strip()}" for message in self.prompt)
+
+
+def conversation(prompt: str | Sequence[Message | Mapping[str, str]]) -> tuple[Message, ...]:
+    """Return a prompt as messages: a plain string is one user turn."""
+    if isinstance(prompt, str):
+        return (Message("user", prompt),)
+    return tuple(
+        turn if isinstance(turn, Message) else Message(_text(turn, "role"), _text(turn, "content"))
+        for turn in prompt
+    )
+
+
+def check_prompt(prompt: tuple[Message, ...]) -> None:
+    """Raise InvalidGroupError unless ``prompt`` is a conversation that a response can follow."""
+    if not prompt:
+        raise InvalidGroupError("prompt is empty; it needs at least one message")
+    for index, message in enumerate(prompt):
+        if message.role not in ROLES:
+            raise InvalidGroupError(f"prompt[{index}].role is {message.role!r}; allowed: {', '.join(ROLES)}")
+        if message.role == "system" and index > 0:
+            raise InvalidGroupError(f"prompt[{index}] is a system message; only the first message may be one")
+        _check_text(message.content, f"prompt[{index}].content")
+    if prompt[-1].role == "assistant":
+        raise InvalidGroupError("prompt ends in an assistant turn; a response must follow another role")
+    if prompt[-1].role == "system":
+        raise InvalidGroupError("prompt ends in a system message; a response needs something to answer")
+
+
+def _text(turn: Mapping[str, str], key: str) -> str:
+    if not isinstance(turn, Mapping):
+        raise InvalidGroupError(
+            f"message is {type(turn).__name__}; it must be an object with role and content"
+        )
+    value = turn.get(key)
+    if not isinstance(value, str):
+        raise InvalidGroupError(f"message {key!r} is {type(value).__name__}; it must be a string")
+    return value
+
+
+def _check_text(text: str, name: str) -> None:
+    if not isinstance(text, str):
+        raise InvalidGroupError(f"{name} is {type(text).__name__}; it must be a string")
+    if not text or text.isspace():
+        raise InvalidGroupError(f"{name} is empty")
+    _check_unicode(text, name)
+
+
+def _check_unicode(text: str, name: str) -> None:
+    if not isinstance(text, str):
+        raise InvalidGroupError(f"{name} is {type(text).__name__}; it must be a string")
+    if not text.isascii():
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InvalidGroupError(
+                f"{name} holds a lone surrogate at character {error.start}; text must be valid Unicode"
+            ) from None
+
+
+def _check_responses(responses: tuple[str, ...]) -> None:
+    if not responses:
+        raise InvalidGroupError("responses is empty; a group needs at least one response")
+    for index, response in enumerate(responses):
+        _check_text(response, f"responses[{index}]")
+
+
+def _check_number(value: float, name: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidGroupError(f"{name} is {type(value).__name__}; it must be a number")
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:
+        raise InvalidGroupError(f"{name} is an integer too large for a 64-bit float") from None
+    if not finite:
+        raise InvalidGroupError(f"{name} is {value}; it must be finite")
+
+
+def _check_preferences(preferences: tuple[Preference, ...], count: int) -> None:
+    for index, preference in enumerate(preferences):
+        name = f"preferences[{index}]"
+        for side, position in (("chosen", preference.chosen), ("rejected", preference.rejected)):
+            if isinstance(position, bool) or not isinstance(position, int) or not 0 <= position < count:
+                raise InvalidGroupError(
+                    f"{name}.{side} is {position!r}; it must be a response index from 0 to {count - 1}"
+                )
+        if preference.chosen == preference.rejected:
+            raise InvalidGroupError(f"{name} prefers response {preference.chosen} to itself")
+        if preference.margin is not None:
+            _check_number(preference.margin, f"{name}.margin")
+        if preference.probability is not None:
+            _check_number(preference.probability, f"{name}.probability")
+            if not 0.0 <= preference.probability <= 1.0:
+                raise InvalidGroupError(
+                    f"{name}.probability is {preference.probability}; it must lie between 0 and 1"
+                )
+
+
+def _check_length(found: int, count: int, name: str) -> None:
+    if found != count:
+        raise InvalidGroupError(f"{name} has {found} entries for {count} responses")
+
+
+def _check_ranks(ranks: tuple[int | None, ...] | None, count: int) -> None:
+    if ranks is None:
+        return
+    _check_length(len(ranks), count, "ranks")
+    for index, rank in enumerate(ranks):
+        if rank is not None and (
+            isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= MAX_RANK
+        ):
+            raise InvalidGroupError(
+                f"ranks[{index}] is {rank!r}; it must be an integer from 1 (best) to {MAX_RANK}, or null"
+            )
+
+
+def _check_ratings(ratings: Mapping[str, tuple[float | None, ...]], count: int) -> None:
+    for attribute, values in ratings.items():
+        _check_unicode(attribute, "ratings: an attribute name")
+        _check_length(len(values), count, f"ratings[{attribute!r}]")
+        for index, value in enumerate(values):
+            if value is not None:
+                _check_number(value, f"ratings[{attribute!r}][{index}]")
+
+
+def _check_outcomes(outcomes: tuple[bool | None, ...] | None, count: int) -> None:
+    if outcomes is None:
+        return
+    _check_length(len(outcomes), count, "outcomes")
+    for index, outcome in enumerate(outcomes):
+        if outcome is not None and not isinstance(outcome, bool):
+            raise InvalidGroupError(f"outcomes[{index}] is {outcome!r}; it must be true, false or null")
+
+
+def _check_steps(steps: tuple[tuple[Step, ...] | None, ...] | None, responses: tuple[str, ...]) -> None:
+    if steps is None:
+        return
+    _check_length(len(steps), len(responses), "steps")
+    for index, response_steps in enumerate(steps):
+        previous = 0
+        for number, step in enumerate(response_steps or ()):
+            name = f"steps[{index}][{number}]"
+            if isinstance(step.end, bool) or not isinstance(step.end, int):
+                raise InvalidGroupError(f"{name}.end is {step.end!r}; it must be an integer")
+            if not previous < step.end <= len(responses[index]):
+                raise InvalidGroupError(
+                    f"{name}.end is {step.end}; it must lie after {previous} and within the "
+                    f"{len(responses[index])} characters of its response"
+                )
+            previous = step.end
+            if step.label is not None:
+                _check_number(step.label, f"{name}.label")

@@ -1,0 +1,65 @@
+"""What a reading of data found: how many rows became groups, and why the others did not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from plaudit.records import Record
+
+EXAMPLES_PER_REASON = 5
+
+
+class ReadReport(Record):
+    """Counts of one reading: ``rows`` = ``groups`` + the sum of ``dropped``."""
+
+    path: str
+    """What was read; several files are separated by commas."""
+    format: str
+    """The format of the rows."""
+    detected: bool = False
+    """Whether the format was taken from the first row."""
+    rows: int
+    """Rows read."""
+    groups: int
+    """Rows that became groups."""
+    dropped: dict[str, int] = Field(default_factory=dict)
+    """For each reason, the rows left out."""
+    examples: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """For each reason, the first rows: ``file:line: what was wrong``."""
+    ignored_fields: tuple[str, ...] = ()
+    """Fields of the rows that the format does not know."""
+
+    def table(self) -> str:
+        """Return the report as lines of text."""
+        how = " (detected)" if self.detected else ""
+        lines = [f"{self.path}", f"  format   {self.format}{how}", f"  rows     {self.rows}"]
+        lines.append(f"  groups   {self.groups}")
+        for reason, count in sorted(self.dropped.items(), key=lambda item: (-item[1], item[0])):
+            lines.append(f"  dropped  {count}  {reason}")
+            lines.extend(f"           - {example}" for example in self.examples.get(reason, ()))
+        if self.ignored_fields:
+            lines.append(f"  ignored  {', '.join(self.ignored_fields)}")
+        return "\n".join(lines)
+
+
+def merge_reports(reports: Sequence[ReadReport]) -> ReadReport:
+    """Return one report over several: counts added, the first examples of each reason kept."""
+    dropped: dict[str, int] = {}
+    examples: dict[str, tuple[str, ...]] = {}
+    for report in reports:
+        for reason, count in report.dropped.items():
+            dropped[reason] = dropped.get(reason, 0) + count
+            kept = examples.get(reason, ()) + report.examples.get(reason, ())
+            examples[reason] = kept[:EXAMPLES_PER_REASON]
+    return ReadReport(
+        path=", ".join(dict.fromkeys(report.path for report in reports)),
+        format=", ".join(dict.fromkeys(report.format for report in reports)),
+        detected=any(report.detected for report in reports),
+        rows=sum(report.rows for report in reports),
+        groups=sum(report.groups for report in reports),
+        dropped=dropped,
+        examples=examples,
+        ignored_fields=tuple(sorted({name for report in reports for name in report.ignored_fields})),
+    )

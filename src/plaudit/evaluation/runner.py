@@ -1,0 +1,174 @@
+"""Runs a scorer over groups and writes what it found; a killed run goes on where it stopped."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TextIO
+
+from plaudit.data.group import Group
+from plaudit.errors import DataError, OutputError
+from plaudit.evaluation.items import prompt_hash, scored_groups
+from plaudit.evaluation.preference import DEFAULT_TIE_RULE, TieRule, evaluate_items
+from plaudit.evaluation.surprising import SurpriseCollector
+from plaudit.records import ItemScore, Record, Result, write_json_lines, write_record
+from plaudit.scoring.scorer import Scorer
+
+PARTIAL_NAME = "items.partial.jsonl"
+ITEMS_NAME = "items.jsonl"
+RESULT_NAME = "result.json"
+SURPRISING_NAME = "surprising.json"
+
+
+class PartialHeader(Record):
+    """First line of ``items.partial.jsonl``: which evaluation the lines below it belong to."""
+
+    name: str
+    """Benchmark or file."""
+    model: str
+    """The model as it was named."""
+    recipe_hash: str | None = None
+    """Hash of the model's scoring recipe."""
+    data_fingerprint: str | None = None
+    """Hash of the evaluated data."""
+
+
+def evaluate(
+    scorer: Scorer,
+    groups: Iterable[Group],
+    *,
+    name: str,
+    model: str,
+    output_dir: Path,
+    recipe_hash: str | None = None,
+    data_fingerprint: str | None = None,
+    tie_rule: TieRule = DEFAULT_TIE_RULE,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> Result:
+    """Return the preference result of ``scorer`` on ``groups``, and write it.
+
+    ``output_dir`` receives ``items.jsonl`` (every reward), ``surprising.json`` (the texts of the most
+    confidently wrong pairs) and, last, ``result.json``. Until then each scored item is a line of
+    ``items.partial.jsonl``; a run that was killed finds it there and scores only what is missing.
+    ``progress`` is called with the number of items done so far.
+
+    Raises:
+        ModelError: when the scorer gives another number of rewards, other ids or another order.
+        DataError: when ``items.partial.jsonl`` is of another evaluation or other data.
+        OutputError: when a file cannot be written.
+    """
+    header = PartialHeader(name=name, model=model, recipe_hash=recipe_hash, data_fingerprint=data_fingerprint)
+    partial = output_dir / PARTIAL_NAME
+    known = _resume(partial, header)
+    collector = SurpriseCollector()
+    items: list[ItemScore] = []
+    for group, item in _scored(scorer, groups, known, partial):
+        items.append(item)
+        collector.add(group, item)
+        if progress is not None:
+            progress(len(items))
+    result = evaluate_items(
+        items,
+        name=name,
+        model=model,
+        tie_rule=tie_rule,
+        seed=seed,
+        recipe_hash=recipe_hash,
+        data_fingerprint=data_fingerprint,
+    )
+    write_json_lines(output_dir / ITEMS_NAME, items)
+    write_record(output_dir / SURPRISING_NAME, collector.pairs())
+    write_record(output_dir / RESULT_NAME, result)
+    partial.unlink()
+    return result
+
+
+def _scored(
+    scorer: Scorer, groups: Iterable[Group], known: list[ItemScore], partial: Path
+) -> Iterator[tuple[Group, ItemScore]]:
+    """Yield every group with its item: those on file, then the others, each written before it is yielded."""
+    remaining = iter(groups)
+    first = list(itertools.islice(remaining, len(known)))
+    if len(first) < len(known):
+        raise DataError(
+            f"{partial}: holds {len(known)} items but the data has only {len(first)}; "
+            "it is of other data: delete it to start again"
+        )
+    for line, (group, item) in enumerate(zip(first, known, strict=True), start=2):
+        _check_same(group, item, f"{partial}:{line}")
+        yield group, item
+    with partial.open("a", encoding="utf-8") as file:
+        for group, item in scored_groups(scorer, remaining):
+            _append(file, item, partial)
+            yield group, item
+
+
+def _append(file: TextIO, item: ItemScore, partial: Path) -> None:
+    try:
+        file.write(item.model_dump_json() + "\n")
+        file.flush()
+    except OSError as error:
+        raise OutputError(f"cannot write {partial}: {error.strerror or error}") from error
+
+
+def _check_same(group: Group, item: ItemScore, place: str) -> None:
+    lengths = tuple(len(response) for response in group.responses)
+    preferences = tuple((preference.chosen, preference.rejected) for preference in group.preferences)
+    if (item.id, item.prompt_key, item.lengths, item.preferences) != (
+        group.id,
+        prompt_hash(group),
+        lengths,
+        preferences,
+    ):
+        raise DataError(
+            f"{place}: item {item.id!r} is not group {group.id!r} of the data at this place (another id, "
+            "prompt, length of a response or preference); the file is of other data: delete it to start again"
+        )
+
+
+def _resume(partial: Path, header: PartialHeader) -> list[ItemScore]:
+    """Return the items on file, after cutting a torn last line off; start the file when there is none."""
+    try:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        data = partial.read_bytes() if partial.exists() else b""
+        complete = data[: data.rfind(b"\n") + 1]
+        if not complete:
+            partial.write_text(header.model_dump_json() + "\n", encoding="utf-8")
+            return []
+        if len(complete) < len(data):
+            os.truncate(partial, len(complete))
+    except OSError as error:
+        raise OutputError(f"cannot write {partial}: {error.strerror or error}") from error
+    lines = complete.splitlines()
+    found = _parse_header(partial, lines[0])
+    if found != header:
+        raise DataError(
+            f"{partial}: was begun for {_describe(found)}, but this evaluation is {_describe(header)}; "
+            "delete it to start again, or choose another folder"
+        )
+    items = []
+    for number, line in enumerate(lines[1:], start=2):
+        try:
+            items.append(ItemScore.model_validate_json(line))
+        except ValueError as error:
+            raise DataError(f"{partial}:{number}: not an item of plaudit: {error}") from None
+    return items
+
+
+def _parse_header(partial: Path, line: bytes) -> PartialHeader:
+    try:
+        return PartialHeader.model_validate_json(line)
+    except ValueError as error:
+        raise DataError(f"{partial}:1: not the start of an unfinished evaluation: {error}") from None
+
+
+def _describe(header: PartialHeader) -> str:
+    parts = [f"{header.name!r} with model {header.model!r}"]
+    if header.recipe_hash is not None:
+        parts.append(f"recipe {header.recipe_hash}")
+    if header.data_fingerprint is not None:
+        parts.append(f"data {header.data_fingerprint}")
+    return ", ".join(parts)

@@ -1,0 +1,204 @@
+"""From a directory, a hub id or a config to a transformers sequence classifier that can be a reward model."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+
+from plaudit.data.config import expand
+from plaudit.errors import ModelError, closest_or_all
+from plaudit.models.recipe import ReadOut
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
+
+PAD_TOKEN = "<|pad|>"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedNetwork:
+    """A sequence classifier and the names of its weights that the checkpoint did not hold."""
+
+    network: PreTrainedModel
+    missing: tuple[str, ...]
+
+
+def resolve_source(source: str) -> str:
+    """Return where a model lies: ``package:NAME/FOLDER`` is a folder that an installed Python package brings.
+
+    Raises:
+        ModelError: when the package or the folder is not there.
+    """
+    if not source.startswith("package:"):
+        return expand(source)
+    name, _, folder = source.removeprefix("package:").partition("/")
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelError(f"{source}: the Python package {name!r} is not installed")
+    path = Path(spec.submodule_search_locations[0]) / folder
+    if not path.is_dir():
+        raise ModelError(f"{source}: the package {name!r} has no folder {folder!r}")
+    return str(path)
+
+
+def load_network(source: str, *, dtype: str, trust_remote_code: bool = False) -> LoadedNetwork:
+    """Return the sequence classifier in ``source`` with one label and dropout off.
+
+    Raises:
+        ModelError: when there is no model, or its kind cannot be a reward model.
+    """
+    if dtype not in DTYPES:
+        raise ModelError(f"unknown dtype {dtype!r}; {closest_or_all(dtype, DTYPES)}")
+    config = load_config_of(source, trust_remote_code=trust_remote_code)
+    prepare_config(config)
+    try:
+        network, info = AutoModelForSequenceClassification.from_pretrained(
+            source,
+            config=config,
+            dtype=DTYPES[dtype],
+            output_loading_info=True,
+            trust_remote_code=trust_remote_code,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(f"cannot load a reward model from {source}: {_first_line(error)}") from error
+    return LoadedNetwork(network, tuple(sorted(info["missing_keys"])))
+
+
+def load_config_of(source: str, *, trust_remote_code: bool = False) -> PreTrainedConfig:
+    """Return the transformers config of a model.
+
+    Raises:
+        ModelError: when there is none, or the model has an encoder and a decoder.
+    """
+    if source.startswith(("/", ".", "~")) and not Path(source).exists():
+        raise ModelError(f"{source} does not exist")
+    if Path(source).is_dir() and not (Path(source) / "config.json").exists():
+        raise ModelError(f"{source} is a directory without config.json; a model directory has one")
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"no model at {source!r}: {_first_line(error)}") from error
+    if config.is_encoder_decoder:
+        raise ModelError(f"{source} is an encoder-decoder; reward models here are decoders or encoders")
+    return config
+
+
+def prepare_config(config: PreTrainedConfig) -> None:
+    """Make ``config`` that of a scalar reward model: one label read as a number, dropout off, no cache."""
+    config.num_labels = 1
+    config.problem_type = "regression"
+    config.use_cache = False
+    text = config.get_text_config()
+    for holder in {id(config): config, id(text): text}.values():
+        for key, value in holder.to_dict().items():
+            if isinstance(value, float) and "drop" in key:
+                setattr(holder, key, 0.0)
+
+
+def load_tokenizer(source: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """Return the tokenizer in ``source``.
+
+    Raises:
+        ModelError: when there is none.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"no tokenizer at {source!r}: {_first_line(error)}") from error
+
+
+def ensure_padding(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Give the tokenizer a pad token of its own, and tell the model.
+
+    A pad token that is also the end token would make other tools read the reward at the wrong position.
+    """
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
+        tokenizer.add_special_tokens({"pad_token": PAD_TOKEN})
+    if len(tokenizer) > network.get_input_embeddings().num_embeddings:
+        network.resize_token_embeddings(len(tokenizer), pad_to_multiple_of=8)
+    network.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    network.config.pad_token_id = tokenizer.pad_token_id
+
+
+def read_out_of(network: PreTrainedModel) -> ReadOut:
+    """Return where the reward of this class is read: at the last token for a decoder, by its own classifier otherwise."""
+    children = dict(network.named_children())
+    if isinstance(children.get("score"), nn.Module) and network.base_model_prefix in children:
+        return "last_token"
+    return "classifier"
+
+
+def initialise_head(network: PreTrainedModel, *, seed: int, names: Collection[str] | None = None) -> None:
+    """Draw the weights of a scalar ``score`` head from N(0, 1/(hidden + 1)); its biases, if any, become 0.
+
+    The standard deviation is 1/√(hidden + 1). ``names`` limits it to those weights. Source: Stiennon et al. (2020), arXiv 2009.01325, appendix B.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for name, weight in head_parameters(network):
+        if names is not None and name not in names:
+            continue
+        with torch.no_grad():
+            if weight.ndim == 1:
+                weight.zero_()
+            elif weight.shape[0] == 1 or name.startswith("score"):
+                std = 1.0 / math.sqrt(weight.shape[1] + 1)
+                drawn = torch.randn(weight.shape, generator=generator, dtype=torch.float32) * std
+                weight.copy_(drawn.to(weight.dtype))
+
+
+def head_parameters(network: PreTrainedModel) -> list[tuple[str, nn.Parameter]]:
+    """Return the parameters outside the backbone."""
+    prefix = f"{network.base_model_prefix}."
+    return [(name, weight) for name, weight in network.named_parameters() if not name.startswith(prefix)]
+
+
+def can_classify(config: PreTrainedConfig) -> bool:
+    """Return whether transformers has a sequence classifier for this kind of model."""
+    return type(config) in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+
+
+def head_in_float32(network: PreTrainedModel, read_out: ReadOut) -> None:
+    """Keep the head in float32 under a half-precision backbone or autocast: rewards need more than eight bits."""
+    children = dict(network.named_children())
+    for name, module in children.items():
+        if name == network.base_model_prefix:
+            continue
+        if read_out == "classifier":
+            module.forward = _in_float32(module, module.forward)
+        if all(weight.dtype in (torch.bfloat16, torch.float16) for weight in module.parameters()):
+            module.float()
+
+
+def _in_float32(module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``forward`` outside autocast, its tensors in the precision of the module's weights."""
+
+    def run(*arguments: Any) -> Any:
+        weight = next(module.parameters(), None)
+        tensors = [
+            each.to(weight.dtype) if weight is not None and isinstance(each, torch.Tensor) else each
+            for each in arguments
+        ]
+        device = tensors[0].device.type if isinstance(tensors[0], torch.Tensor) else "cpu"
+        with torch.autocast(device, enabled=False):
+            return forward(*tensors)
+
+    return run
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

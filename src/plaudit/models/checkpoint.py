@@ -1,0 +1,315 @@
+"""Making, saving and loading reward models. Loading is strict: what would silently change a reward is an error."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import safe_open
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from plaudit.batching.encode import Truncation
+from plaudit.errors import CheckpointError, ModelError, OutputError
+from plaudit.models.backbone import (
+    ensure_padding,
+    head_in_float32,
+    initialise_head,
+    load_config_of,
+    load_network,
+    load_tokenizer,
+    read_out_of,
+    resolve_source,
+)
+from plaudit.models.parity import LayoutProof, choose_layout
+from plaudit.models.recipe import (
+    ScoringRecipe,
+    check_special_tokens,
+    read_recipe,
+    resolve_template,
+    save_recipe,
+    template_hash,
+)
+from plaudit.models.reward_model import RewardModel
+
+_ADAPTER = "adapter_config.json"
+
+
+def new_reward_model(
+    source: str,
+    *,
+    seed: int,
+    dtype: str = "float32",
+    chat_template: str | None = None,
+    max_length: int | None = None,
+    truncation: Truncation = "truncate_prompt",
+    trust_remote_code: bool = False,
+) -> RewardModel:
+    """Return a reward model to train, on the backbone in ``source``; a head that is not there is drawn from ``seed``.
+
+    Raises:
+        ModelError: when there is no model, tokenizer or chat template, or weights of the backbone are missing.
+    """
+    source = resolve_source(source)
+    loaded = load_network(source, dtype=dtype, trust_remote_code=trust_remote_code)
+    network = loaded.network
+    prefix = f"{network.base_model_prefix}."
+    lost = [name for name in loaded.missing if name.startswith(prefix) and "pooler" not in name]
+    if lost:
+        raise ModelError(f"{source} lacks weights of its backbone: {', '.join(lost[:5])}")
+    tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code)
+    recipe = _recipe(source, network, tokenizer, dtype, chat_template, max_length, truncation)
+    problem = check_special_tokens(recipe, tokenizer)
+    if problem:
+        raise ModelError(f"{source}: {problem}; choose another model.chat_template")
+    initialise_head(network, seed=seed, names=set(loaded.missing))
+    head_in_float32(network, recipe.read_out)
+    return RewardModel(network, tokenizer, recipe)
+
+
+def load_reward_model(
+    source: str,
+    *,
+    layout: str = "auto",
+    dtype: str | None = None,
+    device: str | None = None,
+    strict: bool = True,
+    trust_remote_code: bool = False,
+) -> tuple[RewardModel, LayoutProof]:
+    """Return the reward model in a directory or hub id, in evaluation mode, and the proof of its layout.
+
+    A checkpoint of plaudit brings its scoring recipe; for any other sequence classifier with one output the recipe
+    is worked out from its tokenizer. ``strict=False`` turns the end-token check of foreign checkpoints into a warning.
+
+    Raises:
+        CheckpointError: a missing head, another template, a doubled BOS, a pad token read as an end.
+        ModelError: when there is no model or tokenizer.
+        LayoutError: when a layout that was asked for by name is not exact for this model.
+    """
+    source = resolve_source(source)
+    directory = Path(source)
+    recipe = read_recipe(directory) if directory.is_dir() else None
+    wanted_dtype = dtype or (recipe.dtype if recipe else "float32")
+    adapter = directory / _ADAPTER
+    tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code)
+    if adapter.exists():
+        network = _load_adapter(directory, wanted_dtype, tokenizer, trust_remote_code)
+    else:
+        _check_outputs(source, trust_remote_code)
+        loaded = load_network(source, dtype=wanted_dtype, trust_remote_code=trust_remote_code)
+        _check_nothing_missing(source, loaded.missing)
+        network = loaded.network
+    core = network.get_base_model() if isinstance(network, PeftModel) else network
+    if recipe is None:
+        recipe = _foreign_recipe(source, core, tokenizer, wanted_dtype, strict)
+    else:
+        recipe = recipe.model_copy(update={"dtype": wanted_dtype})
+        _check_recipe(source, recipe, tokenizer)
+    problem = check_special_tokens(recipe, tokenizer)
+    if problem:
+        raise CheckpointError(f"{source}: {problem}; correct the template or the tokenizer's settings")
+    head_in_float32(core, recipe.read_out)
+    model = RewardModel(network, tokenizer, recipe)
+    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    model.eval()
+    return model, choose_layout(model, layout)
+
+
+def save_reward_model(model: RewardModel, directory: Path) -> None:
+    """Write the model, its tokenizer and its scoring recipe to ``directory``, atomically.
+
+    Sequence classifiers of transformers load it as it is; an adapter is saved as adapter plus head.
+
+    Raises:
+        OutputError: when the directory cannot be written.
+    """
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}."))
+        try:
+            write_reward_model(model, temporary)
+            temporary.chmod(0o755)
+            if directory.exists():
+                shutil.rmtree(directory)
+            temporary.replace(directory)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {directory}: {error.strerror or error}") from error
+
+
+def write_reward_model(
+    model: RewardModel, directory: Path, state_dict: dict[str, torch.Tensor] | None = None
+) -> None:
+    """Write the files of a checkpoint into an existing directory; ``state_dict`` replaces the model's own weights."""
+    model.tokenizer.chat_template = model.recipe.chat_template
+    kept = model.core.config._attn_implementation
+    model.core.config._attn_implementation = None
+    try:
+        model.network.save_pretrained(directory, state_dict=state_dict)
+    finally:
+        model.core.config._attn_implementation = kept
+    if isinstance(model.network, PeftModel):
+        model.core.config.save_pretrained(directory)
+    model.tokenizer.save_pretrained(directory)
+    save_recipe(model.recipe, directory)
+
+
+def add_lora(
+    model: RewardModel, *, rank: int, alpha: float, dropout: float, targets: str | tuple[str, ...]
+) -> RewardModel:
+    """Return the model with low-rank adapters on its backbone and its whole head trained and saved.
+
+    Source: Hu et al. (2021), arXiv 2106.09685.
+    """
+    head = "score" if model.recipe.read_out == "last_token" else "classifier"
+    config = LoraConfig(
+        task_type="SEQ_CLS",
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        modules_to_save=[head],
+    )
+    network = get_peft_model(model.core, config)
+    return RewardModel(network, model.tokenizer, model.recipe, layout=model.layout)
+
+
+def merge_lora(model: RewardModel) -> RewardModel:
+    """Return the model with its adapters merged into the weights; one without adapters is returned unchanged."""
+    if not isinstance(model.network, PeftModel):
+        return model
+    merged = model.network.merge_and_unload()
+    return RewardModel(merged, model.tokenizer, model.recipe, layout=model.layout)
+
+
+def _recipe(
+    source: str,
+    network: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    dtype: str,
+    chat_template: str | None,
+    max_length: int | None,
+    truncation: Truncation,
+) -> ScoringRecipe:
+    template, special_tokens = resolve_template(chat_template, tokenizer, source)
+    ensure_padding(network, tokenizer)
+    read_out = read_out_of(network)
+    appended = special_tokens and read_out == "last_token"
+    limit = _longest(network, tokenizer)
+    if max_length is not None and limit is not None and max_length > limit:
+        raise ModelError(f"max_length is {max_length}, but {source} has positions for {limit} tokens only")
+    return ScoringRecipe(
+        chat_template=template,
+        special_tokens=special_tokens,
+        final_token=tokenizer.eos_token_id if appended else None,
+        pad_token=tokenizer.pad_token_id,
+        vocabulary=len(tokenizer),
+        max_length=max_length or min(limit or 4096, 4096),
+        truncation=truncation,
+        read_out=read_out,
+        architecture=type(network).__name__,
+        dtype=dtype,
+    )
+
+
+def _longest(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int | None:
+    positions = network.config.get_text_config().to_dict().get("max_position_embeddings")
+    stated = tokenizer.model_max_length
+    limits = [limit for limit in (positions, stated) if isinstance(limit, int) and 0 < limit < 10**8]
+    return min(limits) if limits else None
+
+
+def _foreign_recipe(
+    source: str, network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dtype: str, strict: bool
+) -> ScoringRecipe:
+    if tokenizer.chat_template is None:
+        raise CheckpointError(
+            f"{source} has neither {'plaudit.json'!r} nor a chat template, so how its rewards were meant to be read is "
+            "unknown; add the chat template it was trained with to its tokenizer"
+        )
+    pad_is_end = tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id
+    if pad_is_end:
+        words = (
+            f"{source}: the pad token is the end token (or missing), so transformers and TRL read the reward before "
+            "the last end token while plaudit reads it at the last token; set a pad token of its own, or load with "
+            "strict=False to read at the last token"
+        )
+        if strict:
+            raise CheckpointError(words)
+        warnings.warn(words, stacklevel=3)
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token_id = tokenizer.eos_token_id
+    limit = _longest(network, tokenizer)
+    return ScoringRecipe(
+        chat_template=str(tokenizer.chat_template),
+        special_tokens=False,
+        final_token=None,
+        pad_token=tokenizer.pad_token_id,
+        vocabulary=len(tokenizer),
+        max_length=limit or 4096,
+        truncation="truncate_prompt",
+        read_out=read_out_of(network),
+        architecture=type(network).__name__,
+        dtype=dtype,
+    )
+
+
+def _check_recipe(source: str, recipe: ScoringRecipe, tokenizer: PreTrainedTokenizerBase) -> None:
+    found = tokenizer.chat_template
+    if found is None:
+        raise CheckpointError(f"{source}: the tokenizer's chat template is missing; the recipe expects one")
+    if found != recipe.chat_template:
+        raise CheckpointError(
+            f"{source}: the tokenizer's chat template (hash {template_hash(str(found))}) is not the one the model was "
+            f"trained with (hash {recipe.template_hash}); restore chat_template.jinja, or train again with the new one"
+        )
+    if len(tokenizer) != recipe.vocabulary:
+        raise CheckpointError(
+            f"{source}: the tokenizer has {len(tokenizer)} entries, the recipe says {recipe.vocabulary}; "
+            "it is another tokenizer"
+        )
+
+
+def _check_outputs(source: str, trust_remote_code: bool) -> None:
+    config = load_config_of(source, trust_remote_code=trust_remote_code)
+    architectures = config.architectures or []
+    classifier = any(name.endswith("ForSequenceClassification") for name in architectures)
+    if architectures and not classifier:
+        raise CheckpointError(
+            f"{source} was saved as {architectures[0]}, which has no reward head; loading it would give random "
+            "rewards. Train a head with `plaudit train`"
+        )
+    if config.num_labels != 1:
+        raise CheckpointError(f"{source} has {config.num_labels} outputs; a scalar reward model has one")
+
+
+def _check_nothing_missing(source: str, missing: tuple[str, ...]) -> None:
+    if missing:
+        raise CheckpointError(
+            f"{source} lacks {', '.join(missing[:5])}: these weights would be random, and so would every reward. "
+            "Save the head with the model (for LoRA: modules_to_save), or train one with `plaudit train`"
+        )
+
+
+def _load_adapter(
+    directory: Path, dtype: str, tokenizer: PreTrainedTokenizerBase, trust_remote_code: bool
+) -> PeftModel:
+    record = json.loads((directory / _ADAPTER).read_text(encoding="utf-8"))
+    base = record.get("base_model_name_or_path")
+    if not base:
+        raise CheckpointError(f"{directory / _ADAPTER} names no base model")
+    weights = directory / "adapter_model.safetensors"
+    if not weights.exists():
+        raise CheckpointError(f"{directory} has an adapter config but no adapter_model.safetensors")
+    with safe_open(weights, framework="pt") as file:
+        names = list(file.keys())
+    if not any(".score." in name or ".classifier." in name for name in names):
+        raise CheckpointError(f"{directory} holds an adapter without its reward head; save it with modules_to_save")
+    network = load_network(base, dtype=dtype, trust_remote_code=trust_remote_code).network
+    ensure_padding(network, tokenizer)
+    return PeftModel.from_pretrained(network, str(directory))

@@ -1,0 +1,125 @@
+"""``plaudit doctor``: everything about a checkpoint that can silently change a reward, looked at and explained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from plaudit.batching.batch import build_batch
+from plaudit.batching.encode import EncodingReport
+from plaudit.batching.tokens import TokenGroup
+from plaudit.data.group import Group, conversation
+from plaudit.errors import PlauditError
+from plaudit.models.backbone import load_config_of, load_tokenizer, resolve_source
+from plaudit.models.checkpoint import load_reward_model
+from plaudit.models.parity import TOLERANCE, prove_layout
+from plaudit.models.reward_model import RewardModel
+
+Status = Literal["ok", "warning", "error"]
+
+_SAMPLES = (
+    Group(conversation("What is two and two?"), ("It is four.", "It is four, as everyone knows by now."), id="a"),
+    Group(conversation("Name a colour."), ("Blue.", "I would rather not."), id="b"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at: what was found, and what to do where it is not well."""
+
+    name: str
+    status: Status
+    found: str
+    advice: str = ""
+
+
+def diagnose(model: str) -> list[Check]:
+    """Return what ``plaudit doctor`` has to say of the model in a directory or hub id; it never raises PlauditError."""
+    checks: list[Check] = []
+    try:
+        source = resolve_source(model)
+        config = load_config_of(source)
+        checks.append(Check("model", "ok", f"{(config.architectures or ['?'])[0]}, {config.model_type}"))
+        load_tokenizer(source)
+    except PlauditError as error:
+        return [*checks, Check("model", "error", str(error), "give a directory or hub id of a transformers model")]
+    try:
+        loaded, _ = load_reward_model(source, layout="padded")
+    except PlauditError as strict_error:
+        checks.append(Check("strict loading", "error", str(strict_error), "plaudit.load refuses this checkpoint"))
+        return checks
+    checks.append(Check("strict loading", "ok", "every weight of the backbone and the head is in the checkpoint"))
+    checks.extend(_recipe_checks(loaded))
+    checks.extend(_sample_checks(loaded))
+    checks.append(_layout_check(loaded))
+    return checks
+
+
+def _recipe_checks(model: RewardModel) -> list[Check]:
+    recipe, tokenizer = model.recipe, model.tokenizer
+    checks = [
+        Check("scoring recipe", "ok", f"hash {recipe.hash}"),
+        Check("chat template", "ok", f"hash {recipe.template_hash}, {len(recipe.chat_template)} characters"),
+        Check("read-out", "ok", recipe.read_out.replace("_", " ")),
+        Check("max length", "ok", f"{recipe.max_length} tokens; longer: {recipe.truncation.replace('_', ' ')}"),
+        Check("weights", "ok", f"{recipe.dtype} on {model.device}"),
+    ]
+    if recipe.pad_token == tokenizer.eos_token_id:
+        checks.append(
+            Check(
+                "pad token",
+                "warning",
+                "the pad token is the end token",
+                "other tools read the reward before the last end token; add a pad token of its own",
+            )
+        )
+    else:
+        checks.append(Check("pad token", "ok", f"{tokenizer.pad_token!r}, not the end token {tokenizer.eos_token!r}"))
+    return checks
+
+
+def _sample_checks(model: RewardModel) -> list[Check]:
+    encoder = model.recipe.encoder(model.tokenizer)
+    group = _SAMPLES[0]
+    text = encoder.render(group.prompt, group.responses[0])
+    encoded = [each for each in encoder.encode(list(enumerate(_SAMPLES)), EncodingReport()) if isinstance(each, TokenGroup)]
+    if len(encoded) < len(_SAMPLES):
+        return [Check("sample", "error", "two short conversations cannot be encoded", "raise max_length")]
+    ids = encoded[0].tree.sequence(0).tolist()
+    bos = model.tokenizer.bos_token_id
+    begins = f"{ids.count(bos)} BOS" if bos is not None else "no BOS in this tokenizer"
+    last = model.tokenizer.decode(ids[-1:])
+    return [
+        Check("rendered sample", "ok", repr(text if len(text) <= 200 else f"{text[:100]} … {text[-100:]}")),
+        Check("first and last token", "ok", f"{begins}; the conversation ends in {last!r}"),
+        _transformers_check(model, encoded),
+    ]
+
+
+@torch.inference_mode()
+def _transformers_check(model: RewardModel, groups: list[TokenGroup]) -> Check:
+    """Compare with the logits of transformers' own sequence classifier on the same padded ids."""
+    model.use_layout("padded")
+    batch = build_batch(groups, layout="padded", pad_id=model.recipe.pad_token).to(model.device)
+    ours = model(batch)
+    theirs = model.network(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits[:, 0].float()
+    difference = float((ours - theirs).abs().max() / ours.abs().max().clamp_min(1e-6))
+    allowed = TOLERANCE[next(model.network.parameters()).dtype]
+    found = f"rewards differ from transformers' by {difference:.1e} of their size (allowed: {allowed:.0e})"
+    if difference <= allowed:
+        return Check("agrees with transformers", "ok", found)
+    return Check(
+        "agrees with transformers",
+        "warning",
+        found,
+        "transformers reads another position, mostly because conversations end in the pad token",
+    )
+
+
+def _layout_check(model: RewardModel) -> Check:
+    proof = prove_layout(model, "shared_prefix")
+    if proof.exact:
+        return Check("shared-prefix layout", "ok", proof.reason)
+    return Check("shared-prefix layout", "warning", proof.reason, "rewards are exact, in the slower padded layout")

@@ -1,0 +1,160 @@
+"""Proof, on load, that a layout gives the rewards of separate padded forwards for this model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from plaudit.batching.batch import Layout, build_batch
+from plaudit.batching.prefix_tree import build_prefix_tree
+from plaudit.batching.tokens import TokenGroup
+from plaudit.errors import LayoutError
+from plaudit.models.reward_model import RewardModel
+
+TOLERANCE = {
+    torch.float64: 1e-9,
+    torch.float32: 1e-4,
+    torch.bfloat16: 5e-2,
+    torch.float16: 1e-2,
+}
+"""Largest difference of a hidden state, relative to the root mean square of all, by precision of the weights."""
+
+_MAX_WINDOW = 256
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutProof:
+    """What was found for one layout: exact or not, the difference, and in words why."""
+
+    layout: Layout
+    exact: bool
+    difference: float
+    reason: str
+
+
+def prove_layout(model: RewardModel, layout: Layout) -> LayoutProof:
+    """Return whether ``layout`` gives the hidden states of padded forwards for two small groups of random tokens.
+
+    The groups have a trunk, a branch below it, a response that begins another one, and equal responses; where the
+    model has a sliding window of at most 256 tokens, the conversations are longer than the window.
+    """
+    if model.recipe.read_out == "classifier":
+        return LayoutProof(layout, False, math.inf, "the head of this class reads whole padded sequences")
+    refused = _refused_by_config(model)
+    if refused:
+        return LayoutProof(layout, False, math.inf, refused)
+    groups = _probe_groups(model)
+    kept = model.layout
+    was_training = model.training
+    model.eval()
+    try:
+        wanted = _features(model, groups, "padded")
+        found = _features(model, groups, layout)
+        unheard = _unheard_window(model, groups)
+        if unheard:
+            return LayoutProof(layout, False, math.inf, unheard)
+    except (LayoutError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+        return LayoutProof(layout, False, math.inf, str(error).strip().splitlines()[0])
+    finally:
+        model.use_layout(kept)
+        model.train(was_training)
+    scale = wanted.square().mean().sqrt().clamp_min(1e-30)
+    difference = float((found - wanted).abs().max() / scale)
+    tolerance = TOLERANCE[next(model.network.parameters()).dtype]
+    exact = difference <= tolerance
+    words = f"hidden states differ by {difference:.1e} of their scale (allowed: {tolerance:.0e})"
+    return LayoutProof(layout, exact, difference, words)
+
+
+def choose_layout(model: RewardModel, wanted: Layout | str) -> LayoutProof:
+    """Return the proof of the layout that the model will use, and switch to it.
+
+    ``auto`` takes the first exact one of shared_prefix, packed and padded. A layout that was named must be exact.
+
+    Raises:
+        LayoutError: when a named layout is not exact for this model, with the reason.
+    """
+    if wanted == "padded":
+        model.use_layout("padded")
+        return LayoutProof("padded", True, 0.0, "asked for")
+    if wanted != "auto":
+        layout: Layout = "shared_prefix" if wanted == "shared_prefix" else "packed"
+        proof = prove_layout(model, layout)
+        if not proof.exact:
+            raise LayoutError(f"layout: {wanted} is not exact for {model.recipe.architecture}: {proof.reason}")
+        model.use_layout(layout)
+        return proof
+    proof = prove_layout(model, "shared_prefix")
+    if proof.exact:
+        model.use_layout("shared_prefix")
+        return proof
+    model.use_layout("padded")
+    return LayoutProof("padded", True, 0.0, f"shared_prefix is not exact here: {proof.reason}")
+
+
+def _refused_by_config(model: RewardModel) -> str | None:
+    config = model.core.config.get_text_config().to_dict()
+    kinds = set(config.get("layer_types") or ())
+    unknown = kinds - {"full_attention", "sliding_attention"}
+    if unknown:
+        return f"layers of kind {', '.join(sorted(unknown))} are not supported in a shared prefix"
+    if config.get("alibi"):
+        return "ALiBi biases are not supported in a shared prefix"
+    return None
+
+
+def _unheard_window(model: RewardModel, groups: list[TokenGroup]) -> str | None:
+    """Return why a sliding window that is longer than the probe might be lost, or None: its layers must ask for it."""
+    window = model.core.config.get_text_config().to_dict().get("sliding_window")
+    if window is None:
+        return None
+    batch = build_batch(groups, layout="shared_prefix", pad_id=model.recipe.pad_token).to(model.device)
+    with torch.no_grad():
+        model.features(batch)
+    assert batch.forest is not None
+    if window in batch.forest.windows:
+        return None
+    return f"the config has a sliding window of {window} tokens, but no layer asks its attention for it"
+
+
+def _probe_groups(model: RewardModel) -> list[TokenGroup]:
+    config = model.core.config.get_text_config()
+    window = config.to_dict().get("sliding_window")
+    stretch = window if isinstance(window, int) and window <= _MAX_WINDOW else 0
+    rng = np.random.default_rng(0)
+    banned = {model.recipe.pad_token, *model.tokenizer.all_special_ids}
+    allowed = np.asarray([i for i in range(min(config.vocab_size, 4096)) if i not in banned], dtype=np.int32)
+
+    def draw(length: int) -> np.ndarray:
+        return rng.choice(allowed, size=length).astype(np.int32)
+
+    prompt, branch, response = draw(12 + stretch), draw(10), draw(9)
+    first = [
+        np.concatenate(parts)
+        for parts in (
+            (prompt, branch, response),
+            (prompt, branch, draw(4)),
+            (prompt, draw(6)),
+            (prompt, branch, response[:5]),
+            (prompt, branch, response),
+        )
+    ]
+    second = [draw(7), np.concatenate([draw(3 + stretch), draw(1)])]
+    return [
+        TokenGroup(
+            index=number,
+            tree=build_prefix_tree(sequences, min_saving=1),
+            response_start=np.zeros(len(sequences), dtype=np.int32),
+        )
+        for number, sequences in enumerate((first, second))
+    ]
+
+
+@torch.no_grad()
+def _features(model: RewardModel, groups: list[TokenGroup], layout: Layout) -> torch.Tensor:
+    model.use_layout(layout)
+    batch = build_batch(groups, layout=layout, pad_id=model.recipe.pad_token)
+    return model.features(batch.to(model.device)).double()

@@ -1,0 +1,148 @@
+"""The scoring recipe: everything that fixes a reward, kept beside the weights as ``plaudit.json``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+from transformers import PreTrainedTokenizerBase
+
+from plaudit.batching.encode import Encoder, Truncation, check_fast
+from plaudit.data.group import Message
+from plaudit.errors import CheckpointError, ModelError, closest_or_all
+from plaudit.records import Record, write_record
+
+RECIPE_FILE = "plaudit.json"
+
+ReadOut = Literal["last_token", "classifier"]
+
+NAMED_TEMPLATES = {
+    "plain": (
+        "{% for message in messages %}{{ message.role }}: {{ message.content }}"
+        "{% if not loop.last %}{{ '\\n\\n' }}{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '\\n\\nassistant: ' }}{% endif %}"
+    ),
+    "concatenate": "{% for message in messages %}{{ message.content }}{% endfor %}",
+}
+"""Templates for models that bring none: ``plain`` names each role, ``concatenate`` joins the texts as they are."""
+
+
+class ScoringRecipe(Record):
+    """Everything that fixes a reward besides the weights."""
+
+    chat_template: str
+    """Jinja template that renders a conversation."""
+    special_tokens: bool
+    """Whether the tokenizer adds its own special tokens (BOS, EOS, CLS, SEP) to the rendered text."""
+    final_token: int | None
+    """Token appended to conversations that do not end in it."""
+    pad_token: int
+    """Padding token; never read by plaudit, but by other tools."""
+    vocabulary: int
+    """Number of entries of the tokenizer."""
+    max_length: int
+    """Longest conversation in tokens."""
+    truncation: Truncation
+    """What is done with longer ones."""
+    read_out: ReadOut
+    """``last_token``: the head reads the hidden state of the last token. ``classifier``: the class's own head."""
+    head: Literal["scalar"] = "scalar"
+    """Kind of head."""
+    architecture: str
+    """Model class."""
+    dtype: str
+    """Precision of the weights."""
+
+    @property
+    def hash(self) -> str:
+        """Return a short hash of every field."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    @property
+    def template_hash(self) -> str:
+        """Return a short hash of the chat template."""
+        return template_hash(self.chat_template)
+
+    def encoder(self, tokenizer: PreTrainedTokenizerBase) -> Encoder:
+        """Return the encoder that renders and tokenises by this recipe."""
+        check_fast(tokenizer)
+        return Encoder(
+            tokenizer=tokenizer,
+            chat_template=self.chat_template,
+            special_tokens=self.special_tokens,
+            final_token=self.final_token,
+            max_length=self.max_length,
+            truncation=self.truncation,
+        )
+
+
+def template_hash(template: str) -> str:
+    """Return a short hash of a chat template."""
+    return hashlib.blake2b(template.encode(), digest_size=8).hexdigest()
+
+
+def save_recipe(recipe: ScoringRecipe, directory: Path) -> None:
+    """Write the recipe into a checkpoint, atomically."""
+    write_record(directory / RECIPE_FILE, recipe)
+
+
+def read_recipe(directory: Path) -> ScoringRecipe | None:
+    """Return the recipe of a checkpoint, or None where there is none.
+
+    Raises:
+        CheckpointError: when the file is not a recipe.
+    """
+    path = directory / RECIPE_FILE
+    if not path.exists():
+        return None
+    try:
+        return ScoringRecipe.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path} is not a scoring recipe: {error}") from None
+
+
+def resolve_template(template: str | None, tokenizer: PreTrainedTokenizerBase, model: str) -> tuple[str, bool]:
+    """Return the chat template and whether the tokenizer must add its special tokens.
+
+    ``template`` is None (the tokenizer's own), a name of ``NAMED_TEMPLATES``, a path to a ``.jinja`` file, or Jinja
+    source. A model's own template writes its special tokens itself; a named one leaves them to the tokenizer.
+
+    Raises:
+        ModelError: when the tokenizer has none, or the name or the file is unknown.
+    """
+    if template is None:
+        own = tokenizer.chat_template
+        if not isinstance(own, str) or not own:
+            raise ModelError(
+                f"{model} has no chat template; set model.chat_template to a .jinja file or to one of: "
+                + ", ".join(NAMED_TEMPLATES)
+            )
+        return own, False
+    if template in NAMED_TEMPLATES:
+        return NAMED_TEMPLATES[template], True
+    if "{" in template:
+        return template, False
+    path = Path(template)
+    if path.suffix == ".jinja":
+        if not path.is_file():
+            raise ModelError(f"model.chat_template: {path} does not exist")
+        return path.read_text(encoding="utf-8"), False
+    raise ModelError(f"unknown chat template {template!r}; {closest_or_all(template, NAMED_TEMPLATES)}")
+
+
+def check_special_tokens(recipe: ScoringRecipe, tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """Return what is wrong with the special tokens of a rendered conversation, or None.
+
+    Found: a BOS written twice (by the template and by the tokenizer).
+    """
+    encoder = recipe.encoder(tokenizer)
+    text = encoder.render((Message("user", "a"),), "b")
+    ids = tokenizer(text, add_special_tokens=recipe.special_tokens)["input_ids"]
+    bos = tokenizer.bos_token_id
+    if bos is not None and len(ids) > 1 and ids[0] == bos and ids[1] == bos:
+        return "the BOS token stands twice: the chat template writes it and the tokenizer adds it again"
+    return None

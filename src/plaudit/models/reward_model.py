@@ -1,0 +1,103 @@
+"""The reward model: a backbone, a read-out position, a head. It takes any layout and never looks at padding."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from peft import PeftModel
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from plaudit.batching.batch import Layout, TokenBatch
+from plaudit.models.attention import ATTENTION_NAME, FOREST_ARGUMENT
+from plaudit.models.recipe import ScoringRecipe
+
+
+class RewardModel(nn.Module):
+    """A transformers sequence classifier read as a reward model.
+
+    ``network`` is the ``*ForSequenceClassification`` (or a PEFT model around one), so every checkpoint loads there
+    too. For decoders the head ``score`` reads the hidden state of each response's last token, in float32; for encoders
+    the class's own classifier runs.
+    """
+
+    def __init__(
+        self,
+        network: PreTrainedModel | PeftModel,
+        tokenizer: PreTrainedTokenizerBase,
+        recipe: ScoringRecipe,
+        *,
+        layout: Layout = "padded",
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.tokenizer = tokenizer
+        self.recipe = recipe
+        core = self.core
+        self._padded_attention: str = core.config._attn_implementation or "eager"
+        self._layout: Layout = "padded"
+        self.use_layout(layout)
+
+    @property
+    def core(self) -> PreTrainedModel:
+        """Return the sequence classifier itself, under any adapter."""
+        network = self.network
+        return network.get_base_model() if isinstance(network, PeftModel) else network
+
+    @property
+    def config(self):  # noqa: ANN201 - the type of transformers' config differs by model
+        """Return the transformers config, where trainers look for it."""
+        return self.core.config
+
+    @property
+    def device(self) -> torch.device:
+        """Return the device of the weights."""
+        return next(self.network.parameters()).device
+
+    @property
+    def layout(self) -> Layout:
+        """Return the layout that batches for this model must have."""
+        return self._layout
+
+    def use_layout(self, layout: Layout) -> None:
+        """Switch to another layout: the attention implementation changes, the weights do not."""
+        wanted = self._padded_attention if layout == "padded" else ATTENTION_NAME
+        if self.core.config._attn_implementation != wanted:
+            self.core.set_attn_implementation(wanted)
+        self._layout = layout
+
+    def features(self, batch: TokenBatch) -> Float[Tensor, "response feature"]:
+        """Return the last layer's hidden state at the last token of each response."""
+        hidden = self.hidden_states(batch)
+        return hidden[batch.response_end]
+
+    def hidden_states(self, batch: TokenBatch) -> Float[Tensor, "position feature"]:
+        """Return the last layer's hidden states of all positions of the batch, flattened."""
+        core = self.core
+        backbone = getattr(core, core.base_model_prefix)
+        arguments = {"position_ids": batch.position_ids, "use_cache": False}
+        if batch.layout == "padded":
+            arguments["attention_mask"] = batch.attention_mask
+        else:
+            arguments[FOREST_ARGUMENT] = batch.forest
+        return backbone(input_ids=batch.input_ids, **arguments).last_hidden_state.flatten(0, 1)
+
+    def forward(self, batch: TokenBatch) -> Float[Tensor, " response"]:
+        """Return one reward per response of the batch, in float32 (float64 for a float64 model)."""
+        if self.recipe.read_out == "classifier":
+            logits = self.network(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+            return logits[:, 0].float() if logits.dtype != torch.float64 else logits[:, 0]
+        return self.rewards_from(self.features(batch))
+
+    def rewards_from(self, features: Float[Tensor, "response feature"]) -> Float[Tensor, " response"]:
+        """Return the head's rewards for read-out hidden states, computed in at least float32."""
+        head = self.core.score
+        with torch.autocast(features.device.type, enabled=False):
+            dtype = next(head.parameters()).dtype
+            return head(features.to(dtype)).squeeze(-1)
+
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict | None = None) -> None:
+        """Recompute each layer in the backward pass instead of keeping its activations."""
+        self.core.gradient_checkpointing_enable(gradient_checkpointing_kwargs or {"use_reentrant": False})
+        if isinstance(self.network, PeftModel):
+            self.core.enable_input_require_grads()

@@ -1,0 +1,80 @@
+"""From a config to an objective: rewards and labels in, one loss per item out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from plaudit.objectives.config import BradleyTerry, ObjectiveConfig
+from plaudit.objectives.labels import PairLabels
+from plaudit.objectives.pairwise import bradley_terry_loss, reward_centering_penalty
+from plaudit.objectives.precision import at_least_float32
+
+
+@dataclass(frozen=True, slots=True)
+class ItemLosses:
+    """One loss and one weight per item, and per-item values to log, detached.
+
+    The trainer divides Σ weight · loss by the Σ weight of the global step, so the weights of a step decide shares
+    and never its scale.
+    """
+
+    losses: Float[Tensor, " item"]
+    weights: Float[Tensor, " item"]
+    logged: dict[str, Float[Tensor, " item"]]
+
+
+class Objective(Protocol):
+    """A training loss over the preferences of a batch."""
+
+    def weights(self, pairs: PairLabels) -> Float[Tensor, " item"]:
+        """Return the weight of each item, without looking at a reward."""
+        ...
+
+    def __call__(self, rewards: Float[Tensor, " response"], pairs: PairLabels) -> ItemLosses:
+        """Return one loss per item of the batch."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BradleyTerryObjective:
+    """``bradley_terry_loss`` plus ``centering`` times ``reward_centering_penalty``."""
+
+    config: BradleyTerry
+
+    def weights(self, pairs: PairLabels) -> Float[Tensor, " item"]:
+        """Return 1 per preference, or its share of its group."""
+        return pairs.weight if self.config.weight == "group" else torch.ones_like(pairs.weight)
+
+    def __call__(self, rewards: Float[Tensor, " response"], pairs: PairLabels) -> ItemLosses:
+        """Return one loss per preference."""
+        config = self.config
+        chosen, rejected = rewards[pairs.chosen], rewards[pairs.rejected]
+        losses = bradley_terry_loss(
+            chosen,
+            rejected,
+            margin=pairs.margin * config.margin_scale if config.use_margin else None,
+            probability=pairs.probability,
+            label_smoothing=config.label_smoothing,
+        )
+        if config.centering > 0:
+            losses = losses + config.centering * reward_centering_penalty(chosen, rejected)
+        with torch.no_grad():
+            lead = at_least_float32(chosen) - at_least_float32(rejected)
+            logged = {
+                "accuracy": (lead > 0).float(),
+                "chosen_rewards": at_least_float32(chosen),
+                "rejected_rewards": at_least_float32(rejected),
+                "reward_margin": lead,
+                "ties": (lead == 0).float(),
+            }
+        return ItemLosses(losses, self.weights(pairs), logged)
+
+
+def build_objective(config: ObjectiveConfig) -> Objective:
+    """Return the objective that ``config`` describes."""
+    return BradleyTerryObjective(config)

@@ -1,0 +1,157 @@
+"""Reads what a report is made of: the directory of a training run, or of an evaluation."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from plaudit.errors import DataError
+from plaudit.evaluation.best_of_n import BestOfN
+from plaudit.evaluation.surprising import SurprisingPairs
+from plaudit.records import ItemScore, Record, Result, RunRecord, read_items
+
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One evaluation directory as read; ``missing`` names the parts that are not there."""
+
+    directory: Path
+    result: Result
+    items: tuple[ItemScore, ...] = ()
+    surprising: SurprisingPairs | None = None
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run directory as read; ``missing`` names the parts that are not there."""
+
+    directory: Path
+    record: RunRecord | None = None
+    config: str | None = None
+    metrics: tuple[dict[str, float], ...] = ()
+    story: str | None = None
+    best_of_n: BestOfN | None = None
+    evaluations: tuple[Evaluation, ...] = ()
+    missing: tuple[str, ...] = field(default=())
+
+
+def read_input(path: Path) -> Run | Evaluation:
+    """Return the run or the evaluation that stands in ``path``: its directory, or the ``result.json`` in it.
+
+    Raises:
+        DataError: naming the file, when ``path`` is neither or a file in it cannot be read.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: does not exist; a report needs the directory of a run or of an evaluation")
+    if path.name == "result.json":
+        return read_evaluation(path.parent)
+    if not path.is_dir():
+        raise DataError(f"{path}: is a file; a report needs the directory of a run or of an evaluation")
+    if (path / "result.json").exists():
+        return read_evaluation(path)
+    if any((path / name).exists() for name in ("run.json", "metrics.jsonl", "eval")):
+        return read_run(path)
+    raise DataError(
+        f"{path}: neither a run (run.json, metrics.jsonl, eval/) nor an evaluation (result.json, items.jsonl)"
+    )
+
+
+def read_evaluation(directory: Path) -> Evaluation:
+    """Return the evaluation in ``directory``; only ``result.json`` has to be there."""
+    missing = []
+    items: tuple[ItemScore, ...] = ()
+    if (directory / "items.jsonl").exists():
+        items = tuple(read_items(directory / "items.jsonl"))
+    else:
+        missing.append("items.jsonl (reward against length)")
+    surprising = None
+    if (directory / "surprising.json").exists():
+        surprising = _read_record(directory / "surprising.json", SurprisingPairs)
+    else:
+        missing.append("surprising.json (the pairs it gets most confidently wrong)")
+    return Evaluation(
+        directory=directory,
+        result=_read_record(directory / "result.json", Result),
+        items=items,
+        surprising=surprising,
+        missing=tuple(missing),
+    )
+
+
+def read_run(directory: Path) -> Run:
+    """Return the training run in ``directory``, with every evaluation below ``eval/``."""
+    missing = []
+    record = None
+    if (directory / "run.json").exists():
+        record = _read_record(directory / "run.json", RunRecord)
+    else:
+        missing.append("run.json (what the run was made of)")
+    config = _read_text(directory / "config.yaml")
+    if config is None:
+        missing.append("config.yaml (the settings)")
+    metrics = read_metrics(directory / "metrics.jsonl")
+    if not metrics:
+        missing.append("metrics.jsonl (the training curves)")
+    folders = sorted((directory / "eval").glob("*/result.json")) if (directory / "eval").is_dir() else []
+    if not folders:
+        missing.append("eval/<name>/result.json (evaluations)")
+    best_of_n = directory / "best_of_n.json"
+    return Run(
+        directory=directory,
+        record=record,
+        config=config,
+        metrics=metrics,
+        story=_read_text(directory / "story.md"),
+        best_of_n=_read_record(best_of_n, BestOfN) if best_of_n.exists() else None,
+        evaluations=tuple(read_evaluation(path.parent) for path in folders),
+        missing=tuple(missing),
+    )
+
+
+def read_metrics(path: Path) -> tuple[dict[str, float], ...]:
+    """Return the rows of ``metrics.jsonl``, numbers only, without a last line that a killed run left torn.
+
+    Raises:
+        DataError: naming file and line, when a row is not a JSON object with a number ``step``.
+    """
+    text = _read_text(path)
+    if text is None:
+        return ()
+    rows = []
+    lines = text.splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            if number == len(lines) and not line.endswith("\n"):
+                break
+            raise DataError(f"{path}:{number}: not JSON: {error}") from None
+        if not isinstance(row, dict) or not _is_number(row.get("step")):
+            raise DataError(f"{path}:{number}: a row of metrics is an object with a number 'step'")
+        rows.append({key: float(value) for key, value in row.items() if _is_number(value)})
+    return tuple(rows)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _read_text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8") if path.exists() else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as text: {error}") from None
+
+
+def _read_record(path: Path, kind: type[AnyRecord]) -> AnyRecord:
+    try:
+        return kind.model_validate_json(_read_text(path) or "")
+    except DataError:
+        raise
+    except ValueError as error:
+        raise DataError(f"{path}: not a {kind.__name__} of plaudit: {error}") from None

@@ -1,0 +1,114 @@
+"""The one visual style of every plot, and how a matplotlib figure becomes SVG that lives inside a page."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INK = "#1d2733"
+MUTED = "#5f6b7a"
+RULE = "#d5dae1"
+PAPER = "#fdfdfe"
+CHOSEN = "#0b6fb8"
+REJECTED = "#d0560b"
+BASELINE = "#7f8a99"
+ORACLE = "#0a8f6a"
+MODEL = "#0b6fb7"
+
+COLOUR_VARIABLES = {
+    INK: "--ink",
+    MUTED: "--muted",
+    RULE: "--rule",
+    PAPER: "--paper",
+    CHOSEN: "--chosen",
+    REJECTED: "--rejected",
+    BASELINE: "--baseline",
+    ORACLE: "--oracle",
+    MODEL: "--model",
+}
+"""The CSS variable of the page that takes each colour's place, so that plots follow dark mode."""
+
+WIDTH = 520
+"""Width of a plot in CSS pixels: half a page. One matplotlib point is one CSS pixel at that width."""
+WIDE = 1084
+"""Width of a plot that takes the whole page."""
+
+_SETTINGS: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 12,
+    "axes.labelsize": 12,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": RULE,
+    "axes.linewidth": 1.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.facecolor": "none",
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.unicode_minus": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelsize": 11.5,
+    "ytick.labelsize": 11.5,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
+    "xtick.major.pad": 6,
+    "ytick.major.pad": 6,
+    "text.color": INK,
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "lines.linewidth": 2.0,
+    "lines.solid_capstyle": "round",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "plaudit",
+    "legend.frameon": False,
+}
+
+
+@contextmanager
+def figure(height: int, *, width: int = WIDTH) -> Iterator[Figure]:
+    """Yield a new figure of ``width`` × ``height`` CSS pixels in the style of the report."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_SETTINGS):
+        yield Figure(figsize=(width / 72, height / 72), layout="constrained")
+
+
+def svg(drawing: Figure, *, name: str, title: str) -> str:
+    """Return ``drawing`` as an ``<svg>`` element whose ids begin with ``name``, with no outside address.
+
+    ``title`` is what a screen reader says. Points that were rasterised stand inside as data. Call this inside
+    ``figure``, whose settings it needs.
+    """
+    buffer = io.StringIO()
+    drawing.savefig(buffer, format="svg", dpi=200, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r' xmlns(:xlink)?="[^"]*"', "", text)
+    text = text.replace("xlink:href=", "href=")
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
+    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", text)
+    text = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', text)
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    for colour, variable in COLOUR_VARIABLES.items():
+        text = text.replace(f": {colour}", f": var({variable})")
+    return text.replace("<svg", f'<svg class="plot" role="img" aria-label="{_attribute(title)}"', 1)
+
+
+def _attribute(text: str) -> str:
+    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")

@@ -1,0 +1,128 @@
+"""Scores groups with a reward model: streaming, each prompt encoded once, batched by length, in order."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from plaudit.batching.batch import build_batch
+from plaudit.batching.encode import EncodingReport, LeftOut
+from plaudit.batching.planner import GroupSizes, micro_batches
+from plaudit.batching.prefix_tree import build_prefix_tree
+from plaudit.batching.tokens import TokenGroup
+from plaudit.data.group import Group, Message, conversation
+from plaudit.errors import DataError
+from plaudit.models.parity import LayoutProof
+from plaudit.models.reward_model import RewardModel
+from plaudit.scoring.scorer import GroupRewards
+
+WINDOW = 256
+"""Groups that are read, sorted by length and scored together; the memory of scoring does not grow beyond it."""
+
+DEFAULT_MAX_TOKENS = 16_384
+
+
+class RewardScorer:
+    """A ``Scorer`` around a reward model."""
+
+    def __init__(
+        self, model: RewardModel, *, max_tokens: int = DEFAULT_MAX_TOKENS, proof: LayoutProof | None = None
+    ) -> None:
+        """Score with ``model``, at most ``max_tokens`` positions at a time."""
+        self.model = model.eval()
+        self.max_tokens = max_tokens
+        self.proof = proof
+        self.report = EncodingReport()
+        self._encoder = model.recipe.encoder(model.tokenizer)
+
+    @property
+    def recipe_hash(self) -> str:
+        """Return the hash of the model's scoring recipe."""
+        return self.model.recipe.hash
+
+    def score(
+        self, prompt: str | Sequence[Message | Mapping[str, str]], responses: Sequence[str]
+    ) -> tuple[float, ...]:
+        """Return one reward per response to ``prompt``, a text (one user turn) or a conversation.
+
+        Raises:
+            InvalidGroupError: when the prompt or a response is not valid.
+            DataError: when the conversation is too long, or the chat template refuses it.
+        """
+        group = Group(prompt=conversation(prompt), responses=tuple(responses), id="0")
+        (scored,) = self.score_groups([group])
+        rewards = [reward for reward in scored.rewards if reward is not None]
+        if len(rewards) < len(group.responses):
+            raise DataError(f"cannot score: {scored.reason}")
+        return tuple(rewards)
+
+    def score_groups(self, groups: Iterable[Group]) -> Iterator[GroupRewards]:
+        """Yield the rewards of each group, in order, reading at most ``WINDOW`` groups ahead."""
+        iterator = iter(groups)
+        while window := list(itertools.islice(iterator, WINDOW)):
+            yield from self.score_window(window)
+
+    @torch.inference_mode()
+    def score_window(self, groups: Sequence[Group]) -> list[GroupRewards]:
+        """Return the rewards of ``groups``, scored together."""
+        encoded = list(self._encoder.encode(list(enumerate(groups)), self.report))
+        rewards: list[np.ndarray] = [np.full(len(group.responses), np.nan) for group in groups]
+        reasons: list[str | None] = [None] * len(groups)
+        parts: list[tuple[TokenGroup, np.ndarray]] = []
+        for each in encoded:
+            if isinstance(each, LeftOut):
+                reasons[each.index] = each.reason
+            else:
+                parts.extend(self._parts(each))
+        self._fill(parts, rewards)
+        return [
+            _group_rewards(group, values, reason)
+            for group, values, reason in zip(groups, rewards, reasons, strict=True)
+        ]
+
+    def _parts(self, group: TokenGroup) -> list[tuple[TokenGroup, np.ndarray]]:
+        """Return the group, or parts of it that each fit into ``max_tokens``, with the responses they hold."""
+        cost = GroupSizes.of([group]).cost(self.model.layout)[0]
+        count = min(group.num_responses, math.ceil(int(cost) / self.max_tokens))
+        members = np.arange(group.num_responses)
+        if count == 1:
+            return [(group, members)]
+        return [(_with_responses(group, part), part) for part in np.array_split(members, count)]
+
+    def _fill(self, parts: Sequence[tuple[TokenGroup, np.ndarray]], rewards: list[np.ndarray]) -> None:
+        model = self.model
+        sizes = GroupSizes.of([group for group, _ in parts])
+        plan = micro_batches(range(len(parts)), sizes, layout=model.layout, max_tokens=self.max_tokens)
+        for micro in plan:
+            chosen = [parts[row] for row in micro.rows]
+            batch = build_batch(
+                [group for group, _ in chosen], layout=model.layout, pad_id=model.recipe.pad_token
+            )
+            values = model(batch.to(model.device)).double().cpu().numpy()
+            first = 0
+            for group, members in chosen:
+                rewards[group.index][members] = values[first : first + len(members)]
+                first += len(members)
+
+
+def _with_responses(group: TokenGroup, members: np.ndarray) -> TokenGroup:
+    """Return the group with some of its responses and no labels."""
+    sequences = [group.tree.sequence(int(k)) for k in members]
+    return TokenGroup(
+        index=group.index,
+        tree=build_prefix_tree(sequences),
+        response_start=group.response_start[members],
+    )
+
+
+def _group_rewards(group: Group, values: np.ndarray, reason: str | None) -> GroupRewards:
+    found = tuple(float(value) if math.isfinite(value) else None for value in values)
+    scored = GroupRewards(id=group.id, rewards=found, reason=reason)
+    if reason is None and None in found:
+        return replace(scored, reason="the model gave a reward that is not a finite number")
+    return scored

@@ -1,0 +1,179 @@
+"""``plaudit score``: rewards for every group of a file, streaming, in order, sharded and resumable."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from plaudit.data.group import Group
+from plaudit.data.group_set import GroupSet
+from plaudit.data.read import read_groups
+from plaudit.data.sources.formats import FormatChoice
+from plaudit.errors import ConfigError, DataError, OutputError
+from plaudit.records import write_json
+from plaudit.scoring.adapters import FunctionScorer
+from plaudit.scoring.engine import WINDOW, RewardScorer
+from plaudit.scoring.load import load_scorer
+from plaudit.scoring.scorer import GroupRewards
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(slots=True)
+class ScoreReport:
+    """What was scored: ``groups`` = ``scored`` + the sum of ``left_out``; ``resumed`` were scored by an earlier run."""
+
+    groups: int = 0
+    scored: int = 0
+    resumed: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    dropped_rows: dict[str, int] = field(default_factory=dict)
+
+
+def score_file(
+    model: str,
+    input_path: str,
+    output: Path,
+    *,
+    format: FormatChoice = "auto",
+    max_tokens: int | None = None,
+    shard: tuple[int, int] = (0, 1),
+    on_error: str = "raise",
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> ScoreReport:
+    """Write one JSON line per group, ``{"id", "rewards", …}``, in the order of the input, and return the counts.
+
+    While it runs the lines go to ``OUTPUT.partial``; a later call with the same model, input and shard goes on after
+    the last whole window of it, so that the file is the same as of an uninterrupted run. ``shard=(i, n)`` scores part
+    i, from 0, of n equal parts of the rows.
+
+    Raises:
+        ConfigError: when the output exists, or its partial file is of another model, input or shard.
+        DataError, ModelError, CheckpointError: about the input and the model.
+        OutputError: when the output cannot be written.
+    """
+    if output.exists() and not overwrite:
+        raise ConfigError(f"{output} exists; add --overwrite, or choose another file")
+    if not 0 <= shard[0] < shard[1]:
+        raise ConfigError(f"shard {shard[0]}/{shard[1]} does not exist; shards are numbered from 0")
+    groups = read_groups(input_path, format=format, on_error="skip" if on_error == "skip" else "raise")
+    part = _shard(groups, shard)
+    scorer = load_scorer(model, max_tokens=max_tokens)
+    identity = {
+        "model": model,
+        "recipe_hash": scorer.recipe_hash if isinstance(scorer, RewardScorer) else None,
+        "input": part.fingerprint,
+        "shard": list(shard),
+        "max_tokens": scorer.max_tokens if isinstance(scorer, RewardScorer) else None,
+    }
+    report = ScoreReport(dropped_rows=dict(groups.report.dropped))
+    try:
+        partial = _open_partial(output, identity)
+        _score(part, scorer, partial, report, progress)
+        os.replace(partial, output)
+        _identity_path(output).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {output}: {error.strerror or error}") from error
+    return report
+
+
+def _shard(groups: GroupSet, shard: tuple[int, int]) -> GroupSet:
+    number, count = shard
+    if count == 1:
+        return groups
+    first, last = len(groups) * number // count, len(groups) * (number + 1) // count
+    return groups.select(range(first, last))
+
+
+def _open_partial(output: Path, identity: dict[str, Any]) -> Path:
+    """Return the partial file, which belongs to ``identity`` and holds whole windows only."""
+    partial, record = output.with_name(f"{output.name}.partial"), _identity_path(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if partial.exists():
+        found = json.loads(record.read_text(encoding="utf-8")) if record.exists() else None
+        if found != identity:
+            raise ConfigError(f"{partial} was written by another model, input or shard; remove it to start again")
+    else:
+        write_json(record, identity)
+        partial.touch()
+    return partial
+
+
+def _identity_path(output: Path) -> Path:
+    return output.with_name(f"{output.name}.partial.json")
+
+
+def _score(
+    groups: GroupSet,
+    scorer: RewardScorer | FunctionScorer,
+    partial: Path,
+    report: ScoreReport,
+    progress: Progress | None,
+) -> None:
+    done = _keep_whole_windows(partial, len(groups), report)
+    with partial.open("ab") as file:
+        for window in _windows(groups, done):
+            scored = list(scorer.score_groups(window))
+            for each in scored:
+                _count(each.reason, report)
+            file.write("".join(_line(each) for each in scored).encode())
+            file.flush()
+            os.fsync(file.fileno())
+            if progress is not None:
+                progress(report.groups, len(groups))
+
+
+def _windows(groups: GroupSet, done: int) -> Iterator[list[Group]]:
+    remaining = iter(groups.select(range(done, len(groups))) if done else groups)
+    while window := list(itertools.islice(remaining, WINDOW)):
+        yield window
+
+
+def _keep_whole_windows(partial: Path, total: int, report: ScoreReport) -> int:
+    """Cut the partial file after its last whole window, count what it holds, and return the groups done."""
+    lines: list[bytes] = []
+    keep = 0
+    size = 0
+    with partial.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                break
+            lines.append(line)
+            if number % WINDOW == 0 or number == total:
+                size += sum(map(len, lines))
+                for each in lines:
+                    _count(json.loads(each).get("reason"), report)
+                keep, lines = number, []
+    os.truncate(partial, size)
+    report.resumed = keep
+    if keep > total:
+        raise DataError(f"{partial} holds {keep} groups, the input {total}")
+    return keep
+
+
+def _count(reason: str | None, report: ScoreReport) -> None:
+    report.groups += 1
+    if reason is None:
+        report.scored += 1
+    else:
+        report.left_out[reason.split(":")[0]] += 1
+
+
+def _line(scored: GroupRewards) -> str:
+    record: dict[str, Any] = {"id": scored.id, "rewards": list(scored.rewards)}
+    if scored.attributes:
+        record["attributes"] = {name: list(values) for name, values in scored.attributes.items()}
+    if scored.steps is not None:
+        record["steps"] = [None if each is None else list(each) for each in scored.steps]
+    if scored.uncertainty is not None:
+        record["uncertainty"] = list(scored.uncertainty)
+    if scored.reason is not None:
+        record["reason"] = scored.reason
+    return json.dumps(record, ensure_ascii=False) + "\n"

@@ -1,0 +1,71 @@
+"""From our config to ``transformers.TrainingArguments``, in one place."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+
+from plaudit.errors import ConfigError, closest_or_all
+from plaudit.training.config import TrainConfig
+
+
+def training_arguments(config: TrainConfig, run_dir: Path, *, steps_per_epoch: int) -> TrainingArguments:
+    """Return the arguments for transformers' trainer; one loader item is one optimiser step.
+
+    Raises:
+        ConfigError: when ``step.trainer_kwargs`` holds an unknown field, or one that the config sets itself.
+    """
+    optim, step = config.optim, config.step
+    total = step.max_steps or math.ceil(step.epochs * steps_per_epoch)
+    ours: dict[str, Any] = {
+        "output_dir": str(run_dir / "checkpoints"),
+        "per_device_train_batch_size": 1,
+        "gradient_accumulation_steps": 1,
+        "num_train_epochs": step.epochs,
+        "max_steps": step.max_steps or -1,
+        "learning_rate": optim.lr,
+        "lr_scheduler_type": optim.schedule if optim.warmup == 0 or optim.schedule != "constant" else "constant_with_warmup",
+        "warmup_steps": round(optim.warmup * total),
+        "weight_decay": optim.weight_decay,
+        "adam_beta1": optim.betas[0],
+        "adam_beta2": optim.betas[1],
+        "adam_epsilon": optim.epsilon,
+        "max_grad_norm": optim.max_grad_norm,
+        "seed": step.seed,
+        "data_seed": step.seed,
+        "bf16": step.precision == "bfloat16",
+        "use_cpu": not torch.cuda.is_available(),
+        "logging_strategy": "steps",
+        "logging_steps": step.log_every,
+        "logging_nan_inf_filter": False,
+        "logging_first_step": True,
+        "eval_strategy": "no" if step.evaluate_every is None else "steps",
+        "eval_steps": step.evaluate_every,
+        "save_strategy": "no" if step.save_every is None else "steps",
+        "save_steps": step.save_every or 500,
+        "save_total_limit": step.keep_checkpoints,
+        "report_to": list(step.trackers),
+        "run_name": config.name,
+        "disable_tqdm": True,
+        "remove_unused_columns": False,
+        "ddp_find_unused_parameters": False,
+    }
+    _check_extra(step.trainer_kwargs, ours)
+    return TrainingArguments(**ours, **step.trainer_kwargs)
+
+
+def _check_extra(extra: dict[str, Any], ours: dict[str, Any]) -> None:
+    known = {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
+    for name in extra:
+        if name in ours:
+            raise ConfigError(f"step.trainer_kwargs.{name} is set by another field of this config; use that one")
+        if name not in known:
+            raise ConfigError(
+                f"step.trainer_kwargs.{name} is not a field of transformers.TrainingArguments; "
+                f"{closest_or_all(name, known)}"
+            )

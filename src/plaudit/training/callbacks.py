@@ -1,0 +1,184 @@
+"""What happens beside training: metrics.jsonl, the progress bar, complete checkpoints, and an orderly Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from plaudit.records import write_json, write_text
+
+COMPLETE_FILE = "complete.json"
+
+
+class MetricsFile(TrainerCallback):
+    """Appends every log to ``metrics.jsonl``; on resume, rows after the checkpoint are taken back first."""
+
+    def __init__(self, path: Path) -> None:
+        """Write to ``path``."""
+        self.path = path
+        self.last: dict[str, float] = {}
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Keep the rows up to the step that training goes on from."""
+        if state.is_world_process_zero:
+            rows = _rows(self.path) if self.path.exists() else []
+            kept = [row for row in rows if row["step"] <= state.global_step]
+            write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Append one row: ``train/rm/…`` or ``eval/rm/…``."""
+        metrics = named_metrics(logs or {})
+        if not metrics or not state.is_world_process_zero:
+            return
+        self.last |= metrics
+        row = {"step": state.global_step, "epoch": state.epoch, **metrics}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+def named_metrics(logs: dict[str, float]) -> dict[str, float]:
+    """Return the metrics of a log under their full names; transformers' own summary at the end is left out."""
+    if "train_runtime" in logs:
+        return {}
+    named = {}
+    for name, value in logs.items():
+        if name in ("epoch", "total_flos"):
+            continue
+        named[f"eval/{name.removeprefix('eval_')}" if name.startswith("eval_") else f"train/{name}"] = value
+    return named
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """Return the whole rows of a metrics file; a torn last line is left out."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+class ProgressBar(TrainerCallback):
+    """Shows steps, loss and accuracy while training runs."""
+
+    def __init__(self) -> None:
+        """Prepare the bar."""
+        self._progress: Progress | None = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Start at the step that training goes on from."""
+        if not state.is_world_process_zero:
+            return
+        self._progress = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[metrics]}"),
+        )
+        self._progress.start()
+        self._progress.add_task("steps", total=state.max_steps, completed=state.global_step, metrics="")
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Move on by one step."""
+        if self._progress is not None:
+            self._progress.update(self._progress.task_ids[0], completed=state.global_step)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Show the latest loss and accuracy."""
+        if self._progress is None or logs is None:
+            return
+        if "rm/loss" in logs:
+            words = f"loss {logs['rm/loss']:.4f}  accuracy {logs['rm/accuracy']:.3f}"
+            self._progress.update(self._progress.task_ids[0], metrics=words)
+        elif "eval_rm/loss" in logs:
+            words = f"loss {logs['eval_rm/loss']:.4f}  accuracy {logs['eval_rm/accuracy']:.3f}"
+            self._progress.console.print(f"step {state.global_step}: held out: {words}")
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Take the bar down."""
+        if self._progress is not None:
+            self._progress.stop()
+
+
+class CompleteCheckpoints(TrainerCallback):
+    """Marks a checkpoint as complete once every file of it is written; only such are resumed from."""
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Write the mark."""
+        if state.is_world_process_zero:
+            directory = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            write_json(directory / COMPLETE_FILE, {"step": state.global_step})
+
+
+def last_complete_checkpoint(directory: Path) -> Path | None:
+    """Return the complete checkpoint with the most steps, or None."""
+    marks = directory.glob(f"checkpoint-*/{COMPLETE_FILE}")
+    found = {int(mark.parent.name.removeprefix("checkpoint-")): mark.parent for mark in marks}
+    return found[max(found)] if found else None
+
+
+class OrderlyStop(TrainerCallback):
+    """On the first Ctrl-C: finish the step, save a checkpoint, stop. On the second: stop at once."""
+
+    def __init__(self) -> None:
+        """Wait for the signal."""
+        self.asked = False
+        self._previous: Any = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Take over Ctrl-C."""
+        self._previous = signal.signal(signal.SIGINT, self._interrupt)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Save and stop when asked to."""
+        if self.asked:
+            control.should_save = True
+            control.should_training_stop = True
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Give Ctrl-C back."""
+        signal.signal(signal.SIGINT, self._previous)

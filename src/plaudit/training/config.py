@@ -1,0 +1,157 @@
+"""The config of a training run: what ``plaudit train`` reads."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from plaudit.config import Config
+from plaudit.data.config import DataFile
+from plaudit.objectives.config import BradleyTerry, ObjectiveConfig
+
+
+class PretrainedInit(Config):
+    """Start from a model directory or a hub id."""
+
+    type: Literal["pretrained"] = "pretrained"
+    """Kind of start."""
+    path: str
+    """Directory or hub id of a transformers model; a reward head that it has is kept."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Precision of the weights; the head stays in float32."""
+    chat_template: str | None = None
+    """Chat template: null for the tokenizer's own, ``plain``, ``concatenate``, a .jinja file, or Jinja source."""
+    trust_remote_code: bool = False
+    """Run code that the model repository brings."""
+
+
+class ScratchInit(Config):
+    """Start from nothing: a byte-level BPE trained on the training texts and a small random Llama."""
+
+    type: Literal["scratch"] = "scratch"
+    """Kind of start."""
+    hidden_size: Annotated[int, Field(gt=0)] = 128
+    """Width."""
+    num_layers: Annotated[int, Field(gt=0)] = 2
+    """Layers."""
+    num_heads: Annotated[int, Field(gt=0)] = 4
+    """Attention heads."""
+    vocabulary: Annotated[int, Field(ge=300)] = 1024
+    """Most entries of the tokenizer."""
+    tokenizer_groups: Annotated[int, Field(gt=0)] = 20_000
+    """Groups whose texts the tokenizer is trained on."""
+
+
+class LoRA(Config):
+    """Low-rank adapters (Hu et al., 2021); the head is always trained and saved whole."""
+
+    rank: Annotated[int, Field(gt=0)] = 16
+    """Rank."""
+    alpha: Annotated[float, Field(gt=0)] = 32.0
+    """Scale; the adapter is multiplied by alpha / rank."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Dropout inside the adapters."""
+    targets: str | tuple[str, ...] = "all-linear"
+    """Modules that get adapters."""
+    merge: bool = True
+    """Merge the adapters into the weights of the final model."""
+
+
+class ModelSection(Config):
+    """The model and how it sees text."""
+
+    init: Annotated[PretrainedInit | ScratchInit, Field(discriminator="type")]
+    """What it starts from."""
+    layout: Literal["auto", "shared_prefix", "packed", "padded"] = "auto"
+    """How groups become tensors; ``auto`` takes the fastest one that is proved exact for the model."""
+    max_length: Annotated[int, Field(gt=1)] | None = None
+    """Longest conversation in tokens; null for what the model can take, at most 4096."""
+    truncation: Literal["truncate_prompt", "drop"] = "truncate_prompt"
+    """Longer conversations: cut the prompt from the left, the same for the whole group, or drop the group."""
+    lora: LoRA | None = None
+    """Train adapters instead of all weights."""
+
+
+class DataSection(Config):
+    """Training and held-out groups."""
+
+    train: Annotated[tuple[DataFile, ...], Field(min_length=1)]
+    """Files to train on."""
+    held_out: tuple[DataFile, ...] = ()
+    """Files to evaluate on; where there are none, ``held_out_share`` of the prompts is split off."""
+    held_out_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the prompts split off for evaluation, by prompt and never by row."""
+    split_seed: int = 0
+    """Seed of the split."""
+
+
+class OptimSection(Config):
+    """AdamW and its schedule."""
+
+    lr: Annotated[float, Field(gt=0)] = 1e-5
+    """Peak learning rate."""
+    schedule: Literal["linear", "cosine", "constant"] = "cosine"
+    """Shape after warm-up; linear and cosine end at 0."""
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.03
+    """Share of the steps in which the learning rate rises linearly from 0."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Decoupled weight decay; biases and norms are left out."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of the moments."""
+    epsilon: Annotated[float, Field(gt=0)] = 1e-8
+    """Added to the denominator."""
+    max_grad_norm: Annotated[float, Field(ge=0)] = 1.0
+    """Gradients are clipped to this norm; 0 does not clip."""
+
+
+class StepSection(Config):
+    """The optimiser step, memory, and what is written when."""
+
+    groups_per_step: Annotated[int, Field(gt=0)] = 64
+    """Groups of one optimiser step, over all devices."""
+    max_tokens: Annotated[int, Field(gt=0)] = 8192
+    """Positions of one forward and backward on one device; changes memory and speed, never the result."""
+    epochs: Annotated[float, Field(gt=0)] = 1.0
+    """Passes over the data."""
+    max_steps: Annotated[int, Field(gt=0)] | None = None
+    """Stop after this many steps instead."""
+    seed: int = 0
+    """Seed of the head, the order of the data and everything else that is drawn."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """``bfloat16`` runs the backbone under autocast; weights, losses and the head keep their precision."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass."""
+    threads: Annotated[int, Field(gt=0)] | None = None
+    """CPU threads; null for PyTorch's choice."""
+    log_every: Annotated[int, Field(gt=0)] = 10
+    """Steps between rows of ``metrics.jsonl``."""
+    evaluate_every: Annotated[int, Field(gt=0)] | None = None
+    """Steps between evaluations; null evaluates at the end only."""
+    evaluate_groups: Annotated[int, Field(gt=0)] = 1000
+    """Most groups of an evaluation during training."""
+    save_every: Annotated[int, Field(gt=0)] | None = None
+    """Steps between checkpoints; null keeps none but the final model."""
+    keep_checkpoints: Annotated[int, Field(gt=0)] = 2
+    """Checkpoints kept."""
+    trackers: tuple[str, ...] = ("tensorboard",)
+    """Trackers of transformers that get every metric too (``tensorboard``, ``wandb`` …)."""
+    trainer_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of ``transformers.TrainingArguments`` (``fsdp``, ``deepspeed`` …); those above may not be repeated."""
+
+
+class TrainConfig(Config):
+    """A training run."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Name of the run: letters, digits, dots, dashes and underscores."""
+    model: ModelSection
+    """The model and how it sees text."""
+    data: DataSection
+    """Training and held-out groups."""
+    objective: ObjectiveConfig = BradleyTerry()
+    """The training loss."""
+    optim: OptimSection = OptimSection()
+    """AdamW and its schedule."""
+    step: StepSection = StepSection()
+    """The optimiser step, memory, and what is written when."""

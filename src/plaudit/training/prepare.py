@@ -1,0 +1,127 @@
+"""What training needs before its first step: groups, a model, and both as token sets."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, assert_never
+
+import numpy as np
+
+from plaudit.batching.token_set import TokenSet, encode_to_file
+from plaudit.data.group import Group
+from plaudit.data.group_set import GroupSet
+from plaudit.data.read import load_files
+from plaudit.data.splits import split_by_prompt
+from plaudit.errors import DataError
+from plaudit.models.checkpoint import add_lora, new_reward_model
+from plaudit.models.parity import LayoutProof, choose_layout
+from plaudit.models.reward_model import RewardModel
+from plaudit.models.scratch import build_decoder, build_tokenizer
+from plaudit.training.config import DataSection, PretrainedInit, ScratchInit, TrainConfig
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedTokens:
+    """A token set, the rows of it that carry preferences, and the counts for the run record."""
+
+    tokens: TokenSet
+    rows: np.ndarray
+    counts: dict[str, Any]
+
+
+def prepare_groups(config: DataSection, cache_dir: Path) -> tuple[GroupSet, GroupSet]:
+    """Return the training and the held-out groups; without held-out files, split by prompt.
+
+    Raises:
+        DataError: when nothing is left to train on.
+    """
+    train = load_files(config.train, cache_dir=cache_dir)
+    if config.held_out:
+        held_out = load_files(config.held_out, cache_dir=cache_dir)
+    else:
+        train, held_out = split_by_prompt(train, held_out=config.held_out_share, seed=config.split_seed)
+    if len(train) == 0:
+        raise DataError("no group is left to train on; `plaudit data show` tells what was dropped and why")
+    return train, held_out
+
+
+def prepare_model(config: TrainConfig, train: GroupSet) -> tuple[RewardModel, LayoutProof]:
+    """Return the model to train in its layout, and the proof of that layout."""
+    section = config.model
+    match section.init:
+        case PretrainedInit(path=path) as init:
+            model = new_reward_model(
+                path,
+                seed=config.step.seed,
+                dtype=init.dtype,
+                chat_template=init.chat_template,
+                max_length=section.max_length,
+                truncation=section.truncation,
+                trust_remote_code=init.trust_remote_code,
+            )
+        case ScratchInit() as init:
+            model = build_decoder(
+                build_tokenizer(_texts(train, init.tokenizer_groups), vocabulary=init.vocabulary),
+                hidden_size=init.hidden_size,
+                num_layers=init.num_layers,
+                num_heads=init.num_heads,
+                max_length=section.max_length or 1024,
+                seed=config.step.seed,
+            )
+            model.recipe = model.recipe.model_copy(update={"truncation": section.truncation})
+        case _:
+            assert_never(section.init)
+    if section.lora is not None:
+        lora = section.lora
+        model = add_lora(model, rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout, targets=lora.targets)
+    proof = choose_layout(model, section.layout)
+    if config.step.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+    return model, proof
+
+
+def prepare_tokens(
+    groups: GroupSet, model: RewardModel, directory: Path, *, progress: Progress | None = None
+) -> PreparedTokens:
+    """Return ``groups`` as tokens for ``model`` in a file of ``directory``; made once, then read."""
+    name = _token_file_name(groups, model)
+    tokens = encode_to_file(groups, model.recipe.encoder(model.tokenizer), directory / name, progress=progress)
+    rows = np.flatnonzero(tokens.num_pairs > 0)
+    counts = {
+        "fingerprint": groups.fingerprint,
+        "read": groups.report.model_dump(mode="json"),
+        "encoded": tokens.report.as_dict(),
+        "groups": len(tokens),
+        "without_preferences": len(tokens) - len(rows),
+        "preferences": int(tokens.num_pairs.sum()),
+        "tokens_separate": int(tokens.sizes.flat_tokens.sum()),
+        "tokens_shared": int(tokens.sizes.tree_tokens.sum()),
+    }
+    return PreparedTokens(tokens, rows, counts)
+
+
+def _token_file_name(groups: GroupSet, model: RewardModel) -> str:
+    digest = hashlib.blake2b(digest_size=12)
+    digest.update(groups.fingerprint.encode())
+    digest.update(model.recipe.hash.encode())
+    backend = model.tokenizer.backend_tokenizer
+    digest.update(backend.to_str().encode())
+    return f"tokens-{digest.hexdigest()}.arrow"
+
+
+def _texts(groups: GroupSet, limit: int) -> Iterator[str]:
+    """Yield the texts of the first ``limit`` groups."""
+    for group in itertools.islice(groups, limit):
+        yield from _texts_of(group)
+
+
+def _texts_of(group: Group) -> Iterator[str]:
+    for message in group.prompt:
+        yield message.content
+    yield from group.responses

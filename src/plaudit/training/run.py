@@ -1,0 +1,216 @@
+"""A training run from its config to its folder: data, model, training, checkpoint, record."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from accelerate import PartialState
+from transformers import TrainerCallback
+from transformers.trainer_callback import PrinterCallback
+from transformers.utils.logging import disable_progress_bar
+
+from plaudit.batching.planner import num_steps
+from plaudit.config import dump_config, load_config
+from plaudit.data.write import write_groups
+from plaudit.errors import ConfigError, DataError
+from plaudit.models.checkpoint import merge_lora, save_reward_model
+from plaudit.models.parity import LayoutProof
+from plaudit.models.reward_model import RewardModel
+from plaudit.objectives.build import build_objective
+from plaudit.records import RunRecord, git_state, package_versions, write_record, write_text
+from plaudit.training.arguments import training_arguments
+from plaudit.training.callbacks import (
+    CompleteCheckpoints,
+    MetricsFile,
+    OrderlyStop,
+    ProgressBar,
+    last_complete_checkpoint,
+)
+from plaudit.training.config import TrainConfig
+from plaudit.training.prepare import PreparedTokens, prepare_groups, prepare_model, prepare_tokens
+from plaudit.training.trainer import RewardTrainer
+
+MODEL_FOLDER = "model"
+HELD_OUT_FILE = "held_out.jsonl"
+
+
+def train(config: TrainConfig, *, run_dir: Path, resume: bool = False) -> Path:
+    """Train as ``config`` says and return ``run_dir``, which then holds everything the run made.
+
+    ``config.yaml``, ``run.json``, ``metrics.jsonl``, ``model/``, ``checkpoints/``, ``data/`` (token sets and the
+    held-out groups) and ``tensorboard/``. With ``resume`` the run goes on from its last complete checkpoint, digit
+    for digit as if it had not been interrupted; without one it starts again.
+
+    Raises:
+        ConfigError: when the folder holds another run, or resumes with another config.
+        DataError, ModelError, LayoutError, TrainingError: as their names say.
+    """
+    disable_progress_bar()
+    state = PartialState(cpu=not torch.cuda.is_available())
+    if config.step.threads is not None:
+        torch.set_num_threads(config.step.threads)
+    with state.main_process_first():
+        if state.is_main_process:
+            _claim_folder(config, run_dir, resume=resume)
+        train_groups, held_out_groups = prepare_groups(config.data, cache_dir=run_dir / "data")
+        model, proof = prepare_model(config, train_groups)
+        train_tokens = prepare_tokens(train_groups, model, run_dir / "data")
+        held_out = prepare_tokens(held_out_groups, model, run_dir / "data") if len(held_out_groups) else None
+        if state.is_main_process:
+            write_groups(run_dir / "data" / HELD_OUT_FILE, held_out_groups)
+    if len(train_tokens.rows) == 0:
+        raise DataError("no training group carries a preference, which this objective needs")
+    record = _first_record(config, model, proof, train_tokens, held_out, state.num_processes)
+    if state.is_main_process:
+        write_record(run_dir / "run.json", record)
+    return _run(config, run_dir, model, train_tokens, held_out, record, resume=resume)
+
+
+def _run(
+    config: TrainConfig,
+    run_dir: Path,
+    model: RewardModel,
+    train_tokens: PreparedTokens,
+    held_out: PreparedTokens | None,
+    record: RunRecord,
+    *,
+    resume: bool,
+) -> Path:
+    metrics, stop = MetricsFile(run_dir / "metrics.jsonl"), OrderlyStop()
+    trainer = build_trainer(
+        config, run_dir, model, train_tokens, held_out, [metrics, ProgressBar(), CompleteCheckpoints(), stop]
+    )
+    checkpoint = last_complete_checkpoint(run_dir / "checkpoints") if resume else None
+    began, status = time.perf_counter(), "failed"
+    try:
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        status = "stopped" if stop.asked else "finished"
+        if not stop.asked:
+            trainer.eval_rows = None if held_out is None else held_out.rows
+            trainer.evaluate()
+            _save_final(trainer, model, run_dir, merge=config.model.lora is None or config.model.lora.merge)
+    except KeyboardInterrupt:
+        status = "stopped"
+        raise
+    finally:
+        if trainer.is_world_process_zero():
+            ended = record.model_copy(
+                update={
+                    "status": status,
+                    "finished": _now(),
+                    "figures": metrics.last,
+                    "seconds": time.perf_counter() - began,
+                }
+            )
+            write_record(run_dir / "run.json", ended)
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
+    if stop.asked:
+        raise KeyboardInterrupt
+    return run_dir
+
+
+def build_trainer(
+    config: TrainConfig,
+    run_dir: Path,
+    model: RewardModel,
+    train_tokens: PreparedTokens,
+    held_out: PreparedTokens | None,
+    callbacks: list[TrainerCallback],
+) -> RewardTrainer:
+    """Return the trainer that ``config`` describes."""
+    steps = num_steps(len(train_tokens.rows), config.step.groups_per_step)
+    arguments = training_arguments(config, run_dir, steps_per_epoch=steps)
+    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(run_dir / "tensorboard"))
+    trainer = RewardTrainer(
+        model,
+        arguments,
+        objective=build_objective(config.objective),
+        train_tokens=train_tokens.tokens,
+        train_rows=train_tokens.rows,
+        groups_per_step=config.step.groups_per_step,
+        max_tokens=config.step.max_tokens,
+        eval_tokens=None if held_out is None else held_out.tokens,
+        eval_rows=None if held_out is None else _some(held_out.rows, config.step.evaluate_groups),
+        callbacks=callbacks,
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _some(rows: np.ndarray, count: int) -> np.ndarray:
+    """Return at most ``count`` rows, spread evenly."""
+    if len(rows) <= count:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)]
+
+
+def _save_final(trainer: RewardTrainer, model: RewardModel, run_dir: Path, *, merge: bool) -> None:
+    """Save the trained model; a sharded one is gathered by the trainer itself."""
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        trainer.save_model(str(run_dir / MODEL_FOLDER))
+    elif trainer.is_world_process_zero():
+        save_reward_model(merge_lora(model) if merge else model, run_dir / MODEL_FOLDER)
+
+
+def _claim_folder(config: TrainConfig, run_dir: Path, *, resume: bool) -> None:
+    path = run_dir / "config.yaml"
+    if not path.exists():
+        write_text(path, dump_config(config))
+        return
+    if not resume:
+        raise ConfigError(f"{run_dir} holds a run already; add --resume to go on with it, or choose another --run-dir")
+    if load_config(TrainConfig, path) != config:
+        raise ConfigError(f"the config differs from {path}, the one this run was started with; resume with that one")
+
+
+def _first_record(
+    config: TrainConfig,
+    model: RewardModel,
+    proof: LayoutProof,
+    train_tokens: PreparedTokens,
+    held_out: PreparedTokens | None,
+    processes: int,
+) -> RunRecord:
+    commit, dirty = git_state()
+    trainable = [weight for weight in model.parameters() if weight.requires_grad]
+    described: dict[str, Any] = {
+        "architecture": model.recipe.architecture,
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "trainable": sum(weight.numel() for weight in trainable),
+        "layout": proof.layout,
+        "layout_reason": proof.reason,
+        "recipe_hash": model.recipe.hash,
+        "max_length": model.recipe.max_length,
+    }
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu_name()
+    return RunRecord(
+        name=config.name,
+        status="running",
+        created=_now(),
+        commit=commit,
+        dirty=dirty,
+        versions=package_versions(),
+        device=device,
+        processes=processes,
+        seed=config.step.seed,
+        data={"train": train_tokens.counts} | ({} if held_out is None else {"held_out": held_out.counts}),
+        model=described,
+    )
+
+
+def _cpu_name() -> str:
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,81 @@
+"""Prompts of the day-plan world: drawing them, assigning them to a split, and reading the wishes back."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from plaudit.worlds.words import CHOICES, CLOSING, HINTS, NAMES, NUMBERS, REQUESTS, SIDE_OF_THING
+
+Split = Literal["train", "held_out"]
+SPLITS: tuple[Split, ...] = ("train", "held_out")
+
+HINTS_PER_CHOICE = 2
+"""Things that a prompt names for each choice."""
+
+_HELD_OUT_SHARE = 5
+"""One set of things in this many is held out."""
+
+_HINT_PATTERN = re.compile(
+    "|".join(re.escape(hint).replace(r"\{\}", "(" + "|".join(SIDE_OF_THING) + ")") for hint in HINTS)
+)
+_NAME_PATTERN = re.compile(r"\b(" + "|".join(NAMES) + r")\b")
+_STEPS_PATTERN = re.compile(re.escape(CLOSING).replace(r"\{\}", "(" + "|".join(NUMBERS) + ")"))
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a prompt asks for."""
+
+    sides: tuple[str, ...]
+    """The side the family is on in each choice that the prompt speaks of, in alphabetical order."""
+    steps: int
+    """Number of steps asked for."""
+    name: str
+    """Whose day it is."""
+
+
+def split_of(things: Iterable[str]) -> Split:
+    """Return the split that a set of things belongs to, from a digest of the set.
+
+    Order, name and wording of a prompt do not matter, so the splits share no set of things.
+    """
+    digest = hashlib.blake2b(";".join(sorted(things)).encode(), digest_size=8).digest()
+    return "held_out" if int.from_bytes(digest, "big") % _HELD_OUT_SHARE == 0 else "train"
+
+
+def draw_prompts(*, seed: int, split: Split, choices: int, steps: int, popularity: float) -> Iterator[str]:
+    """Yield distinct prompts of ``split`` without end, each telling of ``choices`` choices in random order.
+
+    In each choice the family is on the first side with probability ``popularity``.
+    """
+    draw = random.Random(f"prompts/{seed}/{split}/{choices}/{steps}/{popularity}")
+    seen: set[str] = set()
+    while True:
+        sides = [first if draw.random() < popularity else second for first, second in CHOICES[:choices]]
+        things = [thing for side in sides for thing in draw.sample(side.things, HINTS_PER_CHOICE)]
+        draw.shuffle(things)
+        request = draw.choice(REQUESTS).format(draw.choice(NAMES))
+        hints = [draw.choice(HINTS).format(thing) for thing in things]
+        text = " ".join([request, *hints, CLOSING.format(NUMBERS[steps - 1])])
+        if split_of(things) == split and text not in seen:
+            seen.add(text)
+            yield text
+
+
+def read_wishes(prompt: str) -> Wishes | None:
+    """Return what ``prompt`` asks for, or None where it is not a prompt of this world."""
+    found = [thing for groups in _HINT_PATTERN.findall(prompt) for thing in groups if thing]
+    steps = _STEPS_PATTERN.search(prompt)
+    if not found or steps is None:
+        return None
+    name = _NAME_PATTERN.search(prompt)
+    return Wishes(
+        sides=tuple(sorted({SIDE_OF_THING[thing] for thing in found})),
+        steps=NUMBERS.index(steps.group(1)) + 1,
+        name=name.group(1) if name is not None else "you",
+    )

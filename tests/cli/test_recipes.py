@@ -1,0 +1,80 @@
+"""Recipes are found in a checkout and in a wheel, listed and copied."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from plaudit.cli import recipes
+from plaudit.cli.main import app
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch) -> Path:
+    folder = tmp_path / "shelf"
+    for name in ("small", "large"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "config.yaml").write_text(f"name: {name}\n")
+        (folder / name / "README.md").write_text(f"# {name}\n\nTrains a {name} model.\n\nMore.\n")
+    (folder / "README.md").write_text("# Recipes\n")
+    monkeypatch.setattr(recipes, "recipes_folder", lambda: folder)
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def test_a_list_shows_every_recipe_with_its_sentence(shelf):
+    shown = CliRunner().invoke(app, ["recipes", "list"])
+    assert shown.exit_code == 0
+    lines = [line.split("│")[1:3] for line in shown.output.splitlines() if line.startswith("│")]
+    assert [[cell.strip() for cell in line] for line in lines] == [
+        ["large", "Trains a large model."],
+        ["small", "Trains a small model."],
+    ]
+
+
+def test_a_recipe_is_copied_whole_and_never_over_something(shelf):
+    assert CliRunner().invoke(app, ["recipes", "copy", "small"]).exit_code == 0
+    assert Path("small/config.yaml").read_text() == "name: small\n"
+    again = CliRunner().invoke(app, ["recipes", "copy", "small"])
+    assert again.exit_code == 2
+    assert "error: small exists; name another folder" in again.stderr
+    assert CliRunner().invoke(app, ["recipes", "copy", "small", "mine/first"]).exit_code == 0
+    assert Path("mine/first/README.md").is_file()
+
+
+def test_a_misspelt_recipe_is_answered_with_the_nearest_one(shelf):
+    shown = CliRunner().invoke(app, ["recipes", "copy", "smal"])
+    assert shown.exit_code == 2
+    assert shown.stderr == "error: unknown recipe 'smal'; did you mean 'small'?\n"
+
+
+def test_a_checkout_reads_the_recipes_at_its_top():
+    assert recipes.recipes_folder(ROOT / "src" / "plaudit") == ROOT / "recipes"
+
+
+def test_a_wheel_carries_the_recipes_of_the_checkout(tmp_path):
+    built = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert built.returncode == 0, built.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    package = tmp_path / "site" / "plaudit"
+    assert (package / "py.typed").is_file()
+    found = recipes.recipes_folder(package)
+    assert found == package / "recipes_data"
+    assert recipes.recipe_names(found) == recipes.recipe_names(ROOT / "recipes")
+    assert (found / "README.md").is_file()
+    assert not (tmp_path / "site" / "tests").exists()

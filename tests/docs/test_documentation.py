@@ -1,0 +1,88 @@
+"""Every link in the documentation leads somewhere, and every command in it exists."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from plaudit.cli.main import app
+from plaudit.data.read import read_groups
+from plaudit.data.sources.formats import FORMATS
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("recipes/**/*.md")])
+
+
+def broken_links(page: Path) -> list[str]:
+    targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    local = [target.split("#")[0] for target in targets if not re.match(r"[a-z]+:", target)]
+    return [target for target in local if target and not (page.parent / target).exists()]
+
+
+def wrong_words(line: str) -> list[str]:
+    """The verbs and options of a ``plaudit`` command that do not exist."""
+    command = get_command(app)
+    words = shlex.split(line, comments=True)[1:]
+    while words and hasattr(command, "commands"):
+        verb = words.pop(0)
+        if verb not in command.commands:
+            return [verb]
+        command = command.commands[verb]
+    known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    return [word for word in words if word.startswith("-") and word not in known]
+
+
+def commands(page: Path) -> list[str]:
+    blocks = re.findall(r"```(?:bash|sh|)\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    lines = [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [line for line in lines if line.startswith("plaudit ")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_and_every_command_of_a_page_is_real(page):
+    assert broken_links(page) == []
+    assert [(line, wrong) for line in commands(page) if (wrong := wrong_words(line))] == []
+
+
+def test_a_broken_link_and_a_wrong_command_would_be_seen(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "[a](missing.md) [b](page.md#part) [c](https://example.org)\n```bash\nplaudit train a --fast\n```\n"
+    )
+    assert broken_links(page) == ["missing.md"]
+    assert [wrong_words(line) for line in commands(page)] == [["--fast"]]
+    assert wrong_words("plaudit data sho x") == ["sho"]
+
+
+def test_every_page_is_in_the_list_of_pages():
+    listed = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    pages = [str(page.relative_to(ROOT / "docs")) for page in ROOT.glob("docs/*/**/*.md")]
+    assert [page for page in pages if f"({page})" not in listed] == []
+
+
+def example_rows() -> list[tuple[str, str]]:
+    page = (ROOT / "docs" / "reference" / "data_formats.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^## `(\w+)`.*?\n(.*?)(?=^## |\Z)", page, flags=re.DOTALL | re.MULTILINE)
+    blocks = [
+        (name, block)
+        for name, body in sections
+        for block in re.findall(r"```jsonl\n(.*?)```", body, re.DOTALL)
+    ]
+    return [(name, line) for name, block in blocks for line in block.splitlines()]
+
+
+@pytest.mark.parametrize(("format", "line"), example_rows())
+def test_every_example_row_is_recognised_as_its_format_and_read(format, line, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(line + "\n", encoding="utf-8")
+    groups = read_groups(path, cache_dir=tmp_path / "cache")
+    assert groups.report.format == format
+    assert (groups.report.rows, groups.report.groups, groups.report.ignored_fields) == (1, 1, ())
+
+
+def test_every_format_has_an_example():
+    assert {name for name, _ in example_rows()} == set(FORMATS)

@@ -1,0 +1,210 @@
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from plaudit.data.group import Group, Preference, conversation
+from plaudit.errors import DataError, ModelError
+from plaudit.evaluation.runner import evaluate
+from plaudit.records import Result, read_items
+from plaudit.scoring.scorer import GroupRewards
+
+
+def pair(index: int, *, chosen: str = "good", rejected: str = "bad", **fields) -> Group:
+    return Group(
+        prompt=conversation(f"question {index}"),
+        responses=(chosen, rejected),
+        preferences=fields.pop("preferences", (Preference(0, 1),)),
+        id=f"g{index}",
+        **fields,
+    )
+
+
+class ByTable:
+    """Gives the reward that a table holds for a response; remembers what it was asked."""
+
+    def __init__(self, table: dict[str, float | None], *, stop_after: int | None = None) -> None:
+        self.table = table
+        self.asked: list[str] = []
+        self.stop_after = stop_after
+
+    def score_groups(self, groups: Iterable[Group]) -> Iterator[GroupRewards]:
+        for group in groups:
+            if self.stop_after is not None and len(self.asked) == self.stop_after:
+                raise KeyboardInterrupt
+            self.asked.append(group.id)
+            yield GroupRewards(id=group.id, rewards=tuple(self.table[text] for text in group.responses))
+
+
+class Wrapped:
+    """Changes what a right scorer gives."""
+
+    def __init__(self, change: Callable[[list[GroupRewards]], Iterable[GroupRewards]]) -> None:
+        self.change = change
+
+    def score_groups(self, groups: Iterable[Group]) -> Iterator[GroupRewards]:
+        rewards = [GroupRewards(id=group.id, rewards=(1.0,) * len(group.responses)) for group in groups]
+        yield from self.change(rewards)
+
+
+def run(scorer, groups: list[Group], folder: Path, **options) -> Result:
+    return evaluate(scorer, groups, name="held-out", model="table", output_dir=folder, **options)
+
+
+def test_a_scorer_is_run_from_groups_to_files(tmp_path: Path):
+    groups = [pair(0), pair(1, chosen="worse", rejected="better", source="b"), pair(2)]
+    table = {"good": 2.0, "bad": -1.0, "worse": -3.0, "better": 4.0}
+    seen: list[int] = []
+    result = run(
+        ByTable(table), groups, tmp_path / "out", progress=seen.append, recipe_hash="r", data_fingerprint="d"
+    )
+
+    assert seen == [1, 2, 3]
+    assert result.figures["accuracy"].value == pytest.approx(2 / 3)
+    assert (result.n, result.scored, result.unscored, result.failed, result.ties) == (3, 3, 0, 0, 0)
+    assert (result.recipe_hash, result.data_fingerprint) == ("r", "d")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "items.jsonl",
+        "result.json",
+        "surprising.json",
+    ]
+    assert Result.model_validate_json((tmp_path / "out" / "result.json").read_text()) == result
+    items = read_items(tmp_path / "out" / "items.jsonl")
+    assert [item.id for item in items] == ["g0", "g1", "g2"]
+    assert items[1].rewards == (-3.0, 4.0)
+    assert items[1].lengths == (5, 6)
+    assert items[0].prompt_key != items[1].prompt_key
+    wrong = json.loads((tmp_path / "out" / "surprising.json").read_text())["pairs"]
+    assert [(entry["id"], entry["chosen"], entry["rejected"]) for entry in wrong] == [
+        ("g1", "worse", "better")
+    ]
+
+
+def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path):
+    groups = [pair(index) for index in range(5)]
+    table = {"good": 2.0, "bad": -1.0}
+    with pytest.raises(KeyboardInterrupt):
+        run(ByTable(table, stop_after=3), groups, tmp_path)
+    assert not (tmp_path / "result.json").exists()
+    with (tmp_path / "items.partial.jsonl").open("a") as file:
+        file.write('{"version":1,"id":"g3","sou')  # what a kill in the middle of a write leaves
+
+    second = ByTable(table)
+    seen: list[int] = []
+    result = run(second, groups, tmp_path, progress=seen.append)
+
+    assert second.asked == ["g3", "g4"]
+    assert seen == [1, 2, 3, 4, 5]
+    assert result.scored == 5
+    whole = run(ByTable(table), groups, tmp_path / "whole")
+    assert result.model_copy(update={"created": ""}) == whole.model_copy(update={"created": ""})
+    assert (tmp_path / "items.jsonl").read_bytes() == (tmp_path / "whole" / "items.jsonl").read_bytes()
+    assert not (tmp_path / "items.partial.jsonl").exists()
+
+
+def test_a_resumed_run_still_finds_the_wrong_pairs_of_its_first_part(tmp_path: Path):
+    groups = [pair(0, chosen="bad", rejected="good"), pair(1), pair(2)]
+    table = {"good": 2.0, "bad": -1.0}
+    with pytest.raises(KeyboardInterrupt):
+        run(ByTable(table, stop_after=2), groups, tmp_path)
+    run(ByTable(table), groups, tmp_path)
+    wrong = json.loads((tmp_path / "surprising.json").read_text())["pairs"]
+    assert [entry["id"] for entry in wrong] == ["g0"]
+
+
+@pytest.mark.parametrize("change", ["model", "name", "recipe_hash", "data_fingerprint"])
+def test_an_unfinished_evaluation_of_something_else_is_not_taken_up(tmp_path: Path, change: str):
+    groups = [pair(0), pair(1)]
+    scorer = ByTable({"good": 1.0, "bad": 0.0}, stop_after=1)
+    with pytest.raises(KeyboardInterrupt):
+        run(scorer, groups, tmp_path)
+    options = {"name": "held-out", "model": "table", change: "other"}
+    with pytest.raises(
+        DataError, match=r"items\.partial\.jsonl: was begun for 'held-out' with model 'table'"
+    ):
+        evaluate(ByTable({"good": 1.0, "bad": 0.0}), groups, output_dir=tmp_path, **options)
+
+
+def test_an_unfinished_evaluation_of_other_data_is_not_taken_up(tmp_path: Path):
+    scorer = ByTable({"good": 1.0, "bad": 0.0}, stop_after=2)
+    with pytest.raises(KeyboardInterrupt):
+        run(scorer, [pair(0), pair(1), pair(2)], tmp_path)
+    with pytest.raises(DataError, match=r"partial\.jsonl:3: item 'g1' is not group 'g7'"):
+        run(ByTable({}), [pair(0), pair(7), pair(2)], tmp_path)
+    with pytest.raises(DataError, match=r"holds 2 items but the data has only 1"):
+        run(ByTable({}), [pair(0)], tmp_path)
+    other_prompt = Group(
+        prompt=conversation("another question"),
+        responses=("good", "bad"),
+        preferences=(Preference(0, 1),),
+        id="g0",
+    )
+    with pytest.raises(DataError, match=r"partial\.jsonl:2: item 'g0' is not group 'g0'"):
+        run(ByTable({}), [other_prompt, pair(1)], tmp_path)
+
+
+def test_a_reward_that_is_no_number_makes_a_failed_item_and_never_a_comparison(tmp_path: Path):
+    groups = [pair(0), pair(1, rejected="nan"), pair(2, chosen="inf"), pair(3, rejected="none")]
+    table = {"good": 1.0, "bad": 0.0, "nan": math.nan, "inf": math.inf, "none": None}
+    result = run(ByTable(table), groups, tmp_path)
+    assert (result.n, result.scored, result.failed) == (4, 1, 3)
+    assert result.figures["accuracy"].n == 1
+    items = read_items(tmp_path / "items.jsonl")
+    assert items[1].rewards == (1.0, None)
+    assert [item.reason for item in items] == [
+        None,
+        "the reward of response 1 is nan",
+        "the reward of response 0 is inf",
+        "the scorer gave no reward and no reason",
+    ]
+
+
+def test_groups_without_preferences_are_unscored_and_counted(tmp_path: Path):
+    groups = [pair(0), pair(1, preferences=()), pair(2, preferences=(Preference(0, 1, probability=0.5),))]
+    result = run(ByTable({"good": 1.0, "bad": 0.0}), groups, tmp_path)
+    assert (result.n, result.scored, result.unscored, result.failed) == (3, 1, 2, 0)
+
+
+def test_no_groups_give_an_empty_result(tmp_path: Path):
+    result = run(ByTable({}), [], tmp_path)
+    assert (result.n, result.figures, result.slices, result.curves) == (0, {}, {}, {})
+    assert read_items(tmp_path / "items.jsonl") == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rewards: rewards[:-1], "stopped after 2 groups; 1 are without rewards"),
+        (lambda rewards: [*rewards, rewards[-1]], "more results than the 3 groups"),
+        (lambda rewards: rewards[::-1], "rewards of group 'g2' where those of 'g0' were due"),
+        (
+            lambda rewards: [GroupRewards(id=r.id, rewards=(1.0,)) for r in rewards],
+            "gave 1 rewards for the 2 responses",
+        ),
+    ],
+    ids=["too few", "too many", "another order", "another number of rewards"],
+)
+def test_a_scorer_that_breaks_the_protocol_is_an_error(tmp_path: Path, change, message: str):
+    with pytest.raises(ModelError, match=message):
+        run(Wrapped(change), [pair(0), pair(1), pair(2)], tmp_path)
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_groups_are_read_no_further_ahead_than_the_scorer_reads(tmp_path: Path):
+    read: list[int] = []
+
+    def stream() -> Iterator[Group]:
+        for index in range(4):
+            read.append(index)
+            yield pair(index)
+
+    progress_at: list[tuple[int, int]] = []
+    run(
+        ByTable({"good": 1.0, "bad": 0.0}),
+        stream(),
+        tmp_path,
+        progress=lambda done: progress_at.append((done, len(read))),
+    )
+    assert progress_at == [(1, 1), (2, 2), (3, 3), (4, 4)]
