@@ -17,7 +17,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from plaudit.errors import DataError, OutputError
 
-_PACKAGES = ("plaudit", "torch", "transformers", "accelerate", "datasets", "peft", "tokenizers", "numpy", "scipy")
+_PACKAGES = (
+    "plaudit",
+    "torch",
+    "transformers",
+    "accelerate",
+    "datasets",
+    "peft",
+    "tokenizers",
+    "numpy",
+    "scipy",
+)
 
 
 class Record(BaseModel):
@@ -155,7 +165,9 @@ def git_state(directory: Path | None = None) -> tuple[str | None, bool | None]:
     command = ["git", "-C", str(directory or Path.cwd())]
     try:
         commit = subprocess.run([*command, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
-        status = subprocess.run([*command, "status", "--porcelain"], capture_output=True, text=True, timeout=10)
+        status = subprocess.run(
+            [*command, "status", "--porcelain"], capture_output=True, text=True, timeout=10
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None, None
     if commit.returncode != 0 or status.returncode != 0:

@@ -25,6 +25,7 @@ class Outline(HTMLParser):
         super().__init__()
         self.ids: list[str] = []
         self.references: list[str] = []
+        self.loaded: list[str] = []
         self.tags: set[str] = set()
         self.open: list[str] = []
         self.feed(text)
@@ -39,6 +40,8 @@ class Outline(HTMLParser):
                 self.ids.append(value or "")
             if name in ("href", "src", "xlink:href", "srcset", "data", "action"):
                 self.references.append(value or "")
+                if tag != "a":
+                    self.loaded.append(value or "")
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attrs)
@@ -98,9 +101,7 @@ def make_run(folder: Path) -> Path:
     rows.append({"step": 100, "eval/rm/loss": 0.61, "eval/rm/accuracy": 0.6})
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "config.yaml").write_text("name: first_run # <script>\n")
-    (folder / "story.md").write_text(
-        "It *learned*.\n\n<script>bad()</script>\n\n![x](http://evil.example/x.png)\n"
-    )
+    (folder / "story.md").write_text("It *learned*.\n\n<script>bad()</script>\n\n![x](http://evil.example/x.png)\n")
     record = RunRecord(
         name="first_run",
         status="finished",
@@ -114,8 +115,7 @@ def make_run(folder: Path) -> Path:
     )
     write_record(folder / "run.json", record)
     curve = tuple(
-        BestOfNRow(n=n, chosen=interval(0.3 * n), oracle=interval(0.4 * n), mean=interval(0.1))
-        for n in (1, 2, 4)
+        BestOfNRow(n=n, chosen=interval(0.3 * n), oracle=interval(0.4 * n), mean=interval(0.1)) for n in (1, 2, 4)
     )
     table = BestOfN(name="plans", model="tiny", gold="right steps", groups=10, left_out=1, rows=curve)
     write_record(folder / "best_of_n.json", table)
@@ -136,14 +136,9 @@ def test_a_page_holds_the_figures_of_its_result(run_folder: Path, run_page: str)
     result = json.loads((run_folder / "eval" / "held-out" / "result.json").read_text())
     accuracy = result["figures"]["accuracy"]
     assert f"{100 * accuracy['value']:.1f}%" in run_page
-    assert (
-        f"{100 * accuracy['low']:.1f}\N{NO-BREAK SPACE}–\N{NO-BREAK SPACE}{100 * accuracy['high']:.1f}%"
-        in run_page
-    )
+    assert f"{100 * accuracy['low']:.1f}\N{NO-BREAK SPACE}–\N{NO-BREAK SPACE}{100 * accuracy['high']:.1f}%" in run_page
     assert f"{100 * result['baselines']['longer_response']['value']:.1f}%" in run_page
-    assert (
-        "60 items: 60 scored, 0 unscored, 0 failed; no exact ties (an exact tie counts as wrong)." in run_page
-    )
+    assert "60 items: 60 scored, 0 unscored, 0 failed; no exact ties (an exact tie counts as wrong)." in run_page
     for words in (
         "first_run",
         "2026-01-02 03:04 UTC",
@@ -169,7 +164,8 @@ def test_a_page_loads_nothing_from_outside(run_page: str):
     outline = Outline(run_page)
     assert "script" not in outline.tags
     assert outline.tags.isdisjoint({"link", "iframe", "object", "embed", "img"})
-    for reference in outline.references:
+    assert outline.loaded
+    for reference in outline.loaded:
         assert reference.startswith(("#", "data:image/png;base64,")), reference
     assert not re.search(r"@import|url\((?!#)", run_page)
     shown = run_page.replace("http://evil.example", "")
@@ -203,10 +199,7 @@ def test_an_evaluation_alone_is_a_page_and_names_what_is_not_there(tmp_path: Pat
     (folder / "items.jsonl").unlink()
     (folder / "surprising.json").unlink()
     page = write_report([folder], tmp_path / "page.html").read_text()
-    assert (
-        "Not shown, because the file is not there: items.jsonl (reward against length), surprising.json"
-        in page
-    )
+    assert "Not shown, because the file is not there: items.jsonl (reward against length), surprising.json" in page
     assert "Reward against length" not in page
     Outline(page)
 
@@ -219,6 +212,18 @@ def test_several_inputs_make_one_page_with_a_summary(run_folder: Path, tmp_path:
     assert {ref for ref in outline.references if ref.startswith("#s")} >= {"#s0e0", "#s1e0"}
     assert "9 items: 9 scored" in page
     assert page.index("In short") < page.index("first_run")
+
+
+def test_the_reasons_of_failed_items_are_counted_on_the_page(tmp_path: Path):
+    class Partly:
+        def score_groups(self, groups: Iterable[Group]) -> Iterator[GroupRewards]:
+            for index, group in enumerate(groups):
+                yield GroupRewards(id=group.id, rewards=(1.0, float("nan") if index < 2 else 0.5))
+
+    evaluate(Partly(), groups(5), name="d", model="m", output_dir=tmp_path)
+    page = write_report([tmp_path], tmp_path / "page.html").read_text()
+    assert "5 items: 3 scored, 0 unscored, 2 failed" in page
+    assert "Why rewards are missing: the reward of response 1 is nan (2)." in page
 
 
 def test_an_unfinished_run_is_shown_with_what_it_has(tmp_path: Path):
@@ -250,6 +255,15 @@ def test_a_wrong_file_is_named(tmp_path: Path, name: str, text: str, message: st
     with pytest.raises(DataError, match=message):
         write_report([folder], tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
+
+
+def test_a_curve_without_a_column_is_named(tmp_path: Path):
+    folder = make_evaluation(tmp_path, count=6)
+    result = json.loads((folder / "result.json").read_text())
+    del result["curves"]["margins"][3]["count"]
+    (folder / "result.json").write_text(json.dumps(result))
+    with pytest.raises(DataError, match=r"result\.json: curves\.margins\[3\] has no count; its rows need low, high"):
+        write_report([folder], tmp_path / "page.html")
 
 
 @pytest.mark.parametrize(

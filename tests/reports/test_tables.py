@@ -29,7 +29,8 @@ def interval(value: float, low: float, high: float, n: int = 100) -> Interval:
         (9.996, "10.00"),
         (12.34, "12.3"),
         (-345.6, "−346"),
-        (123456.0, "1.23e+05"),
+        (123456.4, "123,456"),
+        (-1234567.0, "−1.23e+06"),
         (0.00012345, "0.000123"),
     ],
 )
@@ -58,9 +59,9 @@ def test_known_figures_come_first_in_their_own_order_and_unknown_ones_keep_their
 
 
 def test_baselines_are_shares():
-    assert [
-        (row.label, row.value) for row in baseline_rows({"longer_response": interval(0.55, 0.5, 0.6)})
-    ] == [("Longer response", "55.0%")]
+    assert [(row.label, row.value) for row in baseline_rows({"longer_response": interval(0.55, 0.5, 0.6)})] == [
+        ("Longer response", "55.0%")
+    ]
 
 
 def test_slices_are_sorted_by_accuracy_and_one_without_a_source_says_so():
@@ -91,6 +92,4 @@ def test_every_item_is_accounted_for_in_words(ties: int, rule: str, words: str):
 
 def test_what_was_dropped_is_said():
     data = {"pairs": {"groups": 1200, "fingerprint": "ab", "dropped": {"over_long": 3}, "skipped": {}}}
-    assert dropped_rows(data) == [
-        ("pairs", "groups: 1,200; fingerprint: ab; dropped: over long 3; skipped: none")
-    ]
+    assert dropped_rows(data) == [("pairs", "groups: 1,200; fingerprint: ab; dropped: over long 3; skipped: none")]

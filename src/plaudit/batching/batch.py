@@ -24,7 +24,7 @@ class Forest:
     """The prefix trees of a batch, side by side in one row of tokens.
 
     Segment s covers ``[start, stop)`` and its descendants ``[stop, subtree_end)`` for ``(start, stop, subtree_end)``
-    of ``segments[s]``; ``first_position[s]`` is the position of its first token. Per token, ``subtree_end[t]`` is that
+    of ``segments[s]``; its first token stands at position ``first_position[s]``. ``subtree_end[t]`` of a token is that
     of its segment: token q sees token t exactly when ``t <= q < subtree_end[t]``. ``block_masks`` keeps the masks that a
     CUDA kernel made for this batch, so that its layers share them;
     ``windows`` the sliding windows that the model's layers asked for.
@@ -136,7 +136,10 @@ def _tree_batch(groups: Sequence[TokenGroup], trees: Sequence[PrefixTree], layou
     segments: list[tuple[int, int, int]] = []
     parents: list[int] = []
     firsts: list[int] = []
-    positions, subtree_ends, ends, step_ends = [], [], [], []
+    positions: list[np.ndarray] = []
+    subtree_ends: list[np.ndarray] = []
+    ends: list[np.ndarray] = []
+    step_ends: list[int] = []
     offset = 0
     for group, tree in zip(groups, trees, strict=True):
         lengths = np.diff(tree.start)
@@ -208,7 +211,7 @@ def _padded_batch(
     )
 
 
-def _labels(groups: Sequence[TokenGroup]) -> dict:
+def _labels(groups: Sequence[TokenGroup]) -> dict[str, Any]:
     """Return everything of a batch that does not depend on the layout."""
     counts = np.asarray([group.num_responses for group in groups])
     first = np.concatenate([[0], np.cumsum(counts)[:-1]])

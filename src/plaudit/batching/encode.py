@@ -27,6 +27,7 @@ TRUNCATED = "groups whose prompt was truncated from the left"
 TOKENS_CUT = "prompt tokens cut"
 
 _FIXED_DATE = datetime.datetime(2024, 7, 26)
+_RESPONSE_PLACE = "the-place-of-the-response"
 
 
 @dataclass(slots=True)
@@ -75,22 +76,19 @@ class Encoder:
     truncation: Truncation
     min_saving: int = 8
 
-    def render(self, prompt: Sequence[Message], response: str | None) -> str:
-        """Return the text of a conversation; with ``response=None`` the text before a response begins.
+    def render(self, prompt: Sequence[Message], response: str) -> str:
+        """Return the text of a conversation.
 
         Raises:
             DataError: when the template refuses the conversation.
         """
         turns = [{"role": message.role, "content": message.content} for message in prompt]
-        if response is not None:
-            turns.append({"role": "assistant", "content": response})
+        turns.append({"role": "assistant", "content": response})
         try:
             rendered = self.tokenizer.apply_chat_template(
                 turns,
-                chat_template=self.chat_template,
+                chat_template=with_fixed_date(self.chat_template),
                 tokenize=False,
-                add_generation_prompt=response is None,
-                strftime_now=_FIXED_DATE.strftime,
             )
         except TemplateError as error:
             raise DataError(f"the chat template refuses this conversation: {error}") from None
@@ -133,10 +131,10 @@ class Encoder:
 
     def _rendered(self, group: Group) -> list[tuple[str, int]]:
         """Return each conversation's text and the character at which its response begins."""
-        prefix = self.render(group.prompt, None)
+        before, _, _ = self.render(group.prompt, _RESPONSE_PLACE).rpartition(_RESPONSE_PLACE)
         texts = [self.render(group.prompt, response) for response in group.responses]
         return [
-            (text, _response_offset(text, prefix, response))
+            (text, _response_offset(text, before, response))
             for text, response in zip(texts, group.responses, strict=True)
         ]
 
@@ -189,7 +187,7 @@ class Encoder:
     def _cut(
         self, sequences: Sequence[Int32Array], response_start: Int32Array, report: EncodingReport
     ) -> tuple[int | str, int]:
-        """Return how many prompt tokens to cut, and after how many leading special tokens; or why the group is left out."""
+        """Return how many prompt tokens to cut, after how many special ones; or why to leave the group out."""
         excess = max(len(sequence) for sequence in sequences) - self.max_length
         if excess <= 0:
             return 0, 0
@@ -204,10 +202,23 @@ class Encoder:
         return excess, lead
 
 
-def _response_offset(text: str, prefix: str, response: str) -> int:
-    """Return the character at which the response begins in the rendered conversation."""
-    if text.startswith(prefix):
-        found = text.find(response.strip(), len(prefix))
+def with_fixed_date(chat_template: str) -> str:
+    """Return the template with a ``strftime_now`` of its own that always tells the same date.
+
+    transformers hands no functions on to a template, so a macro fills the date in.
+    """
+    if "strftime_now" not in chat_template:
+        return chat_template
+    padded = {f"%{code}": _FIXED_DATE.strftime(f"%{code}") for code in "aAbBdHIjmMpSyY"}
+    short = {f"%-{code}": str(int(padded[f"%{code}"])) for code in "dHIjmMSy"}
+    steps = "".join(f" | replace('{code}', '{text}')" for code, text in (padded | short).items())
+    return "{% macro strftime_now(format) %}{{ format" + steps + " }}{% endmacro %}\n" + chat_template
+
+
+def _response_offset(text: str, before: str, response: str) -> int:
+    """Return the character at which the response begins, given what stands before another one in its place."""
+    if before and text.startswith(before):
+        found = text.find(response.strip(), len(before))
     else:
         found = text.rfind(response.strip())
     if found < 0:
@@ -224,13 +235,17 @@ def _token_at(encoded: BatchEncoding, index: int, character: int, length: int) -
     return length - 1
 
 
-def _step_positions(group: Group, encoded: BatchEncoding, span: range, starts: Sequence[int]) -> list[Int32Array]:
-    responses, positions = [], []
+def _step_positions(
+    group: Group, encoded: BatchEncoding, span: range, starts: Sequence[int]
+) -> list[Int32Array]:
+    responses: list[int] = []
+    positions: list[int] = []
     for k, (index, steps) in enumerate(zip(span, group.steps or (), strict=False)):
         stripped = len(group.responses[k]) - len(group.responses[k].lstrip())
         for step in steps or ():
             responses.append(k)
-            positions.append(_last_token_before(encoded, index, starts[index] + step.end - stripped))
+            within = max(1, step.end - stripped)
+            positions.append(_last_token_before(encoded, index, starts[index] + within))
     return [np.asarray(responses, dtype=np.int32), np.asarray(positions, dtype=np.int32)]
 
 

@@ -157,7 +157,7 @@ def _shared_length(tails: list[Int32Array]) -> int:
 
 def _lay_out(sequences: Sequence[Int32Array], roots: list[_Node]) -> PrefixTree:
     pieces: list[Int32Array] = []
-    start, parents = [0], []
+    start, parents = [0], list[int]()
     end = np.zeros(len(sequences), dtype=np.int32)
     end_segment = np.zeros(len(sequences), dtype=np.int32)
     stack = [(root, -1) for root in reversed(roots)]

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
+from typing_extensions import override
 
 from plaudit.batching.batch import Forest
 from plaudit.errors import LayoutError
@@ -33,12 +34,15 @@ class TreeAttention(torch.autograd.Function):
     """Exact softmax attention over a forest; query, key and value are ``[1, head, token, feature]`` on the CPU."""
 
     @staticmethod
-    def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, forest: Forest, scale: float
-    ) -> Tensor:
-        """Return the attention output ``[1, head, token, feature]``."""
-        output = torch.empty_like(query, memory_format=torch.contiguous_format)
-        lse = query.new_empty(query.shape[:-1], dtype=torch.float32 if query.dtype != torch.float64 else query.dtype)
+    @override
+    def forward(*args: Any, **kwargs: Any) -> Tensor:
+        """Return the output ``[1, head, token, feature]`` for (context, query, key, value, forest, scale)."""
+        ctx, query, key, value, forest, scale = args
+        batch, heads, tokens, width = query.shape
+        output = query.new_empty(batch, tokens, heads, width).transpose(1, 2)
+        lse = query.new_empty(
+            query.shape[:-1], dtype=torch.float32 if query.dtype != torch.float64 else query.dtype
+        )
         for start, stop, _ in forest.segments:
             own = slice(start, stop)
             part, part_lse = _flash(
@@ -58,28 +62,35 @@ class TreeAttention(torch.autograd.Function):
         return output
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    @override
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, Tensor, Tensor, None, None]:
         """Return the gradients: each block's, given the merged output and log-sum-exp, add up exactly."""
+        (grad_output,) = grad_outputs
         query, key, value, output, lse = ctx.saved_tensors
-        grads = torch.zeros_like(query), torch.zeros_like(key), torch.zeros_like(value)
-        for start, stop, subtree_end in ctx.forest.segments:
+        grads = torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
+
+        def block(rows: slice, own: slice, is_causal: bool) -> tuple[Tensor, Tensor, Tensor]:
+            return _flash_backward(
+                grad_output[:, :, rows],
+                query[:, :, rows],
+                key[:, :, own],
+                value[:, :, own],
+                output[:, :, rows],
+                lse[:, :, rows],
+                0.0,
+                is_causal,
+                scale=ctx.scale,
+            )
+
+        for start, stop, _ in ctx.forest.segments:
             own = slice(start, stop)
-            blocks = [(own, True)]
+            for grad, part in zip(grads, block(own, own, True), strict=True):
+                grad[:, :, own] = part
+        for start, stop, subtree_end in ctx.forest.segments:
             if subtree_end > stop:
-                blocks.append((slice(stop, subtree_end), False))
-            for rows, is_causal in blocks:
-                parts = _flash_backward(
-                    grad_output[:, :, rows],
-                    query[:, :, rows],
-                    key[:, :, own],
-                    value[:, :, own],
-                    output[:, :, rows],
-                    lse[:, :, rows],
-                    0.0,
-                    is_causal,
-                    scale=ctx.scale,
-                )
-                for grad, part, where in zip(grads, parts, (rows, own, own), strict=True):
+                own, below = slice(start, stop), slice(stop, subtree_end)
+                parts = block(below, own, False)
+                for grad, part, where in zip(grads, parts, (below, own, own), strict=True):
                     grad[:, :, where] += part
         return *grads, None, None
 
@@ -149,7 +160,11 @@ def longest_path(forest: Forest) -> int:
 
 
 def _refuse_what_is_not_exact(
-    forest: Forest | None, query: Tensor, attention_mask: Tensor | None, dropout: float, kwargs: dict[str, Any]
+    forest: Forest | None,
+    query: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float,
+    kwargs: dict[str, Any],
 ) -> None:
     if forest is None:
         raise LayoutError(

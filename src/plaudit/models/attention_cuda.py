@@ -67,7 +67,9 @@ def _block_mask(forest: Forest, window: int | None, length: int) -> BlockMask:
         subtree_end = torch.cat([forest.subtree_end, own_end])
         position = torch.cat([forest.position_ids, torch.zeros(padding, device=device, dtype=torch.int64)])
         mask = tree_mask(subtree_end, position, window)
-        known[window, length] = create_block_mask(mask, None, None, length, length, device=device, BLOCK_SIZE=_BLOCK)
+        known[window, length] = create_block_mask(
+            mask, None, None, length, length, device=device, BLOCK_SIZE=_BLOCK
+        )
     return known[window, length]
 
 

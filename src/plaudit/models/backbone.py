@@ -25,7 +25,12 @@ from plaudit.data.config import expand
 from plaudit.errors import ModelError, closest_or_all
 from plaudit.models.recipe import ReadOut
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float64": torch.float64,
+}
 
 PAD_TOKEN = "<|pad|>"
 
@@ -117,9 +122,12 @@ def load_tokenizer(source: str, *, trust_remote_code: bool = False) -> PreTraine
         ModelError: when there is none.
     """
     try:
-        return AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+        found = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"no tokenizer at {source!r}: {_first_line(error)}") from error
+    if not isinstance(found, PreTrainedTokenizerBase):
+        raise ModelError(f"no tokenizer at {source!r}")
+    return found
 
 
 def ensure_padding(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -129,14 +137,16 @@ def ensure_padding(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
     """
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
         tokenizer.add_special_tokens({"pad_token": PAD_TOKEN})
-    if len(tokenizer) > network.get_input_embeddings().num_embeddings:
+    embedding = network.get_input_embeddings()
+    assert isinstance(embedding, nn.Embedding)
+    if len(tokenizer) > embedding.num_embeddings:
         network.resize_token_embeddings(len(tokenizer), pad_to_multiple_of=8)
     network.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     network.config.pad_token_id = tokenizer.pad_token_id
 
 
 def read_out_of(network: PreTrainedModel) -> ReadOut:
-    """Return where the reward of this class is read: at the last token for a decoder, by its own classifier otherwise."""
+    """Return where this class reads its reward: at the last token for a decoder, else by its own classifier."""
     children = dict(network.named_children())
     if isinstance(children.get("score"), nn.Module) and network.base_model_prefix in children:
         return "last_token"
@@ -146,7 +156,8 @@ def read_out_of(network: PreTrainedModel) -> ReadOut:
 def initialise_head(network: PreTrainedModel, *, seed: int, names: Collection[str] | None = None) -> None:
     """Draw the weights of a scalar ``score`` head from N(0, 1/(hidden + 1)); its biases, if any, become 0.
 
-    The standard deviation is 1/√(hidden + 1). ``names`` limits it to those weights. Source: Stiennon et al. (2020), arXiv 2009.01325, appendix B.
+    The standard deviation is 1/√(hidden + 1). ``names`` limits it to those weights.
+    Source: Stiennon et al. (2020), arXiv 2009.01325, appendix B.
     """
     generator = torch.Generator().manual_seed(seed)
     for name, weight in head_parameters(network):

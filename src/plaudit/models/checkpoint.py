@@ -34,7 +34,7 @@ from plaudit.models.recipe import (
     save_recipe,
     template_hash,
 )
-from plaudit.models.reward_model import RewardModel
+from plaudit.models.reward_model import RewardModel, core_of
 
 _ADAPTER = "adapter_config.json"
 
@@ -103,7 +103,7 @@ def load_reward_model(
         loaded = load_network(source, dtype=wanted_dtype, trust_remote_code=trust_remote_code)
         _check_nothing_missing(source, loaded.missing)
         network = loaded.network
-    core = network.get_base_model() if isinstance(network, PeftModel) else network
+    core = core_of(network)
     if recipe is None:
         recipe = _foreign_recipe(source, core, tokenizer, wanted_dtype, strict)
     else:
@@ -150,7 +150,7 @@ def write_reward_model(
     kept = model.core.config._attn_implementation
     model.core.config._attn_implementation = None
     try:
-        model.network.save_pretrained(directory, state_dict=state_dict)
+        model.network.save_pretrained(str(directory), state_dict=state_dict)
     finally:
         model.core.config._attn_implementation = kept
     if isinstance(model.network, PeftModel):
@@ -160,7 +160,7 @@ def write_reward_model(
 
 
 def add_lora(
-    model: RewardModel, *, rank: int, alpha: float, dropout: float, targets: str | tuple[str, ...]
+    model: RewardModel, *, rank: int, alpha: int, dropout: float, targets: str | tuple[str, ...]
 ) -> RewardModel:
     """Return the model with low-rank adapters on its backbone and its whole head trained and saved.
 
@@ -309,7 +309,9 @@ def _load_adapter(
     with safe_open(weights, framework="pt") as file:
         names = list(file.keys())
     if not any(".score." in name or ".classifier." in name for name in names):
-        raise CheckpointError(f"{directory} holds an adapter without its reward head; save it with modules_to_save")
+        raise CheckpointError(
+            f"{directory} holds an adapter without its reward head; save it with modules_to_save"
+        )
     network = load_network(base, dtype=dtype, trust_remote_code=trust_remote_code).network
     ensure_padding(network, tokenizer)
     return PeftModel.from_pretrained(network, str(directory))

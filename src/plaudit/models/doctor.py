@@ -20,7 +20,9 @@ from plaudit.models.reward_model import RewardModel
 Status = Literal["ok", "warning", "error"]
 
 _SAMPLES = (
-    Group(conversation("What is two and two?"), ("It is four.", "It is four, as everyone knows by now."), id="a"),
+    Group(
+        conversation("What is two and two?"), ("It is four.", "It is four, as everyone knows by now."), id="a"
+    ),
     Group(conversation("Name a colour."), ("Blue.", "I would rather not."), id="b"),
 )
 
@@ -44,13 +46,20 @@ def diagnose(model: str) -> list[Check]:
         checks.append(Check("model", "ok", f"{(config.architectures or ['?'])[0]}, {config.model_type}"))
         load_tokenizer(source)
     except PlauditError as error:
-        return [*checks, Check("model", "error", str(error), "give a directory or hub id of a transformers model")]
+        return [
+            *checks,
+            Check("model", "error", str(error), "give a directory or hub id of a transformers model"),
+        ]
     try:
         loaded, _ = load_reward_model(source, layout="padded")
     except PlauditError as strict_error:
-        checks.append(Check("strict loading", "error", str(strict_error), "plaudit.load refuses this checkpoint"))
+        checks.append(
+            Check("strict loading", "error", str(strict_error), "plaudit.load refuses this checkpoint")
+        )
         return checks
-    checks.append(Check("strict loading", "ok", "every weight of the backbone and the head is in the checkpoint"))
+    checks.append(
+        Check("strict loading", "ok", "every weight of the backbone and the head is in the checkpoint")
+    )
     checks.extend(_recipe_checks(loaded))
     checks.extend(_sample_checks(loaded))
     checks.append(_layout_check(loaded))
@@ -63,7 +72,9 @@ def _recipe_checks(model: RewardModel) -> list[Check]:
         Check("scoring recipe", "ok", f"hash {recipe.hash}"),
         Check("chat template", "ok", f"hash {recipe.template_hash}, {len(recipe.chat_template)} characters"),
         Check("read-out", "ok", recipe.read_out.replace("_", " ")),
-        Check("max length", "ok", f"{recipe.max_length} tokens; longer: {recipe.truncation.replace('_', ' ')}"),
+        Check(
+            "max length", "ok", f"{recipe.max_length} tokens; longer: {recipe.truncation.replace('_', ' ')}"
+        ),
         Check("weights", "ok", f"{recipe.dtype} on {model.device}"),
     ]
     if recipe.pad_token == tokenizer.eos_token_id:
@@ -76,7 +87,9 @@ def _recipe_checks(model: RewardModel) -> list[Check]:
             )
         )
     else:
-        checks.append(Check("pad token", "ok", f"{tokenizer.pad_token!r}, not the end token {tokenizer.eos_token!r}"))
+        checks.append(
+            Check("pad token", "ok", f"{tokenizer.pad_token!r}, not the end token {tokenizer.eos_token!r}")
+        )
     return checks
 
 
@@ -84,7 +97,11 @@ def _sample_checks(model: RewardModel) -> list[Check]:
     encoder = model.recipe.encoder(model.tokenizer)
     group = _SAMPLES[0]
     text = encoder.render(group.prompt, group.responses[0])
-    encoded = [each for each in encoder.encode(list(enumerate(_SAMPLES)), EncodingReport()) if isinstance(each, TokenGroup)]
+    encoded = [
+        each
+        for each in encoder.encode(list(enumerate(_SAMPLES)), EncodingReport())
+        if isinstance(each, TokenGroup)
+    ]
     if len(encoded) < len(_SAMPLES):
         return [Check("sample", "error", "two short conversations cannot be encoded", "raise max_length")]
     ids = encoded[0].tree.sequence(0).tolist()
@@ -104,7 +121,9 @@ def _transformers_check(model: RewardModel, groups: list[TokenGroup]) -> Check:
     model.use_layout("padded")
     batch = build_batch(groups, layout="padded", pad_id=model.recipe.pad_token).to(model.device)
     ours = model(batch)
-    theirs = model.network(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits[:, 0].float()
+    theirs = (
+        model.network(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits[:, 0].float()
+    )
     difference = float((ours - theirs).abs().max() / ours.abs().max().clamp_min(1e-6))
     allowed = TOLERANCE[next(model.network.parameters()).dtype]
     found = f"rewards differ from transformers' by {difference:.1e} of their size (allowed: {allowed:.0e})"
@@ -122,4 +141,6 @@ def _layout_check(model: RewardModel) -> Check:
     proof = prove_layout(model, "shared_prefix")
     if proof.exact:
         return Check("shared-prefix layout", "ok", proof.reason)
-    return Check("shared-prefix layout", "warning", proof.reason, "rewards are exact, in the slower padded layout")
+    return Check(
+        "shared-prefix layout", "warning", proof.reason, "rewards are exact, in the slower padded layout"
+    )

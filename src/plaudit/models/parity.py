@@ -84,7 +84,9 @@ def choose_layout(model: RewardModel, wanted: Layout | str) -> LayoutProof:
         layout: Layout = "shared_prefix" if wanted == "shared_prefix" else "packed"
         proof = prove_layout(model, layout)
         if not proof.exact:
-            raise LayoutError(f"layout: {wanted} is not exact for {model.recipe.architecture}: {proof.reason}")
+            raise LayoutError(
+                f"layout: {wanted} is not exact for {model.recipe.architecture}: {proof.reason}"
+            )
         model.use_layout(layout)
         return proof
     proof = prove_layout(model, "shared_prefix")

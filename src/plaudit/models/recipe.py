@@ -105,7 +105,9 @@ def read_recipe(directory: Path) -> ScoringRecipe | None:
         raise CheckpointError(f"{path} is not a scoring recipe: {error}") from None
 
 
-def resolve_template(template: str | None, tokenizer: PreTrainedTokenizerBase, model: str) -> tuple[str, bool]:
+def resolve_template(
+    template: str | None, tokenizer: PreTrainedTokenizerBase, model: str
+) -> tuple[str, bool]:
     """Return the chat template and whether the tokenizer must add its special tokens.
 
     ``template`` is None (the tokenizer's own), a name of ``NAMED_TEMPLATES``, a path to a ``.jinja`` file, or Jinja

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from peft import PeftModel
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from typing_extensions import override
 
 from plaudit.batching.batch import Layout, TokenBatch
 from plaudit.models.attention import ATTENTION_NAME, FOREST_ARGUMENT
 from plaudit.models.recipe import ScoringRecipe
+
+
+def core_of(network: PreTrainedModel | PeftModel) -> PreTrainedModel:
+    """Return the sequence classifier itself, under any adapter."""
+    core = network.get_base_model() if isinstance(network, PeftModel) else network
+    assert isinstance(core, PreTrainedModel)
+    return core
 
 
 class RewardModel(nn.Module):
@@ -41,11 +51,10 @@ class RewardModel(nn.Module):
     @property
     def core(self) -> PreTrainedModel:
         """Return the sequence classifier itself, under any adapter."""
-        network = self.network
-        return network.get_base_model() if isinstance(network, PeftModel) else network
+        return core_of(self.network)
 
     @property
-    def config(self):  # noqa: ANN201 - the type of transformers' config differs by model
+    def config(self) -> PreTrainedConfig:
         """Return the transformers config, where trainers look for it."""
         return self.core.config
 
@@ -75,13 +84,14 @@ class RewardModel(nn.Module):
         """Return the last layer's hidden states of all positions of the batch, flattened."""
         core = self.core
         backbone = getattr(core, core.base_model_prefix)
-        arguments = {"position_ids": batch.position_ids, "use_cache": False}
+        arguments: dict[str, Any] = {"position_ids": batch.position_ids, "use_cache": False}
         if batch.layout == "padded":
             arguments["attention_mask"] = batch.attention_mask
         else:
             arguments[FOREST_ARGUMENT] = batch.forest
         return backbone(input_ids=batch.input_ids, **arguments).last_hidden_state.flatten(0, 1)
 
+    @override
     def forward(self, batch: TokenBatch) -> Float[Tensor, " response"]:
         """Return one reward per response of the batch, in float32 (float64 for a float64 model)."""
         if self.recipe.read_out == "classifier":
@@ -91,12 +101,12 @@ class RewardModel(nn.Module):
 
     def rewards_from(self, features: Float[Tensor, "response feature"]) -> Float[Tensor, " response"]:
         """Return the head's rewards for read-out hidden states, computed in at least float32."""
-        head = self.core.score
+        head = self.core.get_submodule("score")
         with torch.autocast(features.device.type, enabled=False):
             dtype = next(head.parameters()).dtype
             return head(features.to(dtype)).squeeze(-1)
 
-    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict | None = None) -> None:
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
         """Recompute each layer in the backward pass instead of keeping its activations."""
         self.core.gradient_checkpointing_enable(gradient_checkpointing_kwargs or {"use_reentrant": False})
         if isinstance(self.network, PeftModel):

@@ -21,7 +21,7 @@ SPECIAL_TOKENS = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>
 
 
 def build_tokenizer(texts: Iterable[str], *, vocabulary: int) -> PreTrainedTokenizerFast:
-    """Return a byte-level BPE tokenizer of at most ``vocabulary`` entries trained on ``texts``, with a chat template."""
+    """Return a byte-level BPE of at most ``vocabulary`` entries trained on ``texts``, with a chat template."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -28,6 +28,7 @@ class ItemLosses:
     logged: dict[str, Float[Tensor, " item"]]
 
 
+@runtime_checkable
 class Objective(Protocol):
     """A training loss over the preferences of a batch."""
 

@@ -49,7 +49,7 @@ def bradley_terry_loss(
 def label_smoothing_probability(
     probability: Float[Tensor, " pair"] | None, label_smoothing: float
 ) -> Float[Tensor, " pair"] | float:
-    """Return p(1 − ε) + (1 − p)ε: the probability that the stated side is better when a share ε of labels is flipped."""
+    """Return p(1 − ε) + (1 − p)ε: the probability of the stated side when a share ε of the labels is flipped."""
     if probability is None:
         return 1.0 - label_smoothing
     return probability * (1.0 - label_smoothing) + (1.0 - probability) * label_smoothing

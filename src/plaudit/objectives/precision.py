@@ -7,5 +7,5 @@ from torch import Tensor
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """Return ``values`` in float32, or unchanged where they are float64: differences of rewards cancel in half precision."""
+    """Return ``values`` in float32, float64 unchanged: differences of rewards cancel in half precision."""
     return values if values.dtype == torch.float64 else values.float()

@@ -14,6 +14,13 @@ from plaudit.records import ItemScore, Record, Result, RunRecord, read_items
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
+CURVE_KEYS = {
+    "reliability": ("confidence", "accuracy", "low", "high", "n"),
+    "rewards": ("low", "high", "chosen", "rejected"),
+    "margins": ("low", "high", "count"),
+}
+"""What the rows of the curves that are plotted hold."""
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
@@ -74,13 +81,25 @@ def read_evaluation(directory: Path) -> Evaluation:
         surprising = _read_record(directory / "surprising.json", SurprisingPairs)
     else:
         missing.append("surprising.json (the pairs it gets most confidently wrong)")
+    result = _read_record(directory / "result.json", Result)
+    _check_curves(result, directory / "result.json")
     return Evaluation(
         directory=directory,
-        result=_read_record(directory / "result.json", Result),
+        result=result,
         items=items,
         surprising=surprising,
         missing=tuple(missing),
     )
+
+
+def _check_curves(result: Result, path: Path) -> None:
+    for name, keys in CURVE_KEYS.items():
+        for number, row in enumerate(result.curves.get(name, ())):
+            missing = [key for key in keys if key not in row]
+            if missing:
+                raise DataError(
+                    f"{path}: curves.{name}[{number}] has no {', '.join(missing)}; its rows need {', '.join(keys)}"
+                )
 
 
 def read_run(directory: Path) -> Run:

@@ -34,9 +34,7 @@ def render(inputs: Sequence[Run | Evaluation]) -> str:
     from jinja2 import Environment, StrictUndefined
 
     source = resources.files("plaudit.reports").joinpath("page.html.j2").read_text(encoding="utf-8")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     sections = [section(read, f"s{index}") for index, read in enumerate(inputs)]
     every = [evaluation for part in sections for evaluation in part["evaluations"]]
     title = sections[0]["title"] if len(sections) == 1 else f"{len(sections)} reward model results"

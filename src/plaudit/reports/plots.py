@@ -120,6 +120,7 @@ def reward_histogram(*, name: str, rows: Sequence[Row]) -> str | None:
     """Return the histograms of both sides' rewards; rows hold ``low``, ``high``, ``chosen``, ``rejected``."""
     if not rows:
         return None
+    rows = _with_width(rows)
     edges = np.array([row["low"] for row in rows] + [rows[-1]["high"]])
     with figure(270) as drawing:
         axes = drawing.subplots()
@@ -137,6 +138,7 @@ def margin_histogram(*, name: str, rows: Sequence[Row]) -> str | None:
     """Return the histogram of reward margins; wrongly ordered pairs, left of zero, in the other colour."""
     if not rows:
         return None
+    rows = _with_width(rows)
     with figure(270) as drawing:
         axes = drawing.subplots()
         for row in rows:
@@ -162,15 +164,15 @@ def margin_histogram(*, name: str, rows: Sequence[Row]) -> str | None:
 def reliability_diagram(*, name: str, rows: Sequence[Row]) -> str | None:
     """Return how often the preferred response was right against how sure the model was, with counts below.
 
-    Rows hold ``probability``, ``accuracy``, ``low``, ``high`` and ``count``.
+    Rows hold ``confidence``, ``accuracy``, ``low``, ``high`` and ``n``.
     """
     if not rows:
         return None
-    x = np.array([row["probability"] for row in rows])
+    x = np.array([row["confidence"] for row in rows])
     y = np.array([row["accuracy"] for row in rows])
     low = np.array([row["low"] for row in rows])
     high = np.array([row["high"] for row in rows])
-    counts = np.array([row["count"] for row in rows])
+    counts = np.array([row["n"] for row in rows])
     with figure(330) as drawing:
         axes, strip = drawing.subplots(2, 1, sharex=True, height_ratios=[5, 1])
         start = 0.0 if x.min() < 0.48 else 0.5
@@ -260,9 +262,7 @@ def length_scatter(
     with figure(300) as drawing:
         axes = drawing.subplots()
         colours = np.where(is_chosen, CHOSEN, REJECTED)
-        axes.scatter(
-            x, y, s=9 if many else 16, c=colours, alpha=0.3 if many else 0.5, linewidths=0, rasterized=many
-        )
+        axes.scatter(x, y, s=9 if many else 16, c=colours, alpha=0.3 if many else 0.5, linewidths=0, rasterized=many)
         middle_x, middle_y = _running_median(x, y)
         axes.plot(middle_x, middle_y, color=PAPER, linewidth=4.5)
         axes.plot(middle_x, middle_y, color=INK, linewidth=2.0)
@@ -319,6 +319,13 @@ def best_of_n_curve(*, name: str, rows: Sequence[Mapping[str, Any]]) -> str | No
         return svg(drawing, name=name, title="best-of-n curve")
 
 
+def _with_width(rows: Sequence[Row]) -> Sequence[Row]:
+    """Return the bins; the single bin of equal values, which has no width, gets one."""
+    if rows[0]["low"] < rows[-1]["high"]:
+        return rows
+    return [{**rows[0], "low": rows[0]["low"] - 0.5, "high": rows[0]["high"] + 0.5}]
+
+
 def _running_median(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     order = np.argsort(x, kind="stable")
     parts = np.array_split(order, min(10, max(1, len(x) // 5)))
@@ -362,15 +369,15 @@ def _percent_axis(axis: Any) -> None:
     axis.set_major_formatter(_percent)
 
 
-def _thousands(value: float, _: int | None) -> str:
+def _thousands(value: float, _: float) -> str:
     return f"{value:,.0f}"
 
 
-def _percent(value: float, _: int | None) -> str:
+def _percent(value: float, _: float) -> str:
     return f"{100 * value:.0f}%"
 
 
-def _rate(value: float, _: int | None) -> str:
+def _rate(value: float, _: float) -> str:
     return "0" if value == 0 else f"{value:.2g}".replace("e-0", "e-")
 
 

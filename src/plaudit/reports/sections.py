@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from plaudit.evaluation.best_of_n import BestOfN
 from plaudit.evaluation.surprising import SurprisingPair, SurprisingPairs
-from plaudit.records import Interval, Result, RunRecord
+from plaudit.records import Interval, ItemScore, Result, RunRecord
 from plaudit.reports import gallery, tables
 from plaudit.reports.inputs import Evaluation, Run
 
@@ -82,6 +84,7 @@ def _evaluation_section(evaluation: Evaluation, key: str) -> dict[str, Any]:
         "pairs": f"{accuracy.n:,}" if accuracy else "0",
         "failed": f"{result.failed:,}",
         "counts": tables.counts_sentence(result),
+        "failures": failure_reasons(evaluation.items),
         "facts": _result_facts(result),
         "figures": tables.figure_rows(result.figures),
         "baselines": tables.baseline_rows(result.baselines),
@@ -92,6 +95,14 @@ def _evaluation_section(evaluation: Evaluation, key: str) -> dict[str, Any]:
         "surprising": None if evaluation.surprising is None else _surprising(evaluation.surprising),
         "missing": list(evaluation.missing),
     }
+
+
+def failure_reasons(items: Sequence[ItemScore]) -> list[str]:
+    """Return why rewards are missing, the most frequent reason first, at most four and the rest's count."""
+    reasons = Counter(item.reason or "no reason given" for item in items if None in item.rewards)
+    shown = [f"{reason} ({count:,})" for reason, count in reasons.most_common(4)]
+    rest = reasons.total() - sum(count for _, count in reasons.most_common(4))
+    return [*shown, f"other reasons ({rest:,})"] if rest else shown
 
 
 def headline_sentences(result: Result) -> list[str]:
@@ -120,11 +131,7 @@ def headline_sentences(result: Result) -> list[str]:
 def scale_rows(accuracy: Interval, baselines: dict[str, Interval]) -> list[ScaleRow]:
     """Return the model, the baselines and the coin on one common scale that ends at 100%."""
     shown = [("This model", "model", accuracy)]
-    shown += [
-        (tables.BASELINES[name], "baseline", baselines[name])
-        for name in tables.BASELINES
-        if name in baselines
-    ]
+    shown += [(tables.BASELINES[name], "baseline", baselines[name]) for name in tables.BASELINES if name in baselines]
     start = math.floor(10 * min(0.4, *(interval.low for _, _, interval in shown))) / 10
 
     def place(value: float) -> float:
@@ -233,9 +240,7 @@ def _run_facts(run: Run) -> list[tuple[str, str]]:
 
 def _run_details(record: RunRecord) -> list[tuple[str, str]]:
     commit = (
-        None
-        if record.commit is None
-        else record.commit[:12] + (" with uncommitted changes" if record.dirty else "")
+        None if record.commit is None else record.commit[:12] + (" with uncommitted changes" if record.dirty else "")
     )
     rows = [("seed", str(record.seed)), ("commit", commit or "not in a repository")]
     rows += [(f"data: {name}", words) for name, words in tables.dropped_rows(record.data)]

@@ -65,6 +65,7 @@ BASELINES: dict[str, str] = {
 TIE_RULES: dict[str, str] = {
     "loss": "an exact tie counts as wrong",
     "half": "an exact tie counts as half right",
+    "exclude": "exact ties are left out of the accuracy",
 }
 
 
@@ -86,12 +87,14 @@ def share(value: float) -> str:
 
 
 def number(value: float) -> str:
-    """Return a number with three significant digits (three decimals below one) and a true minus sign."""
+    """Return a number with three digits (three decimals below one, none from 1,000) and a true minus sign."""
     size = abs(value)
     if size == 0 or 1e-3 <= size < 1:
         text = f"{value:.3f}"
     elif 1 <= size < 1000:
         text = f"{value:.{max(0, 2 - math.floor(math.log10(size)))}f}"
+    elif 1000 <= size < 1e6:
+        text = f"{value:,.0f}"
     else:
         text = f"{value:.3g}"
     return text.replace("-", "−")
@@ -176,20 +179,17 @@ def counts_sentence(result: Result) -> str:
 
 def dropped_rows(data: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Return what a run record says of each data set, as label and words, with what was dropped."""
-    rows = []
-    for name, facts in data.items():
-        parts = []
-        for key, value in facts.items():
-            if isinstance(value, Mapping):
-                inner = ", ".join(
-                    f"{rule} {count:,}" for rule, count in value.items() if isinstance(count, int)
-                )
-                parts.append(f"{key.replace('_', ' ')}: {inner or 'none'}")
-            else:
-                parts.append(
-                    f"{key.replace('_', ' ')}: {value:,}"
-                    if isinstance(value, int)
-                    else f"{key.replace('_', ' ')}: {value}"
-                )
-        rows.append((name, "; ".join(parts)))
-    return rows
+    return [
+        (name, "; ".join(f"{_words(key)}: {_fact(value)}" for key, value in facts.items()))
+        for name, facts in data.items()
+    ]
+
+
+def _fact(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_words(str(key))} {_fact(inner)}" for key, inner in value.items()) or "none"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _words(key: str) -> str:
+    return key.replace("_", " ")

@@ -50,5 +50,7 @@ def load_function(path: str) -> FunctionScorer:
     except (ImportError, AttributeError) as error:
         raise ModelError(f"no function {path!r}: {error}") from error
     if not callable(function):
-        raise ModelError(f"{path!r} is {type(function).__name__}; it must be a function of (prompt, responses)")
+        raise ModelError(
+            f"{path!r} is {type(function).__name__}; it must be a function of (prompt, responses)"
+        )
     return FunctionScorer(function)

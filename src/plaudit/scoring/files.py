@@ -99,7 +99,9 @@ def _open_partial(output: Path, identity: dict[str, Any]) -> Path:
     if partial.exists():
         found = json.loads(record.read_text(encoding="utf-8")) if record.exists() else None
         if found != identity:
-            raise ConfigError(f"{partial} was written by another model, input or shard; remove it to start again")
+            raise ConfigError(
+                f"{partial} was written by another model, input or shard; remove it to start again"
+            )
     else:
         write_json(record, identity)
         partial.touch()
@@ -150,7 +152,8 @@ def _keep_whole_windows(partial: Path, total: int, report: ScoreReport) -> int:
                 size += sum(map(len, lines))
                 for each in lines:
                     _count(json.loads(each).get("reason"), report)
-                keep, lines = number, []
+                keep = number
+                lines.clear()
     os.truncate(partial, size)
     report.resumed = keep
     if keep > total:

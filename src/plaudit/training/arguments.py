@@ -29,7 +29,9 @@ def training_arguments(config: TrainConfig, run_dir: Path, *, steps_per_epoch: i
         "num_train_epochs": step.epochs,
         "max_steps": step.max_steps or -1,
         "learning_rate": optim.lr,
-        "lr_scheduler_type": optim.schedule if optim.warmup == 0 or optim.schedule != "constant" else "constant_with_warmup",
+        "lr_scheduler_type": optim.schedule
+        if optim.warmup == 0 or optim.schedule != "constant"
+        else "constant_with_warmup",
         "warmup_steps": round(optim.warmup * total),
         "weight_decay": optim.weight_decay,
         "adam_beta1": optim.betas[0],
@@ -63,7 +65,9 @@ def _check_extra(extra: dict[str, Any], ours: dict[str, Any]) -> None:
     known = {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
     for name in extra:
         if name in ours:
-            raise ConfigError(f"step.trainer_kwargs.{name} is set by another field of this config; use that one")
+            raise ConfigError(
+                f"step.trainer_kwargs.{name} is set by another field of this config; use that one"
+            )
         if name not in known:
             raise ConfigError(
                 f"step.trainer_kwargs.{name} is not a field of transformers.TrainingArguments; "

@@ -8,8 +8,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from typing_extensions import override
 
 from plaudit.records import write_json, write_text
 
@@ -24,6 +32,7 @@ class MetricsFile(TrainerCallback):
         self.path = path
         self.last: dict[str, float] = {}
 
+    @override
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
@@ -33,6 +42,7 @@ class MetricsFile(TrainerCallback):
             kept = [row for row in rows if row["step"] <= state.global_step]
             write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
 
+    @override
     def on_log(
         self,
         args: TrainingArguments,
@@ -81,6 +91,7 @@ class ProgressBar(TrainerCallback):
         """Prepare the bar."""
         self._progress: Progress | None = None
 
+    @override
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
@@ -98,6 +109,7 @@ class ProgressBar(TrainerCallback):
         self._progress.start()
         self._progress.add_task("steps", total=state.max_steps, completed=state.global_step, metrics="")
 
+    @override
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
@@ -105,6 +117,7 @@ class ProgressBar(TrainerCallback):
         if self._progress is not None:
             self._progress.update(self._progress.task_ids[0], completed=state.global_step)
 
+    @override
     def on_log(
         self,
         args: TrainingArguments,
@@ -123,6 +136,7 @@ class ProgressBar(TrainerCallback):
             words = f"loss {logs['eval_rm/loss']:.4f}  accuracy {logs['eval_rm/accuracy']:.3f}"
             self._progress.console.print(f"step {state.global_step}: held out: {words}")
 
+    @override
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
@@ -134,6 +148,7 @@ class ProgressBar(TrainerCallback):
 class CompleteCheckpoints(TrainerCallback):
     """Marks a checkpoint as complete once every file of it is written; only such are resumed from."""
 
+    @override
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
@@ -158,6 +173,7 @@ class OrderlyStop(TrainerCallback):
         self.asked = False
         self._previous: Any = None
 
+    @override
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
@@ -169,6 +185,7 @@ class OrderlyStop(TrainerCallback):
             raise KeyboardInterrupt
         self.asked = True
 
+    @override
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
@@ -177,6 +194,7 @@ class OrderlyStop(TrainerCallback):
             control.should_save = True
             control.should_training_stop = True
 
+    @override
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:

@@ -48,7 +48,7 @@ class LoRA(Config):
 
     rank: Annotated[int, Field(gt=0)] = 16
     """Rank."""
-    alpha: Annotated[float, Field(gt=0)] = 32.0
+    alpha: Annotated[int, Field(gt=0)] = 32
     """Scale; the adapter is multiplied by alpha / rank."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Dropout inside the adapters."""
@@ -137,7 +137,7 @@ class StepSection(Config):
     trackers: tuple[str, ...] = ("tensorboard",)
     """Trackers of transformers that get every metric too (``tensorboard``, ``wandb`` …)."""
     trainer_kwargs: dict[str, Any] = Field(default_factory=dict)
-    """Further fields of ``transformers.TrainingArguments`` (``fsdp``, ``deepspeed`` …); those above may not be repeated."""
+    """Further fields of ``transformers.TrainingArguments`` (``fsdp``, ``deepspeed`` …); none of those above."""
 
 
 class TrainConfig(Config):

@@ -91,7 +91,9 @@ def prepare_tokens(
 ) -> PreparedTokens:
     """Return ``groups`` as tokens for ``model`` in a file of ``directory``; made once, then read."""
     name = _token_file_name(groups, model)
-    tokens = encode_to_file(groups, model.recipe.encoder(model.tokenizer), directory / name, progress=progress)
+    tokens = encode_to_file(
+        groups, model.recipe.encoder(model.tokenizer), directory / name, progress=progress
+    )
     rows = np.flatnonzero(tokens.num_pairs > 0)
     counts = {
         "fingerprint": groups.fingerprint,

@@ -168,9 +168,13 @@ def _claim_folder(config: TrainConfig, run_dir: Path, *, resume: bool) -> None:
         write_text(path, dump_config(config))
         return
     if not resume:
-        raise ConfigError(f"{run_dir} holds a run already; add --resume to go on with it, or choose another --run-dir")
+        raise ConfigError(
+            f"{run_dir} holds a run already; add --resume to go on with it, or choose another --run-dir"
+        )
     if load_config(TrainConfig, path) != config:
-        raise ConfigError(f"the config differs from {path}, the one this run was started with; resume with that one")
+        raise ConfigError(
+            f"the config differs from {path}, the one this run was started with; resume with that one"
+        )
 
 
 def _first_record(

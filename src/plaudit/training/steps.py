@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset, Sampler
+from typing_extensions import override
 
 from plaudit.batching.batch import Layout, TokenBatch, build_batch
 from plaudit.batching.planner import MicroBatch, epoch_order, num_steps, plan_step, step_rows
@@ -33,9 +34,10 @@ class Rows(Dataset[int]):
         """Return the number of rows."""
         return len(self.rows)
 
-    def __getitem__(self, item: int) -> int:
+    @override
+    def __getitem__(self, index: int) -> int:
         """Return the row of the token set."""
-        return int(self.rows[item])
+        return int(self.rows[index])
 
 
 class StepSampler(Sampler[list[int]]):
@@ -61,6 +63,7 @@ class StepSampler(Sampler[list[int]]):
         """Return the steps of an epoch."""
         return num_steps(self._num_groups, self._groups_per_step)
 
+    @override
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the rows of each step."""
         order = epoch_order(self._num_groups, seed=self._seed, epoch=self._epoch)

@@ -1,4 +1,4 @@
-"""The training step of plaudit inside ``transformers.Trainer``: one loop for every objective, layout and device count."""
+"""The training step inside ``transformers.Trainer``: one loop for every objective, layout and number of devices."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from typing_extensions import override
 
 from plaudit.batching.planner import micro_batches
 from plaudit.batching.token_set import TokenSet
@@ -50,7 +51,7 @@ class RewardTrainer(Trainer):
         callbacks: list[TrainerCallback] | None = None,
     ) -> None:
         """Prepare training; the arguments of transformers must say one step per loader item."""
-        self.objective = objective
+        self.item_objective = objective
         self.train_tokens, self.train_rows = train_tokens, train_rows
         self.eval_tokens, self.eval_rows = eval_tokens, eval_rows
         self.groups_per_step, self.max_tokens = groups_per_step, max_tokens
@@ -76,6 +77,7 @@ class RewardTrainer(Trainer):
             num_ranks=self.accelerator.num_processes,
         )
 
+    @override
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return the loader of whole optimiser steps; ranks share them out themselves."""
         return step_loader(
@@ -86,20 +88,24 @@ class RewardTrainer(Trainer):
             num_workers=self.args.dataloader_num_workers,
         )
 
+    @override
     def num_examples(self, dataloader: DataLoader[Any]) -> int:
         """Return the number of training groups."""
         return len(self.train_rows)
 
+    @override
     def get_batch_samples(
         self, epoch_iterator: Any, num_batches: int, device: torch.device
     ) -> tuple[list[StepBatches], None]:
         """Return the next optimiser step; the items are counted in ``training_step``."""
         return [step for _ in range(num_batches) if (step := next(epoch_iterator, None)) is not None], None
 
+    @override
     def floating_point_ops(self, inputs: Any) -> int:
         """Return 0: transformers' estimate does not know the layouts."""
         return 0
 
+    @override
     def training_step(self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
         """Run all micro-batches of one optimiser step and return this rank's share of the step's loss."""
         step: StepBatches = inputs
@@ -113,7 +119,7 @@ class RewardTrainer(Trainer):
             with self._synchronised(model, is_last=index == last):
                 with self.compute_loss_context_manager():
                     moved = batch.to(device)
-                    items = self.objective(model(moved), moved.pairs)
+                    items = self.item_objective(model(moved), moved.pairs)
                     loss = (items.losses * items.weights).sum() * share
                 self._check_finite(loss, batch.group_index)
                 self.accelerator.backward(loss)
@@ -128,7 +134,7 @@ class RewardTrainer(Trainer):
         weight = torch.zeros((), device=device, dtype=torch.float64)
         for batch, is_filler in zip(step.batches, step.fillers, strict=True):
             if not is_filler:
-                weight += self.objective.weights(batch.pairs).sum().to(weight)
+                weight += self.item_objective.weights(batch.pairs).sum().to(weight)
         return float(self.accelerator.reduce(weight, reduction="sum"))
 
     def _synchronised(self, model: nn.Module, *, is_last: bool) -> contextlib.AbstractContextManager[None]:
@@ -153,6 +159,7 @@ class RewardTrainer(Trainer):
         self._counts["weight"] += float(items.weights.sum())
         self._counts["tokens"] += tokens
 
+    @override
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log under the names of the field: ``rm/loss``, ``rm/accuracy`` …, means over items of all ranks."""
         if "loss" in logs:
@@ -168,7 +175,10 @@ class RewardTrainer(Trainer):
         device = self.args.device
         local = torch.stack(
             [self._sums[name].to(device) for name in names]
-            + [torch.tensor(self._counts[name], dtype=torch.float64, device=device) for name in ("weight", "tokens", "groups")]
+            + [
+                torch.tensor(self._counts[name], dtype=torch.float64, device=device)
+                for name in ("weight", "tokens", "groups")
+            ]
         )
         total = self.accelerator.reduce(local, reduction="sum").tolist()
         weight, tokens, groups = total[-3:]
@@ -183,6 +193,7 @@ class RewardTrainer(Trainer):
         self._since = time.perf_counter()
         return metrics
 
+    @override
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Return ``eval_rm/loss``, ``eval_rm/accuracy`` …: means over the items of all ranks."""
         if self.eval_tokens is None or self.eval_rows is None or len(self.eval_rows) == 0:
@@ -199,9 +210,7 @@ class RewardTrainer(Trainer):
     @torch.no_grad()
     def _evaluation_metrics(self, tokens: TokenSet, rows: np.ndarray) -> dict[str, float]:
         collator = self._collator(tokens)
-        plan = micro_batches(
-            rows.tolist(), tokens.sizes, layout=collator.layout, max_tokens=self.max_tokens
-        )
+        plan = micro_batches(rows.tolist(), tokens.sizes, layout=collator.layout, max_tokens=self.max_tokens)
         model = self.model_wrapped
         model.eval()
         sums: dict[str, float] = defaultdict(float)
@@ -210,7 +219,7 @@ class RewardTrainer(Trainer):
         for index in range(rank, rounds * ranks, ranks):
             batch = collator.build(plan[min(index, len(plan) - 1)]).to(self.args.device)
             with self.compute_loss_context_manager():
-                items = self.objective(model(batch), batch.pairs)
+                items = self.item_objective(model(batch), batch.pairs)
             counts = items.weights if index < len(plan) else torch.zeros_like(items.weights)
             for name, values in {"loss": items.losses, **items.logged}.items():
                 sums[name] += float((values * counts).sum().double())
@@ -223,16 +232,18 @@ class RewardTrainer(Trainer):
         weight = values.pop("weight")
         return {f"rm/{name}": value / weight for name, value in values.items()}
 
+    @override
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         """Write a checkpoint that sequence classifiers of transformers load."""
         if not self.args.should_save:
             return
-        directory = Path(output_dir or self.args.output_dir)
+        directory = Path(output_dir or str(self.args.output_dir))
         directory.mkdir(parents=True, exist_ok=True)
         if state_dict is not None:
             state_dict = {name.removeprefix("network."): value for name, value in state_dict.items()}
         write_reward_model(self.reward_model, directory, state_dict)
 
+    @override
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         """Load the weights of a checkpoint that ``_save`` wrote."""
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
@@ -251,7 +262,9 @@ def load_weights(model: RewardModel, directory: Path) -> None:
         weights = load_file(directory / "adapter_model.safetensors")
         result = set_peft_model_state_dict(model.network, weights)
         if result.unexpected_keys:
-            raise CheckpointError(f"{directory} holds weights of another adapter: {result.unexpected_keys[:3]}")
+            raise CheckpointError(
+                f"{directory} holds weights of another adapter: {result.unexpected_keys[:3]}"
+            )
         return
     weights: dict[str, Tensor] = {}
     for file in sorted(directory.glob("model*.safetensors")):
@@ -260,4 +273,6 @@ def load_weights(model: RewardModel, directory: Path) -> None:
     tied = set(model.core.all_tied_weights_keys)
     lost = [name for name in missing if name not in tied]
     if lost or unexpected:
-        raise CheckpointError(f"{directory} does not fit the model: missing {lost[:3]}, unexpected {unexpected[:3]}")
+        raise CheckpointError(
+            f"{directory} does not fit the model: missing {lost[:3]}, unexpected {unexpected[:3]}"
+        )

@@ -25,9 +25,7 @@ from plaudit.worlds.words import (
 _FILLERS_PER_STEP = 0.6
 """Highest share of steps that a filler sentence follows."""
 
-_STEP_PATTERN = re.compile(
-    r"\b(" + "|".join(VERBS) + r") the (" + "|".join(SIDE_OF_THING) + r")\b\.?", re.IGNORECASE
-)
+_STEP_PATTERN = re.compile(r"\b(" + "|".join(VERBS) + r") the (" + "|".join(SIDE_OF_THING) + r")\b\.?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +111,7 @@ def branch(trunk: Draft, other: Draft, steps: int) -> Draft:
 def read_steps(response: str) -> tuple[ReadStep, ...]:
     """Return the steps found in a response, each ending past the full stop that follows it, if one does."""
     return tuple(
-        ReadStep(
-            match.end(), f"{match.group(1)} {match.group(2)}".lower(), SIDE_OF_THING[match.group(2).lower()]
-        )
+        ReadStep(match.end(), f"{match.group(1)} {match.group(2)}".lower(), SIDE_OF_THING[match.group(2).lower()])
         for match in _STEP_PATTERN.finditer(response)
     )
 

@@ -1,7 +1,7 @@
 """The word lists of the day-plan world: choices between two sides, and the sentences around their things.
 
-Each thing belongs to one side of one choice. A prompt names things that a family loves, a response names things
-that they are to do something with, and the gold reward is read off both.
+Each thing belongs to one side of one choice. A prompt names things that a family loves, a response names
+things that they are to do something with, and the gold reward is read off both.
 """
 
 from __future__ import annotations
@@ -95,9 +95,7 @@ STEP_STYLES: tuple[tuple[str, ...], ...] = (
     ("-", "-", "-", "-", "-", "-", "-", "-"),
 )
 
-SIDE_OF_THING: Mapping[str, str] = {
-    thing: side.name for pair in CHOICES for side in pair for thing in side.things
-}
+SIDE_OF_THING: Mapping[str, str] = {thing: side.name for pair in CHOICES for side in pair for thing in side.things}
 """For each thing, the name of its side."""
 
 OTHER_SIDE: Mapping[str, Side] = {

@@ -25,6 +25,9 @@ from plaudit.worlds.prompts import SPLITS, Split, Wishes, draw_prompts, read_wis
 from plaudit.worlds.responses import Draft, branch, draft_response
 from plaudit.worlds.words import CHOICES, NUMBERS
 
+_SPREAD = 0.35
+"""A response's quality is drawn from Beta(spread, spread): most steps right or most wrong, more often than half."""
+
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -52,7 +55,7 @@ class World:
     nothing, and a model trained from random weights finds its first gradient very late; at 0.65 what is
     popular decides about two pairs in three, and the rest is learned soon after."""
     temperature: float = 0.1
-    """Label noise: P(i preferred to j) = σ((gold_i − gold_j) ÷ temperature). 0 always takes the better one."""
+    """Label noise: P(i preferred to j) = σ((gold_i − gold_j) ÷ temperature). 0 takes the better one."""
     length_bias: float = 0.0
     """How much length counts as quality, −1 to 1; ``bias_enters`` says where."""
     politeness_bias: float = 0.0
@@ -119,9 +122,7 @@ class World:
         _check_names([split], SPLITS, "split")
         _check_names(labels, LABELS, "label")
         if responses < 1 or ("preferences" in labels and responses < 2):
-            raise ConfigError(
-                f"responses is {responses}; a group needs one, and two where it has preferences"
-            )
+            raise ConfigError(f"responses is {responses}; a group needs one, and two where it has preferences")
         return self._groups(count, responses=responses, split=split, labels=frozenset(labels))
 
     def _prompts(self, split: Split) -> Iterator[str]:
@@ -129,9 +130,7 @@ class World:
             seed=self.seed, split=split, choices=self.choices, steps=self.steps, popularity=self.popularity
         )
 
-    def _groups(
-        self, count: int, *, responses: int, split: Split, labels: frozenset[Label]
-    ) -> Iterator[Group]:
+    def _groups(self, count: int, *, responses: int, split: Split, labels: frozenset[Label]) -> Iterator[Group]:
         stream = self._prompts(split)
         for index, prompt in enumerate(itertools.islice(stream, count)):
             draw = random.Random(f"responses/{self.seed}/{split}/{index}")
@@ -167,11 +166,10 @@ class World:
     def sample_responses(
         self, prompt: str | Sequence[Message], count: int, *, quality: float | None = None, seed: int = 0
     ) -> list[str]:
-        """Return ``count`` different responses of a synthetic policy whose steps are right with this
-        probability.
+        """Return ``count`` different responses of a synthetic policy.
 
-        Without ``quality`` each response draws its own, from Beta(½, ½): many good and many bad ones.
-        ``seed`` is combined with the world's.
+        Each step is right with probability ``quality``; without it each response draws its own, many of them
+        good or bad and few between. ``seed`` is combined with the world's.
 
         Raises:
             ConfigError: for a quality outside 0 to 1, or a prompt that is not of this world.
@@ -179,9 +177,7 @@ class World:
         if quality is not None and not 0.0 <= quality <= 1.0:
             raise ConfigError(f"quality is {quality}; allowed: 0 to 1")
         text = _text(prompt)
-        return self._texts(
-            text, count, quality=quality, draw=random.Random(f"samples/{self.seed}/{seed}/{text}")
-        )
+        return self._texts(text, count, quality=quality, draw=random.Random(f"samples/{self.seed}/{seed}/{text}"))
 
     def _texts(self, prompt: str, count: int, *, quality: float | None, draw: random.Random) -> list[str]:
         wishes = _read(prompt)
@@ -192,7 +188,7 @@ class World:
             if drafts and draw.random() < self.branching:
                 draft = branch(draw.choice(drafts), draft, draw.randrange(1, wishes.steps))
             text = draft.text()
-            if text not in texts:
+            if text not in texts and len(set(draft.actions)) == len(draft.actions):
                 drafts.append(draft)
                 texts.append(text)
         return texts
@@ -202,7 +198,7 @@ class World:
         return draft_response(
             wishes,
             draw,
-            quality=draw.betavariate(0.5, 0.5) if quality is None else quality,
+            quality=draw.betavariate(_SPREAD, _SPREAD) if quality is None else quality,
             length_bias=self.length_bias if in_responses else 0.0,
             politeness_bias=self.politeness_bias if in_responses else 0.0,
         )
@@ -215,7 +211,7 @@ class World:
         labels: frozenset[Label],
         draw: random.Random,
     ) -> dict[str, Any]:
-        """Return the label fields of a group. Each kind draws from its own generator, so none moves another."""
+        """Return the label fields of a group; each kind has its own generator, so that none moves another."""
         fields: dict[str, Any] = {}
         preference_draw, rating_draw = random.Random(draw.random()), random.Random(draw.random())
         if "preferences" in labels:
@@ -247,9 +243,7 @@ class World:
     ) -> dict[str, tuple[float | None, ...]]:
         attributes = [gold_attributes(wishes, text) for text in texts]
         return {
-            name: tuple(
-                None if draw.random() < self.missing_ratings else values[name] for values in attributes
-            )
+            name: tuple(None if draw.random() < self.missing_ratings else values[name] for values in attributes)
             for name in attributes[0]
         }
 
@@ -261,9 +255,7 @@ def _text(prompt: str | Sequence[Message]) -> str:
 def _read(prompt: str) -> Wishes:
     wishes = read_wishes(prompt)
     if wishes is None:
-        raise ConfigError(
-            f"not a prompt of this world: {prompt[:80]!r}; it must name a thing and ask for steps"
-        )
+        raise ConfigError(f"not a prompt of this world: {prompt[:80]!r}; it must name a thing and ask for steps")
     return wishes
 
 

@@ -1,0 +1,169 @@
+"""Intervals: for a proportion, for a mean, and for any statistic of items that come in clusters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from plaudit.errors import ConfigError, DataError
+from plaudit.records import Interval
+
+
+def wilson_interval(successes: float, n: int, confidence: float = 0.95) -> Interval | None:
+    """Return the score interval of a proportion (Wilson, 1927), or None when ``n`` is 0.
+
+    With p = successes ÷ n and z the normal quantile, centre = (p + z²/2n) ÷ (1 + z²/n) and half width
+    = z √(p(1−p)/n + z²/4n²) ÷ (1 + z²/n). ``successes`` may be fractional (a tie counted as a half). The
+    items must be independent; where several come from one prompt, use ``cluster_bootstrap``.
+
+    Raises:
+        DataError: for a negative ``n`` or successes outside 0 to n.
+        ConfigError: for a confidence outside 0 to 1.
+    """
+    _check_confidence(confidence)
+    if n < 0 or not 0.0 <= successes <= n:
+        raise DataError(f"successes is {successes} of n = {n}; it must lie between 0 and n")
+    if n == 0:
+        return None
+    z = _normal_quantile(confidence)
+    share = successes / n
+    shrink = 1.0 + z * z / n
+    centre = (share + z * z / (2 * n)) / shrink
+    half = z * math.sqrt(share * (1.0 - share) / n + z * z / (4 * n * n)) / shrink
+    return Interval(
+        value=share,
+        low=max(0.0, min(centre - half, share)),
+        high=min(1.0, max(centre + half, share)),
+        confidence=confidence,
+        method="wilson",
+        n=n,
+    )
+
+
+def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> Interval | None:
+    """Return the mean with its Student-t interval: mean ± t(n−1) s ÷ √n; None for fewer than two values.
+
+    Raises:
+        DataError: for values that are not finite.
+    """
+    _check_confidence(confidence)
+    array = _finite(values, "values")
+    n = len(array)
+    if n < 2:
+        return None
+    mean = float(array.mean())
+    quantile = float(special.stdtrit(n - 1, 0.5 + confidence / 2))
+    half = quantile * float(array.std(ddof=1)) / math.sqrt(n)
+    return Interval(
+        value=mean, low=mean - half, high=mean + half, confidence=confidence, method="student t", n=n
+    )
+
+
+def cluster_bootstrap(
+    values: ArrayLike,
+    clusters: Sequence[object] | NDArray[np.generic],
+    *,
+    statistic: Callable[[NDArray[np.float64]], float] | None = None,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int,
+) -> Interval | None:
+    """Return a statistic of ``values`` with its percentile interval from resampling whole clusters.
+
+    Items of one prompt rise and fall together; resampling items would make the interval too narrow. Clusters
+    are drawn with replacement, as many as there are, and the statistic is taken over all items drawn. Without
+    ``statistic`` it is the mean over items, computed from per-cluster sums in one matrix product.
+
+    None when there are no items, or only one cluster: one cluster says nothing about how clusters differ.
+
+    Args:
+        values: [item].
+        clusters: [item], a label per item; equal labels belong together.
+        statistic: from an array of items to a number; the default is the mean.
+        confidence: stated coverage.
+        resamples: bootstrap samples.
+        seed: the same seed gives the same interval.
+
+    Raises:
+        DataError: when the lengths differ or a value is not finite.
+        ConfigError: for fewer than one resample, or a confidence outside 0 to 1.
+    """
+    _check_confidence(confidence)
+    array = _finite(values, "values")
+    if len(clusters) != len(array):
+        raise DataError(f"clusters has {len(clusters)} entries for {len(array)} values")
+    if resamples < 1:
+        raise ConfigError(f"resamples is {resamples}; it must be at least 1")
+    index = cluster_index(clusters)
+    count = int(index.max()) + 1 if len(index) else 0
+    if count < 2:
+        return None
+    generator = np.random.default_rng(seed)
+    if statistic is None:
+        value = float(array.mean())
+        draws = _bootstrap_means(array, index, count, resamples, generator)
+    else:
+        value = float(statistic(array))
+        members = np.split(np.argsort(index, kind="stable"), np.cumsum(np.bincount(index))[:-1])
+        draws = np.array(
+            [
+                statistic(array[np.concatenate([members[k] for k in generator.integers(count, size=count)])])
+                for _ in range(resamples)
+            ]
+        )
+    tail = (1.0 - confidence) / 2
+    low, high = np.quantile(draws, [tail, 1.0 - tail])
+    return Interval(
+        value=value,
+        low=float(low),
+        high=float(high),
+        confidence=confidence,
+        method=f"cluster bootstrap ({count} clusters)",
+        n=len(array),
+    )
+
+
+def cluster_index(clusters: Sequence[object] | NDArray[np.generic]) -> NDArray[np.int64]:
+    """Return [item] the number of each item's cluster, counted from 0 in order of first appearance."""
+    numbers: dict[object, int] = {}
+    return np.array([numbers.setdefault(label, len(numbers)) for label in clusters], dtype=np.int64)
+
+
+def _bootstrap_means(
+    values: NDArray[np.float64],
+    index: NDArray[np.int64],
+    count: int,
+    resamples: int,
+    generator: np.random.Generator,
+) -> NDArray[np.float64]:
+    """Return [resample] the mean over items of each resample, in blocks that bound the memory."""
+    sums = np.bincount(index, weights=values, minlength=count)
+    sizes = np.bincount(index, minlength=count).astype(np.float64)
+    block = max(1, 4_000_000 // count)
+    means = []
+    for start in range(0, resamples, block):
+        drawn = generator.integers(count, size=(min(block, resamples - start), count))
+        means.append(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
+    return np.concatenate(means)
+
+
+def _finite(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1:
+        raise DataError(f"{name} has {array.ndim} axes; it must have one")
+    if not np.isfinite(array).all():
+        raise DataError(f"{name} holds {int((~np.isfinite(array)).sum())} values that are not finite")
+    return array
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0.0 < confidence < 1.0:
+        raise ConfigError(f"confidence is {confidence}; it must lie between 0 and 1")
+
+
+def _normal_quantile(confidence: float) -> float:
+    return float(special.ndtri(0.5 + confidence / 2))

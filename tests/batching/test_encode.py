@@ -1,0 +1,330 @@
+"""Encoding gives the ids any other tool would, places responses and steps, and counts what it drops or cuts."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+
+import numpy as np
+import pytest
+from tokenizers.processors import TemplateProcessing
+
+from plaudit.batching.encode import (
+    IDENTICAL_PAIR,
+    REFUSED,
+    RESPONSES_TOO_LONG,
+    TOKENS_CUT,
+    TOO_LONG,
+    TRUNCATED,
+    Encoder,
+    EncodingReport,
+    LeftOut,
+)
+from plaudit.batching.tokens import TokenGroup
+from plaudit.data.group import Group, Message, Preference, Step, conversation
+
+PLAIN = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+
+
+@pytest.fixture
+def encoder(tokenizer):
+    def make(**changes):
+        fields = {
+            "tokenizer": tokenizer,
+            "chat_template": tokenizer.chat_template,
+            "special_tokens": False,
+            "final_token": None,
+            "max_length": 512,
+            "truncation": "truncate_prompt",
+        }
+        return Encoder(**(fields | changes))
+
+    return make
+
+
+def encode(encoder, *groups):
+    report = EncodingReport()
+    return list(encoder.encode(list(enumerate(groups)), report)), report
+
+
+TURNS = (
+    Message("system", "be good"),
+    Message("user", "why two?"),
+    Message("assistant", "because."),
+    Message("user", "and three?"),
+)
+GROUP = Group(TURNS, ("yes, three", "no", "  red\nblue  "), (Preference(0, 1), Preference(1, 2, 0.5, 0.75)), id="a")
+
+
+# ------------------------------------------------------------------------------------------------ ids
+
+
+def test_ids_are_those_of_the_whole_conversation_through_the_tokenizers_own_template(encoder, tokenizer):
+    (encoded,), report = encode(encoder(), GROUP)
+    for k, response in enumerate(GROUP.responses):
+        turns = [{"role": m.role, "content": m.content} for m in TURNS]
+        turns.append({"role": "assistant", "content": response})
+        wanted = tokenizer.apply_chat_template(turns, tokenize=True, return_dict=False)
+        assert encoded.tree.sequence(k).tolist() == wanted
+    assert (report.groups, report.kept, dict(report.dropped), dict(report.changed)) == (1, 1, {}, {})
+
+
+def test_sharing_is_found_in_the_ids_and_changes_none(encoder):
+    (shared,), _ = encode(encoder(min_saving=1), GROUP)
+    (apart,), _ = encode(encoder(min_saving=10**6), GROUP)
+    assert shared.tree.num_tokens < apart.tree.num_tokens
+    for k in range(3):
+        assert shared.tree.sequence(k).tolist() == apart.tree.sequence(k).tolist()
+
+
+def test_a_response_starts_where_its_text_starts(encoder, tokenizer):
+    (encoded,), _ = encode(encoder(), GROUP)
+    for k, response in enumerate(GROUP.responses):
+        tail = encoded.tree.sequence(k)[encoded.response_start[k] :]
+        assert tokenizer.decode(tail).lstrip().startswith(response.strip())
+        head = tokenizer.decode(encoded.tree.sequence(k)[: encoded.response_start[k]])
+        assert response.strip() not in head or k == 1
+
+
+def test_a_response_whose_words_also_stand_in_the_template_is_found_at_its_own_place(encoder, tokenizer):
+    template = (
+        "{% for m in messages %}<{{ m.role }}>{% if m.role == 'assistant' %} {% endif %}{{ m.content }}</end>{% endfor %}"
+        "{% if add_generation_prompt %}<assistant>{% endif %}"
+    )
+    group = Group(conversation("say end"), ("end", "d"))
+    (encoded,), _ = encode(encoder(chat_template=template), group)
+    for k, response in enumerate(group.responses):
+        tail = tokenizer.decode(encoded.tree.sequence(k)[encoded.response_start[k] :])
+        assert tail.lstrip() == f"{response}</end>"
+
+
+def test_the_last_place_is_taken_where_the_generation_prompt_differs_from_the_rendered_turn(encoder, tokenizer):
+    template = (
+        "{% for m in messages %}{{ m.role }}|{{ m.content }}|end|{% endfor %}"
+        "{% if add_generation_prompt %}assistant|<think>{% endif %}"
+    )
+    group = Group(conversation("the end"), ("the end", "no"))
+    (encoded,), _ = encode(encoder(chat_template=template), group)
+    for k, response in enumerate(group.responses):
+        tail = tokenizer.decode(encoded.tree.sequence(k)[encoded.response_start[k] :])
+        assert tail == f"{response}|end|"
+
+
+def test_a_response_that_repeats_words_of_the_template_is_not_looked_for_in_them(encoder, tokenizer):
+    template = (
+        "{% for m in messages %}{{ m.role }}|{{ m.content }}|end|{% endfor %}"
+        "{% if add_generation_prompt %}assistant|<think>{% endif %}"
+    )
+    group = Group(conversation("say it"), ("end", "a"))
+    (encoded,), _ = encode(encoder(chat_template=template), group)
+    for k, response in enumerate(group.responses):
+        tail = tokenizer.decode(encoded.tree.sequence(k)[encoded.response_start[k] :])
+        assert tail == f"{response}|end|"
+
+
+# ------------------------------------------------------------------------------------- special tokens
+
+
+@pytest.fixture
+def with_bos(tokenizer):
+    """A tokenizer that has a BOS and adds it when asked to add special tokens."""
+    made = copy.deepcopy(tokenizer)
+    made.add_special_tokens({"bos_token": "<|bos|>"})
+    number = made.convert_tokens_to_ids("<|bos|>")
+    made.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|bos|> $A", special_tokens=[("<|bos|>", number)]
+    )
+    return made
+
+
+def test_special_tokens_are_added_only_when_the_recipe_says_so(encoder, with_bos):
+    bos = with_bos.bos_token_id
+    for asked, first in ((True, [bos]), (False, [])):
+        (encoded,), _ = encode(encoder(tokenizer=with_bos, chat_template=PLAIN, special_tokens=asked), GROUP)
+        plain = with_bos(encoder(chat_template=PLAIN).render(TURNS, "no"), add_special_tokens=False)["input_ids"]
+        assert encoded.tree.sequence(1).tolist() == first + plain
+
+
+def test_the_final_token_is_appended_where_it_is_not_there_already(encoder, tokenizer):
+    eos = tokenizer.eos_token_id
+    (without,), _ = encode(encoder(chat_template=PLAIN), GROUP)
+    (appended,), _ = encode(encoder(chat_template=PLAIN, final_token=eos), GROUP)
+    assert appended.tree.sequence(0).tolist() == [*without.tree.sequence(0).tolist(), eos]
+    (written,), _ = encode(encoder(), GROUP)
+    (same,), _ = encode(encoder(final_token=eos), GROUP)
+    assert written.tree.sequence(0).tolist() == same.tree.sequence(0).tolist()
+
+
+# ------------------------------------------------------------------------------------------ truncation
+
+
+def long_group(prompt=60):
+    return Group(
+        conversation("cat dog " * prompt),
+        ("yes " * 30, "no"),
+        (Preference(0, 1),),
+        steps=((Step(11, 1.0), Step(39, 0.0)), None),
+    )
+
+
+def test_truncation_cuts_the_same_prompt_tokens_for_every_response_and_none_of_a_response(encoder, with_bos):
+    group, fields = long_group(), {"tokenizer": with_bos, "special_tokens": True}
+    (whole,), _ = encode(encoder(**fields), group)
+    limit = int(whole.lengths().max()) - 17
+    (cut,), report = encode(encoder(max_length=limit, **fields), group)
+    assert int(cut.lengths().max()) == limit
+    for k in range(2):
+        before, after = whole.tree.sequence(k), cut.tree.sequence(k)
+        # BOS stays; the 17 after it go
+        assert before[0] == with_bos.bos_token_id
+        assert after.tolist() == [before[0], *before[18:]]
+        start = cut.response_start[k]
+        assert after[start:].tolist() == before[whole.response_start[k] :].tolist()
+    heads = [cut.tree.sequence(k)[: cut.response_start[k]].tolist() for k in range(2)]
+    assert heads[0] == heads[1]
+    assert report.changed == {TRUNCATED: 1, TOKENS_CUT: 17}
+    # the shorter side is cut too although it would have fitted
+    assert int(whole.lengths()[1]) < limit
+
+
+def test_steps_move_with_the_cut(encoder):
+    (whole,), _ = encode(encoder(), long_group())
+    (cut,), _ = encode(encoder(max_length=int(whole.lengths().max()) - 17), long_group())
+    assert (whole.step_position - cut.step_position).tolist() == [17, 17]
+    assert [cut.tree.sequence(0)[i] for i in cut.step_position] == [
+        whole.tree.sequence(0)[i] for i in whole.step_position
+    ]
+
+
+def test_a_group_whose_response_alone_is_too_long_is_left_out_and_counted(encoder):
+    (left,), report = encode(encoder(max_length=20), Group(conversation("hi"), ("cat dog " * 40, "no")))
+    assert left == LeftOut(0, RESPONSES_TOO_LONG)
+    assert report.dropped == {RESPONSES_TOO_LONG: 1}
+    assert (report.groups, report.kept) == (1, 0)
+
+
+def test_the_drop_policy_leaves_long_groups_out_and_cuts_nothing(encoder):
+    (whole,), _ = encode(encoder(), long_group())
+    longest = int(whole.lengths().max())
+    (left,), report = encode(encoder(max_length=longest - 1, truncation="drop"), long_group())
+    assert left == LeftOut(0, TOO_LONG)
+    assert report.dropped == {TOO_LONG: 1}
+    (kept,), _ = encode(encoder(max_length=longest, truncation="drop"), long_group())
+    assert isinstance(kept, TokenGroup)
+
+
+def test_the_prompt_can_be_cut_down_to_nothing_but_not_further(encoder):
+    group = Group(conversation("cat " * 30), ("yes", "no"))
+    (whole,), _ = encode(encoder(), group)
+    room = int(whole.response_start.min())
+    (kept,), _ = encode(encoder(max_length=int(whole.lengths().max()) - room), group)
+    assert kept.response_start.tolist() == [0, 0]
+    (left,), _ = encode(encoder(max_length=int(whole.lengths().max()) - room - 1), group)
+    assert left == LeftOut(0, RESPONSES_TOO_LONG)
+
+
+# ------------------------------------------------------------------------------------ labels and counts
+
+
+def test_preferences_between_identical_tokens_are_dropped_and_counted(encoder):
+    # a template that strips makes "no" and " no " the same tokens
+    template = "{% for m in messages %}{{ m.role }}: {{ m.content | trim }}\n{% endfor %}"
+    group = Group(conversation("hi"), ("no", " no ", "yes"), (Preference(0, 1), Preference(2, 1, 1.5, 0.9)))
+    (encoded,), report = encode(encoder(chat_template=template), group)
+    assert (encoded.pair_chosen.tolist(), encoded.pair_rejected.tolist()) == ([2], [1])
+    assert encoded.pair_margin.tolist() == pytest.approx([1.5])
+    assert encoded.pair_probability.tolist() == pytest.approx([0.9])
+    assert report.changed == {IDENTICAL_PAIR: 1}
+    assert report.kept == 1
+
+
+def test_absent_labels_are_nan_and_never_a_number(encoder):
+    group = Group(
+        conversation("hi"),
+        ("a b", "c d"),
+        (Preference(0, 1),),
+        ranks=(2, None),
+        ratings={"help": (1.5, None)},
+        outcomes=(True, None),
+        steps=((Step(1, None), Step(3, -1.0)), None),
+    )
+    (encoded,), _ = encode(encoder(), group)
+    assert np.isnan(encoded.pair_margin).all()
+    assert np.isnan(encoded.pair_probability).all()
+    assert encoded.ranks.tolist() == [2, 0]
+    np.testing.assert_array_equal(encoded.ratings["help"], [1.5, np.nan])
+    np.testing.assert_array_equal(encoded.outcomes, [1.0, np.nan])
+    np.testing.assert_array_equal(encoded.step_label, [np.nan, -1.0])
+
+
+def test_a_step_ends_at_the_last_token_that_holds_its_text(encoder, tokenizer):
+    response = "  cat dog\n\nred blue. yes"
+    steps = (Step(9, 1.0), Step(20, 0.0), Step(24, 1.0))
+    group = Group(conversation("hi"), ("no", response), steps=(None, steps))
+    (encoded,), _ = encode(encoder(), group)
+    ids = encoded.tree.sequence(1)
+    assert encoded.step_response.tolist() == [1, 1, 1]
+    read = [tokenizer.decode(ids[: position + 1]) for position in encoded.step_position]
+    assert [text.endswith(end) for text, end in zip(read, ("cat dog", "red blue.", "yes"), strict=True)] == [True] * 3
+
+
+def test_a_step_of_leading_space_ends_at_or_after_the_start_of_its_response(encoder):
+    template = "{% for m in messages %}{{ m.role }}:{{ m.content | trim }}\n{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+    group = Group(conversation("hi"), ("   cat dog", "no"), steps=((Step(2, 1.0), Step(10, 0.0)), None))
+    (encoded,), _ = encode(encoder(chat_template=template), group)
+    assert (encoded.step_position >= encoded.response_start[0]).all()
+
+
+# ------------------------------------------------------------------------------------------- templates
+
+REFUSES_SYSTEM = (
+    "{% if messages[0].role == 'system' %}{{ raise_exception('no system role here') }}{% endif %}" + PLAIN
+)
+
+
+def test_a_conversation_that_the_template_refuses_is_left_out_with_its_words_and_counted(encoder):
+    fine = Group(conversation("hi"), ("yes", "no"), id="fine")
+    (left, kept), report = encode(encoder(chat_template=REFUSES_SYSTEM), GROUP, fine)
+    assert isinstance(left, LeftOut)
+    assert "no system role here" in left.reason
+    assert isinstance(kept, TokenGroup)
+    assert kept.index == 1
+    assert report.dropped == {REFUSED: 1}
+    assert "group 'a'" in report.examples[REFUSED]
+    assert report.groups == report.kept + sum(report.dropped.values()) == 2
+
+
+def test_a_template_that_changes_the_response_is_refused(encoder):
+    template = "{% for m in messages %}{{ m.content | upper }}{% endfor %}"
+    (left,), report = encode(encoder(chat_template=template), Group(conversation("hi"), ("yes", "no")))
+    assert "changes the text of the response" in left.reason
+    assert report.dropped == {REFUSED: 1}
+
+
+def test_a_template_that_prints_the_date_always_prints_the_same_one(encoder):
+    template = "{{ strftime_now('%d %b %Y') }}|" + PLAIN
+    text = encoder(chat_template=template).render(conversation("hi"), "yes")
+    assert text.startswith("26 Jul 2024|")
+    assert not text.startswith(datetime.date.today().strftime("%d %b %Y"))
+
+
+@pytest.mark.parametrize(
+    ("format", "wanted"), [("%d %B %Y", "26 July 2024"), ("%-m/%-d/%y", "7/26/24"), ("%A, %H:%M", "Friday, 00:00")]
+)
+def test_dates_are_written_in_the_format_that_the_template_asks_for(encoder, format, wanted):
+    template = (
+        "\n  {% if strftime_now is defined %}{% set today = strftime_now('FORMAT') %}{% endif %}\n{{ today }}\n" + PLAIN
+    )
+    dated = encoder(chat_template=template.replace("FORMAT", format)).render(conversation("hi"), "yes")
+    fixed = template.replace("strftime_now is defined", "true").replace("strftime_now('FORMAT')", f"'{wanted}'")
+    assert dated == encoder(chat_template=fixed).render(conversation("hi"), "yes")
+
+
+def test_the_order_of_groups_is_kept_and_batching_changes_no_ids(encoder, make_groups):
+    groups = make_groups(9)
+    together, _ = encode(encoder(), *groups)
+    alone = [encode(encoder(), group)[0][0] for group in groups]
+    assert [each.index for each in together] == list(range(9))
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(one.tree.ids, other.tree.ids)
+        np.testing.assert_array_equal(one.response_start, other.response_start)

@@ -1,0 +1,250 @@
+import math
+
+import numpy as np
+import pytest
+
+from plaudit.evaluation.length import rank_correlation
+from plaudit.evaluation.pairs import labelled_pairs
+from plaudit.evaluation.preference import evaluate_items
+from plaudit.records import ItemScore, Result
+
+
+def item(
+    name: str,
+    rewards: tuple[float | None, ...],
+    *,
+    preferences: tuple[tuple[int, int], ...] = ((0, 1),),
+    probabilities: tuple[float | None, ...] | None = None,
+    lengths: tuple[int, ...] | None = None,
+    prompt: str | None = None,
+    source: str = "s",
+) -> ItemScore:
+    return ItemScore(
+        id=name,
+        source=source,
+        prompt_key=prompt or name,
+        rewards=rewards,
+        lengths=lengths or (10,) * len(rewards),
+        preferences=preferences,
+        probabilities=probabilities or (None,) * len(preferences),
+        margins=(None,) * len(preferences),
+    )
+
+
+def result(*items: ItemScore, **options) -> Result:
+    return evaluate_items(items, name="d", model="m", resamples=50, **options)
+
+
+def value(found: Result, name: str) -> float:
+    return found.figures[name].value
+
+
+def wilson(right: int, n: int) -> tuple[float, float]:
+    z, p = 1.959963984540054, right / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return centre - half, centre + half
+
+
+FOUR = (
+    item("right and longer", (2.0, 1.0), lengths=(30, 10), source="a"),
+    item("wrong and shorter", (0.0, 3.0), lengths=(10, 30), source="a"),
+    item("right and shorter", (1.0, -1.0), lengths=(5, 50), source="b"),
+    item("tied, same length", (1.0, 1.0), source="b"),
+)
+
+
+def test_accuracy_and_its_interval_are_those_worked_out_by_hand():
+    found = result(*FOUR)
+    accuracy = found.figures["accuracy"]
+    assert accuracy.value == 2 / 4  # the tie counts as wrong
+    assert (accuracy.low, accuracy.high) == pytest.approx(wilson(2, 4))
+    assert (found.n, found.scored, found.ties, found.tie_rule) == (4, 4, 1, "loss")
+    assert value(found, "accuracy_chosen_longer") == 1.0
+    assert found.figures["accuracy_chosen_longer"].n == 1
+    assert value(found, "accuracy_chosen_shorter") == 1 / 2
+    assert value(found, "chosen_reward") == (2 + 0 + 1 + 1) / 4
+    assert value(found, "rejected_reward") == (1 + 3 - 1 + 1) / 4
+    assert value(found, "margin") == (1 - 3 + 2 + 0) / 4
+
+
+def test_a_tie_is_half_right_when_asked():
+    half = result(*FOUR, tie_rule="half")
+    assert value(half, "accuracy") == 2.5 / 4
+    assert (half.ties, half.tie_rule) == (1, "half")
+
+
+def test_a_tie_is_left_out_and_still_counted_when_asked():
+    rest = result(*FOUR, tie_rule="exclude")
+    assert value(rest, "accuracy") == pytest.approx(2 / 3)
+    assert (rest.figures["accuracy"].n, rest.ties, rest.scored) == (3, 1, 4)
+
+
+def test_the_baseline_sees_lengths_only_and_tosses_a_coin_at_equal_ones():
+    found = result(*FOUR)
+    assert found.baselines["longer_response"].value == (1 + 0 + 0 + 0.5) / 4
+    assert "first_response" not in found.baselines  # the preferred response always stands first
+
+
+def test_the_first_response_is_a_baseline_where_sides_are_mixed():
+    found = result(item("x", (1.0, 0.0)), item("y", (0.0, 1.0), preferences=((1, 0),)), item("z", (1.0, 0.0)))
+    assert found.baselines["first_response"].value == pytest.approx(2 / 3)
+    assert value(found, "accuracy") == 1.0
+
+
+def test_each_source_has_its_accuracy_and_its_own_baseline():
+    slices = result(*FOUR).slices
+    assert sorted(slices) == ["a", "b"]
+    assert slices["a"]["accuracy"].value == 1 / 2
+    assert slices["a"]["longer_response"].value == 1 / 2
+    assert slices["b"]["accuracy"].value == 1 / 2
+    assert slices["b"]["longer_response"].value == 0.5 / 2
+    assert slices["b"]["accuracy"].n == 2
+
+
+def test_calibration_figures_are_those_worked_out_by_hand():
+    even = math.log(3)  # σ(log 3) = 3/4
+    found = result(
+        item("r1", (even, 0.0)), item("r2", (even, 0.0)), item("r3", (even, 0.0)), item("w", (0.0, even))
+    )
+    assert value(found, "brier") == pytest.approx((3 * (1 / 4) ** 2 + (3 / 4) ** 2) / 4)
+    # Three in four right at a certainty of 3/4: the margins are already at the right temperature.
+    assert value(found, "temperature") == pytest.approx(1.0, abs=1e-3)
+
+
+def test_too_large_margins_need_a_temperature_above_one():
+    rows = [item(f"r{k}", (2 * math.log(3), 0.0)) for k in range(3)]
+    found = result(*rows, item("w", (0.0, 2 * math.log(3))))
+    assert value(found, "temperature") == pytest.approx(2.0, abs=2e-3)
+
+
+def test_without_both_right_and_wrong_pairs_there_is_no_temperature():
+    assert "temperature" not in result(item("x", (1.0, 0.0)), item("y", (2.0, 0.0))).figures
+
+
+def test_every_item_is_scored_unscored_or_failed():
+    found = result(
+        item("scored", (1.0, 0.0)),
+        item("no preference", (1.0, 0.0), preferences=()),
+        item("even label", (1.0, 0.0), probabilities=(0.5,)),
+        item("failed", (1.0, None)),
+        item("no preference and no reward", (None, None), preferences=()),
+    )
+    assert (found.n, found.scored, found.unscored, found.failed) == (5, 1, 3, 1)
+    assert found.figures["accuracy"].n == 1
+
+
+def test_a_soft_label_turns_its_pair():
+    found = result(
+        item("likely", (1.0, 1.0 - math.log(3)), probabilities=(0.75,)),
+        item("unlikely", (2.0, 2.0 - math.log(3)), probabilities=(0.25,)),
+    )
+    assert value(found, "accuracy") == 1 / 2
+    # σ(log 3) = 3/4 for the right side, and, turned, 1/4 for the right side
+    assert value(found, "brier") == pytest.approx(((1 / 4) ** 2 + (3 / 4) ** 2) / 2)
+    assert value(found, "margin") == pytest.approx(0)
+
+
+def test_labelled_pairs_are_turned_to_the_side_the_label_holds_better():
+    pairs = labelled_pairs(
+        item(
+            "x",
+            (1.0, 4.0, 2.0),
+            preferences=((0, 1), (1, 2), (0, 2)),
+            probabilities=(0.1, 0.5, None),
+            lengths=(1, 2, 4),
+        )
+    )
+    assert [(p.chosen, p.rejected, p.margin, p.probability, p.length_difference) for p in pairs] == [
+        (1, 0, 3.0, 0.9, 1),
+        (0, 2, -1.0, 1.0, -3),
+    ]
+
+
+def test_pairs_of_one_prompt_are_resampled_together():
+    """Ten right pairs of one prompt and ten wrong ones of another: the evidence is two prompts."""
+    right = [item(f"r{k}", (1.0, 0.0), prompt="p") for k in range(10)]
+    wrong = [item(f"w{k}", (0.0, 1.0), prompt="q") for k in range(10)]
+    accuracy = result(*right, *wrong).figures["accuracy"]
+    assert accuracy.value == 1 / 2
+    assert (accuracy.low, accuracy.high) == (0.0, 1.0)
+    assert "bootstrap" in accuracy.method
+
+
+def test_a_ranking_is_every_one_of_its_pairs_and_one_prompt_says_nothing_about_others():
+    found = result(item("x", (3.0, 1.0, 2.0), preferences=((0, 1), (0, 2), (1, 2))))
+    accuracy = found.figures["accuracy"]
+    assert accuracy.value == pytest.approx(2 / 3)
+    assert (found.n, found.scored, accuracy.n) == (1, 1, 3)
+    assert (accuracy.low, accuracy.high) == (0.0, 1.0)
+    assert "margin" not in found.figures
+
+
+def test_correlation_with_length_is_over_ranks():
+    # 20 responses of rising length; their rewards rise too, but for one swap of neighbours
+    rewards = [float(k) ** 3 for k in range(20)]
+    rewards[6], rewards[7] = rewards[7], rewards[6]
+    rows = [item(f"i{k}", (rewards[k], rewards[k + 1]), lengths=(k + 1, k + 2)) for k in range(0, 20, 2)]
+    # Spearman: 1 − 6 Σd² ÷ n(n² − 1), and the swap has Σd² = 2
+    assert value(result(*rows), "reward_length_correlation") == pytest.approx(1 - 6 * 2 / (20 * 399))
+
+
+def test_equal_values_share_their_mean_rank():
+    # ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4: covariance 4.5, variances 4.5 and 5
+    x, y = np.array([1.0, 5.0, 5.0, 9.0]), np.array([1.0, 2.0, 3.0, 4.0])
+    assert rank_correlation(x, y) == pytest.approx(4.5 / math.sqrt(4.5 * 5))
+    assert rank_correlation(x, np.ones(4)) is None
+
+
+def test_equal_lengths_give_no_correlation_rather_than_a_number():
+    found = result(item("x", (1.0, 0.0)), item("y", (2.0, 0.0)), item("z", (0.0, 1.0)))
+    assert "reward_length_correlation" not in found.figures
+    assert "margin_length_correlation" not in found.figures
+
+
+def test_histograms_hold_every_pair_and_no_bin_spans_zero():
+    draws = np.random.default_rng(3)
+    rows = [item(f"i{k}", (float(draws.normal()), float(draws.normal()))) for k in range(200)]
+    found = result(*rows)
+    margins = found.curves["margins"]
+    assert sum(row["count"] for row in margins) == 200
+    assert all(row["high"] <= 1e-12 or row["low"] >= -1e-12 for row in margins)
+    right = sum(row["count"] for row in margins if row["low"] >= -1e-12)
+    assert right / 200 == value(found, "accuracy")
+    assert sum(row["chosen"] for row in found.curves["rewards"]) == 200
+    assert sum(row["rejected"] for row in found.curves["rewards"]) == 200
+
+
+def test_reliability_bins_hold_every_pair_and_an_interval_around_their_share():
+    draws = np.random.default_rng(3)
+    rows = [item(f"i{k}", (float(draws.normal(0.5)), float(draws.normal()))) for k in range(100)]
+    bins = result(*rows).curves["reliability"]
+    assert sum(row["n"] for row in bins) == 100
+    assert len(bins) == 10
+    assert all(row["low"] <= row["accuracy"] <= row["high"] for row in bins)
+    assert all(0.5 <= row["confidence"] <= 1.0 for row in bins)
+    assert [row["confidence"] for row in bins] == sorted(row["confidence"] for row in bins)
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e6])
+def test_extreme_rewards_give_finite_figures(size: float):
+    found = result(item("x", (size, 0.0)), item("y", (0.0, size)), item("z", (-size, size)))
+    assert value(found, "accuracy") == pytest.approx(1 / 3)
+    Result.model_validate_json(found.model_dump_json())
+
+
+def test_a_model_that_gives_everything_one_reward_decides_nothing():
+    rows = [item(f"i{k}", (0.0, 0.0), lengths=(k, 9 - k)) for k in range(8)]
+    found = result(*rows)
+    assert (value(found, "accuracy"), found.ties) == (0.0, 8)
+    assert value(found, "brier") == 0.25
+    assert value(result(*rows, tie_rule="half"), "accuracy") == 0.5
+    assert "accuracy" not in result(*rows, tie_rule="exclude").figures
+
+
+def test_the_seed_moves_intervals_and_never_values():
+    rows = [item(f"i{k}", (float(k % 3), 1.0), prompt=f"p{k // 2}") for k in range(30)]
+    first, again, other = result(*rows, seed=1), result(*rows, seed=1), result(*rows, seed=2)
+    assert first.figures == again.figures
+    assert value(first, "margin") == value(other, "margin")
+    assert first.figures["margin"] != other.figures["margin"]

@@ -1,0 +1,125 @@
+import math
+
+import numpy as np
+import pytest
+
+from plaudit.errors import ConfigError, DataError
+from plaudit.statistics.calibration import (
+    best_temperature,
+    brier_score,
+    confidence_and_correct,
+    expected_calibration_error,
+    log_loss,
+    reliability_bins,
+)
+
+LOG_3 = math.log(3.0)  # σ(log 3) = 3/4
+
+
+def calibrated_margins(n: int, scale: float = 1.0) -> np.ndarray:
+    """Margins of a model whose stated probabilities are true, then multiplied by ``scale``."""
+    generator = np.random.default_rng(0)
+    logits = np.abs(generator.normal(scale=1.5, size=n))
+    won = generator.random(n) < 1 / (1 + np.exp(-logits))
+    return scale * np.where(won, logits, -logits)
+
+
+def test_confidence_is_that_of_the_predicted_winner():
+    sure, correct = confidence_and_correct([LOG_3, -LOG_3, 0.0])
+    assert sure == pytest.approx([0.75, 0.75, 0.5])
+    assert correct.tolist() == [1.0, 0.0, 0.5]
+
+
+def test_brier_score_equals_worked_values():
+    assert brier_score([LOG_3]) == pytest.approx(1 / 16)
+    assert brier_score([LOG_3, -LOG_3]) == pytest.approx((1 / 16 + 9 / 16) / 2)
+    assert brier_score([0.0, 0.0]) == 0.25
+
+
+def test_log_loss_equals_worked_values_and_survives_extremes():
+    assert log_loss([LOG_3]) == pytest.approx(math.log(4 / 3))
+    assert log_loss([2 * LOG_3], temperature=2.0) == pytest.approx(math.log(4 / 3))
+    assert log_loss([-1e6]) == 1e6
+
+
+def test_calibration_error_equals_a_worked_value():
+    # One bin: four pairs at confidence 3/4, two right: |1/2 - 3/4|.
+    assert expected_calibration_error([LOG_3, LOG_3, -LOG_3, -LOG_3]) == pytest.approx(0.25)
+    # Two bins: ties (1/2 stated, 1/2 right: error 0), and 3/4 stated with all right: error 1/4, half the pairs.
+    assert expected_calibration_error([0.0, 0.0, LOG_3, LOG_3], bins=2) == pytest.approx(0.125)
+
+
+def test_three_of_four_right_at_three_quarters_is_calibrated():
+    assert expected_calibration_error([LOG_3, LOG_3, LOG_3, -LOG_3]) == pytest.approx(0.0)
+
+
+def test_a_calibrated_model_has_a_small_error_and_an_overconfident_one_a_large_one():
+    assert expected_calibration_error(calibrated_margins(20_000)) < 0.02
+    assert expected_calibration_error(calibrated_margins(20_000, scale=4.0)) > 0.08
+
+
+def test_a_coin_that_is_always_sure_is_not_called_calibrated():
+    # Read 'chosen first', a constant margin of +9 would look right every time it is chosen's turn.
+    generator = np.random.default_rng(1)
+    margins = np.where(generator.random(2000) < 0.5, 9.0, -9.0)
+    assert expected_calibration_error(margins) == pytest.approx(0.5, abs=0.05)
+
+
+def test_bins_have_equal_mass_rise_in_confidence_and_hold_every_pair():
+    rows = reliability_bins(calibrated_margins(1003), bins=10)
+    assert len(rows) == 10
+    assert sum(row["n"] for row in rows) == 1003
+    assert {row["n"] for row in rows} <= {100, 101}
+    assert [row["confidence"] for row in rows] == sorted(row["confidence"] for row in rows)
+    assert all(row["low"] <= row["accuracy"] <= row["high"] for row in rows)
+    assert set(rows[0]) == {"confidence", "accuracy", "low", "high", "n"}
+
+
+def test_equal_confidences_are_never_parted():
+    rows = reliability_bins([LOG_3] * 6 + [0.0] * 2, bins=4)
+    assert [(row["n"], row["confidence"]) for row in rows] == [(2.0, 0.5), (6.0, pytest.approx(0.75))]
+
+
+def test_bins_do_not_depend_on_the_order_of_the_pairs():
+    margins = calibrated_margins(200)
+    shuffled = np.random.default_rng(2).permutation(margins)
+    assert expected_calibration_error(margins) == pytest.approx(expected_calibration_error(shuffled))
+
+
+def test_temperature_undoes_a_scale():
+    assert best_temperature(calibrated_margins(20_000)) == pytest.approx(1.0, rel=0.05)
+    assert best_temperature(calibrated_margins(20_000, scale=5.0)) == pytest.approx(
+        5.0 * best_temperature(calibrated_margins(20_000)), rel=1e-3
+    )
+
+
+def test_temperature_solves_the_case_that_can_be_worked_out():
+    # Three right and one wrong at margin 1: the loss is least where σ(1/T) = 3/4, so T = 1 / log 3.
+    assert best_temperature([1.0, 1.0, 1.0, -1.0]) == pytest.approx(1 / LOG_3, rel=1e-4)
+
+
+def test_temperature_goes_to_an_end_of_its_range_where_no_finite_one_is_best():
+    assert best_temperature([1.0, 2.0], low=0.1, high=10.0) == pytest.approx(0.1)
+    assert best_temperature([-1.0, -2.0], low=0.1, high=10.0) == pytest.approx(10.0)
+
+
+def test_nothing_to_score_is_none():
+    assert brier_score([]) is None
+    assert log_loss([]) is None
+    assert reliability_bins([]) == []
+    assert expected_calibration_error([]) is None
+    assert best_temperature([]) is None
+    assert best_temperature([0.0, 0.0]) is None
+
+
+def test_one_pair_makes_one_bin():
+    assert [row["n"] for row in reliability_bins([1.0])] == [1.0]
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(DataError, match="not finite"):
+        brier_score([float("nan")])
+    with pytest.raises(DataError, match="2 axes"):
+        brier_score([[1.0]])
+    with pytest.raises(ConfigError, match="bins"):
+        reliability_bins([1.0], bins=0)
