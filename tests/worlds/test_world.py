@@ -204,12 +204,12 @@ def test_preferences_are_drawn_by_bradley_terry():
     # At temperature 1 and 6 steps, one step more right means a gold difference of 1/3: σ(1/3) = 0.583.
     world = World(temperature=1.0)
     agreed = []
-    for group in world.groups(1500, responses=4, split="train"):
+    for group in world.groups(1000, responses=4, split="train"):
         rewards = [world.gold_reward(group.prompt, response) for response in group.responses]
         for pair in group.preferences:
             if abs(rewards[pair.chosen] - rewards[pair.rejected]) == pytest.approx(1 / 3):
                 agreed.append(rewards[pair.chosen] > rewards[pair.rejected])
-    assert len(agreed) > 1000
+    assert len(agreed) > 700
     assert sum(agreed) / len(agreed) == pytest.approx(0.583, abs=0.05)
 
 
@@ -238,7 +238,7 @@ def test_length_and_politeness_say_nothing_by_default():
 
 def test_layout_and_the_order_of_responses_say_nothing_by_default():
     bullets, first = [], []
-    for group in World().groups(3000, split="train"):
+    for group in World().groups(2500, split="train"):
         (pair,) = group.preferences
         is_list = ["\n- " in response for response in group.responses]
         bullets.append(is_list[pair.chosen] - is_list[pair.rejected])
@@ -249,18 +249,18 @@ def test_layout_and_the_order_of_responses_say_nothing_by_default():
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_a_bias_of_the_annotator_sways_preferences_and_leaves_the_gold_order_alone(sign):
-    longer, _ = label_by_polite_or_length(World(length_bias=sign), 1500)
-    _, politer = label_by_polite_or_length(World(politeness_bias=sign), 1500)
-    assert sign * (longer - 0.5) > 0.15
+    longer, _ = label_by_polite_or_length(World(length_bias=sign), 1000)
+    _, politer = label_by_polite_or_length(World(politeness_bias=sign), 1000)
+    assert sign * (longer - 0.5) > 0.12
     assert sign * (politer - 0.5) > 0.1
-    against_gold = gold_by_polite_or_length(World(length_bias=sign, politeness_bias=sign), 3000)
-    assert against_gold == gold_by_polite_or_length(World(), 3000)
+    against_gold = gold_by_polite_or_length(World(length_bias=sign, politeness_bias=sign), 300)
+    assert against_gold == gold_by_polite_or_length(World(), 300)
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_a_bias_of_the_responses_ties_length_and_politeness_to_the_gold_order(sign):
     biased = World(length_bias=sign, politeness_bias=sign, bias_enters="responses")
-    longer, politer = gold_by_polite_or_length(biased, 1500)
+    longer, politer = gold_by_polite_or_length(biased, 800)
     assert sign * (longer - 0.5) > 0.2
     assert sign * (politer - 0.5) > 0.15
 
@@ -306,7 +306,9 @@ def test_samples_share_beginnings_where_they_branch():
         total = 0
         for prompt in world.prompts(20, split="train"):
             samples = sorted(world.sample_responses(prompt, 8))
-            total += sum(len(os.path.commonprefix([a, b])) for a, b in itertools.pairwise(samples))
+            for one, other in itertools.pairwise(samples):
+                equal = (a == b for a, b in zip(one, other, strict=False))
+                total += sum(itertools.takewhile(bool, equal))
         return total
 
     assert shared(0.8) > 2 * shared(0.0)

@@ -25,8 +25,8 @@ class Forest:
 
     Segment s covers ``[start, stop)`` and its descendants ``[stop, subtree_end)`` for ``(start, stop, subtree_end)``
     of ``segments[s]``; its first token stands at position ``first_position[s]``. ``subtree_end[t]`` of a token is that
-    of its segment: token q sees token t exactly when ``t <= q < subtree_end[t]``. ``block_masks`` keeps the masks that a
-    CUDA kernel made for this batch, so that its layers share them;
+    of its segment: token q sees token t exactly when ``t <= q < subtree_end[t]``. ``block_masks`` keeps the masks that
+    a CUDA kernel made for this batch, so that its layers share them;
     ``windows`` the sliding windows that the model's layers asked for.
     """
 

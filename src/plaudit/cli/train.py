@@ -50,7 +50,32 @@ def train(
     with interrupt_keeps(f"the checkpoints written so far are in {folder}; go on with:\n  {again}"):
         finished = run_training(resolved, run_dir=folder, resume=resume)
     if os.environ.get("RANK", "0") == "0":
-        typer.echo(f"finished: {finished}\nread it with: plaudit report {finished}")
+        finish(resolved.name, finished)
+
+
+def finish(name: str, run: Path) -> None:
+    """Evaluate the run's model on its held-out groups, print what was found, and write the run's report."""
+    from plaudit.cli.evaluate import print_result
+    from plaudit.data.read import read_groups
+    from plaudit.evaluation.runner import evaluate
+    from plaudit.reports.page import write_report
+    from plaudit.scoring.load import load
+    from plaudit.training.run import HELD_OUT_FILE
+
+    held_out = run / "data" / HELD_OUT_FILE
+    if held_out.stat().st_size > 0:
+        groups, scorer = read_groups(held_out, format="groups"), load(run)
+        result = evaluate(
+            scorer,
+            groups,
+            name="held_out",
+            model=name,
+            output_dir=run / "eval" / "held_out",
+            recipe_hash=scorer.recipe_hash,
+            data_fingerprint=groups.fingerprint,
+        )
+        print_result(result)
+    typer.echo(f"finished: {run}\nread it: {write_report([run], run / 'report.html')}")
 
 
 def choose_run_dir(name: str, run_dir: Path | None, *, resume: bool, now: datetime) -> Path:

@@ -95,11 +95,12 @@ def load_reward_model(
     recipe = read_recipe(directory) if directory.is_dir() else None
     wanted_dtype = dtype or (recipe.dtype if recipe else "float32")
     adapter = directory / _ADAPTER
+    if not adapter.exists():
+        _check_outputs(source, trust_remote_code)
     tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code)
     if adapter.exists():
         network = _load_adapter(directory, wanted_dtype, tokenizer, trust_remote_code)
     else:
-        _check_outputs(source, trust_remote_code)
         loaded = load_network(source, dtype=wanted_dtype, trust_remote_code=trust_remote_code)
         _check_nothing_missing(source, loaded.missing)
         network = loaded.network
@@ -166,6 +167,8 @@ def add_lora(
 
     Source: Hu et al. (2021), arXiv 2106.09685.
     """
+    layout = model.layout
+    model.use_layout("padded")
     head = "score" if model.recipe.read_out == "last_token" else "classifier"
     config = LoraConfig(
         task_type="SEQ_CLS",
@@ -176,15 +179,17 @@ def add_lora(
         modules_to_save=[head],
     )
     network = get_peft_model(model.core, config)
-    return RewardModel(network, model.tokenizer, model.recipe, layout=model.layout)
+    return RewardModel(network, model.tokenizer, model.recipe, layout=layout)
 
 
 def merge_lora(model: RewardModel) -> RewardModel:
     """Return the model with its adapters merged into the weights; one without adapters is returned unchanged."""
     if not isinstance(model.network, PeftModel):
         return model
+    layout = model.layout
+    model.use_layout("padded")
     merged = model.network.merge_and_unload()
-    return RewardModel(merged, model.tokenizer, model.recipe, layout=model.layout)
+    return RewardModel(merged, model.tokenizer, model.recipe, layout=layout)
 
 
 def _recipe(

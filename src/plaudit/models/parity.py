@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ TOLERANCE = {
 """Largest difference of a hidden state, relative to the root mean square of all, by precision of the weights."""
 
 _MAX_WINDOW = 256
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,8 @@ def prove_layout(model: RewardModel, layout: Layout) -> LayoutProof:
         if unheard:
             return LayoutProof(layout, False, math.inf, unheard)
     except (LayoutError, RuntimeError, TypeError, ValueError, AttributeError) as error:
-        return LayoutProof(layout, False, math.inf, str(error).strip().splitlines()[0])
+        words = str(error).strip() or type(error).__name__
+        return LayoutProof(layout, False, math.inf, words.splitlines()[0])
     finally:
         model.use_layout(kept)
         model.train(was_training)
@@ -94,7 +98,9 @@ def choose_layout(model: RewardModel, wanted: Layout | str) -> LayoutProof:
         model.use_layout("shared_prefix")
         return proof
     model.use_layout("padded")
-    return LayoutProof("padded", True, 0.0, f"shared_prefix is not exact here: {proof.reason}")
+    reason = f"shared_prefix is not exact here: {proof.reason}"
+    _log.warning("layout: auto falls back to padded for %s: %s", model.recipe.architecture, reason)
+    return LayoutProof("padded", True, 0.0, reason)
 
 
 def _refused_by_config(model: RewardModel) -> str | None:

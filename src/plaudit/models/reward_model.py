@@ -59,6 +59,11 @@ class RewardModel(nn.Module):
         return self.core.config
 
     @property
+    def _no_split_modules(self) -> Any:
+        """Return the layers that sharding must keep whole, where trainers look for them."""
+        return self.core._no_split_modules
+
+    @property
     def device(self) -> torch.device:
         """Return the device of the weights."""
         return next(self.network.parameters()).device

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from plaudit.batching.prefix_tree import build_prefix_tree
 from plaudit.batching.tokens import TokenGroup
 from plaudit.data.group import Group, Message, conversation
 from plaudit.errors import DataError
+from plaudit.models.backbone import head_parameters
 from plaudit.models.parity import LayoutProof
 from plaudit.models.reward_model import RewardModel
 from plaudit.scoring.scorer import GroupRewards
@@ -44,6 +46,15 @@ class RewardScorer:
     def recipe_hash(self) -> str:
         """Return the hash of the model's scoring recipe."""
         return self.model.recipe.hash
+
+    @property
+    def head_hash(self) -> str:
+        """Return a short hash of the head's weights, by which models of one recipe can be told apart."""
+        digest = hashlib.blake2b(digest_size=8)
+        for name, weight in head_parameters(self.model.core):
+            digest.update(name.encode())
+            digest.update(weight.detach().double().cpu().numpy().tobytes())
+        return digest.hexdigest()
 
     def score(
         self, prompt: str | Sequence[Message | Mapping[str, str]], responses: Sequence[str]
@@ -87,12 +98,21 @@ class RewardScorer:
 
     def _parts(self, group: TokenGroup) -> list[tuple[TokenGroup, np.ndarray]]:
         """Return the group, or parts of it that each fit into ``max_tokens``, with the responses they hold."""
-        cost = GroupSizes.of([group]).cost(self.model.layout)[0]
-        count = min(group.num_responses, math.ceil(int(cost) / self.max_tokens))
-        members = np.arange(group.num_responses)
-        if count == 1:
-            return [(group, members)]
-        return [(_with_responses(group, part), part) for part in np.array_split(members, count)]
+        if self._cost(group) <= self.max_tokens or group.num_responses == 1:
+            return [(group, np.arange(group.num_responses))]
+        parts: list[tuple[TokenGroup, np.ndarray]] = []
+        members: list[int] = []
+        for k in range(group.num_responses):
+            with_next = _with_responses(group, np.asarray([*members, k]))
+            if members and self._cost(with_next) > self.max_tokens:
+                parts.append((_with_responses(group, np.asarray(members)), np.asarray(members)))
+                members = []
+            members.append(k)
+        parts.append((_with_responses(group, np.asarray(members)), np.asarray(members)))
+        return parts
+
+    def _cost(self, group: TokenGroup) -> int:
+        return int(GroupSizes.of([group]).cost(self.model.layout)[0])
 
     def _fill(self, parts: Sequence[tuple[TokenGroup, np.ndarray]], rewards: list[np.ndarray]) -> None:
         model = self.model

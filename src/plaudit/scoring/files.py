@@ -69,6 +69,7 @@ def score_file(
     identity = {
         "model": model,
         "recipe_hash": scorer.recipe_hash if isinstance(scorer, RewardScorer) else None,
+        "head_hash": scorer.head_hash if isinstance(scorer, RewardScorer) else None,
         "input": part.fingerprint,
         "shard": list(shard),
         "max_tokens": scorer.max_tokens if isinstance(scorer, RewardScorer) else None,

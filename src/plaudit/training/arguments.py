@@ -58,7 +58,11 @@ def training_arguments(config: TrainConfig, run_dir: Path, *, steps_per_epoch: i
         "ddp_find_unused_parameters": False,
     }
     _check_extra(step.trainer_kwargs, ours)
-    return TrainingArguments(**ours, **step.trainer_kwargs)
+    arguments = TrainingArguments(**ours, **step.trainer_kwargs)
+    if arguments.n_gpu > 1:
+        # One process drives one device; several devices are several processes (torchrun), never DataParallel.
+        arguments._n_gpu = 1
+    return arguments
 
 
 def _check_extra(extra: dict[str, Any], ours: dict[str, Any]) -> None:

@@ -141,6 +141,10 @@ class ProgressBar(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Take the bar down."""
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar down, also after an error."""
         if self._progress is not None:
             self._progress.stop()
 
@@ -199,4 +203,10 @@ class OrderlyStop(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Give Ctrl-C back."""
-        signal.signal(signal.SIGINT, self._previous)
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Give Ctrl-C back to whoever had it, also after an error."""
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+            self._previous = None

@@ -71,6 +71,7 @@ def train(config: TrainConfig, *, run_dir: Path, resume: bool = False) -> Path:
     record = _first_record(config, model, proof, train_tokens, held_out, state.num_processes)
     if state.is_main_process:
         write_record(run_dir / "run.json", record)
+        _tell(record)
     return _run(config, run_dir, model, train_tokens, held_out, record, resume=resume)
 
 
@@ -85,8 +86,9 @@ def _run(
     resume: bool,
 ) -> Path:
     metrics, stop = MetricsFile(run_dir / "metrics.jsonl"), OrderlyStop()
+    bar = ProgressBar()
     trainer = build_trainer(
-        config, run_dir, model, train_tokens, held_out, [metrics, ProgressBar(), CompleteCheckpoints(), stop]
+        config, run_dir, model, train_tokens, held_out, [metrics, bar, CompleteCheckpoints(), stop]
     )
     checkpoint = last_complete_checkpoint(run_dir / "checkpoints") if resume else None
     began, status = time.perf_counter(), "failed"
@@ -101,6 +103,8 @@ def _run(
         status = "stopped"
         raise
     finally:
+        bar.close()
+        stop.give_back()
         if trainer.is_world_process_zero():
             ended = record.model_copy(
                 update={
@@ -130,7 +134,7 @@ def build_trainer(
     """Return the trainer that ``config`` describes."""
     steps = num_steps(len(train_tokens.rows), config.step.groups_per_step)
     arguments = training_arguments(config, run_dir, steps_per_epoch=steps)
-    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(run_dir / "tensorboard"))
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(run_dir / "tensorboard")
     trainer = RewardTrainer(
         model,
         arguments,
@@ -210,6 +214,22 @@ def _first_record(
         data={"train": train_tokens.counts} | ({} if held_out is None else {"held_out": held_out.counts}),
         model=described,
     )
+
+
+def _tell(record: RunRecord) -> None:
+    """Print what goes into the run, and what was left out of it."""
+    for name, counts in record.data.items():
+        shared, separate = counts["tokens_shared"], counts["tokens_separate"]
+        print(
+            f"{name}: {counts['groups']} groups, {counts['preferences']} preferences; "
+            f"{shared:,} tokens with shared prefixes, {separate:,} without ({separate / max(shared, 1):.1f}×)"
+        )
+        left_out = counts["read"]["dropped"] | counts["encoded"]["dropped"] | counts["encoded"]["changed"]
+        if counts["without_preferences"]:
+            left_out = left_out | {"groups without preferences": counts["without_preferences"]}
+        for reason, count in left_out.items():
+            print(f"{name}: {count} {reason}")
+    print(f"layout: {record.model['layout']} ({record.model['layout_reason']})")
 
 
 def _cpu_name() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import time
 from collections import defaultdict
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate.utils import DistributedType
-from peft import PeftModel, set_peft_model_state_dict
+from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -25,6 +26,7 @@ from plaudit.errors import CheckpointError, TrainingError
 from plaudit.models.checkpoint import write_reward_model
 from plaudit.models.reward_model import RewardModel
 from plaudit.objectives.build import ItemLosses, Objective
+from plaudit.records import write_json
 from plaudit.training.steps import Rows, StepBatches, StepCollator, step_loader
 
 
@@ -124,8 +126,7 @@ class RewardTrainer(Trainer):
                 self._check_finite(loss, batch.group_index)
                 self.accelerator.backward(loss)
             loss_sum += loss.detach()
-            if not is_filler:
-                self._remember(items, batch.num_tokens)
+            self._remember(items, batch.num_tokens, counted=not is_filler)
         self._counts["groups"] += step.num_groups / self.accelerator.num_processes
         return loss_sum
 
@@ -151,13 +152,14 @@ class RewardTrainer(Trainer):
                 f"rows {', '.join(map(str, groups[:8]))}; lower optim.lr, or look at these rows"
             )
 
-    def _remember(self, items: ItemLosses, tokens: int) -> None:
-        """Add what is logged to the sums since the last log."""
+    def _remember(self, items: ItemLosses, tokens: int, *, counted: bool) -> None:
+        """Add what is logged to the sums since the last log; a filler adds 0, so that every rank has the same sums."""
+        weights = items.weights if counted else torch.zeros_like(items.weights)
         for name, values in {"loss": items.losses.detach(), **items.logged}.items():
-            total = (values * items.weights).sum().double()
+            total = (values * weights).sum().double()
             self._sums[name] = self._sums[name] + total if name in self._sums else total
-        self._counts["weight"] += float(items.weights.sum())
-        self._counts["tokens"] += tokens
+        self._counts["weight"] += float(weights.sum())
+        self._counts["tokens"] += tokens if counted else 0
 
     @override
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -244,8 +246,28 @@ class RewardTrainer(Trainer):
         write_reward_model(self.reward_model, directory, state_dict)
 
     @override
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Write a checkpoint, and with it what was summed since the last log, so that a resumed log is the same."""
+        super()._save_checkpoint(model, trial)
+        sums = {name: float(total) for name, total in self._sums.items()}
+        directory = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+        write_json(directory / self._sums_file(), {"sums": sums, "counts": dict(self._counts)})
+        self.accelerator.wait_for_everyone()
+
+    def _sums_file(self) -> str:
+        return f"since_last_log_{self.accelerator.process_index}.json"
+
+    @override
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        """Load the weights of a checkpoint that ``_save`` wrote."""
+        """Load the weights of a checkpoint that ``_save`` wrote, and the sums since its last log."""
+        sums = Path(resume_from_checkpoint) / self._sums_file()
+        if sums.exists():
+            record = json.loads(sums.read_text(encoding="utf-8"))
+            self._sums = {
+                name: torch.tensor(total, dtype=torch.float64, device=self.args.device)
+                for name, total in record["sums"].items()
+            }
+            self._counts.update(record["counts"])
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
@@ -260,6 +282,9 @@ def load_weights(model: RewardModel, directory: Path) -> None:
     """
     if isinstance(model.network, PeftModel):
         weights = load_file(directory / "adapter_model.safetensors")
+        absent = get_peft_model_state_dict(model.network).keys() - weights.keys()
+        if absent:
+            raise CheckpointError(f"{directory} lacks weights of the adapter: {sorted(absent)[:3]}")
         result = set_peft_model_state_dict(model.network, weights)
         if result.unexpected_keys:
             raise CheckpointError(

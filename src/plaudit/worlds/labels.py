@@ -67,11 +67,11 @@ def gold_ranks(rewards: Sequence[float]) -> tuple[int, ...]:
 def preference_score(wishes: Wishes, response: str, *, length_bias: float, politeness_bias: float) -> float:
     """Return what an annotator with these biases thinks a response is worth, in units of the gold reward.
 
-    At bias 1 a filler sentence sways as much as correcting one step, and a polite sentence as two.
+    At bias 1 a filler sentence, or a polite one, sways as much as correcting two steps.
     """
-    step_worth = 2.0 / wishes.steps
-    sway = length_bias * count_fillers(response) + 2.0 * politeness_bias * count_polite(response)
-    return gold_reward(wishes, response) + step_worth * sway
+    correcting_two = 4.0 / wishes.steps
+    sway = length_bias * count_fillers(response) + politeness_bias * count_polite(response)
+    return gold_reward(wishes, response) + correcting_two * sway
 
 
 def draw_preferences(

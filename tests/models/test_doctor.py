@@ -1,0 +1,63 @@
+"""The doctor looks at what can change a reward, and never falls over."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
+
+from plaudit.models.checkpoint import load_reward_model, save_reward_model
+from plaudit.models.doctor import diagnose
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+
+
+@pytest.fixture
+def saved(make_decoder, tmp_path):
+    save_reward_model(make_decoder(), tmp_path / "model")
+    return tmp_path / "model"
+
+
+def statuses(path):
+    return {check.name: check.status for check in diagnose(str(path))}
+
+
+def test_a_sound_model_has_nothing_wrong(saved):
+    found = statuses(saved)
+    assert set(found.values()) == {"ok"}
+    assert {"strict loading", "agrees with transformers", "shared-prefix layout", "pad token"} <= set(found)
+
+
+def test_a_half_precision_model_is_compared_with_transformers_too(saved, tmp_path):
+    half, _ = load_reward_model(str(saved), dtype="bfloat16")
+    save_reward_model(half, tmp_path / "half")
+    assert set(statuses(tmp_path / "half").values()) == {"ok"}
+
+
+def test_a_missing_head_is_an_error_and_the_last_check(saved):
+    weights = load_file(saved / "model.safetensors")
+    del weights["score.weight"]
+    save_file(weights, saved / "model.safetensors", metadata={"format": "pt"})
+    checks = diagnose(str(saved))
+    assert (checks[-1].name, checks[-1].status) == ("strict loading", "error")
+    assert "score.weight" in checks[-1].found
+
+
+def test_a_conversation_that_ends_in_the_pad_token_is_a_warning(saved):
+    # transformers takes the last token that is not the pad token, so the two read different positions
+    tokenizer = AutoTokenizer.from_pretrained(saved)
+    for name in ("config.json", "plaudit.json"):
+        record = json.loads((saved / name).read_text())
+        field = "pad_token_id" if name == "config.json" else "pad_token"
+        (saved / name).write_text(json.dumps(record | {field: tokenizer.eos_token_id}))
+    found = statuses(saved)
+    assert found["pad token"] == "warning"
+    assert found["agrees with transformers"] == "warning"
+
+
+def test_a_folder_that_is_not_there_is_one_error(tmp_path):
+    (check,) = diagnose(str(tmp_path / "nothing"))
+    assert check.status == "error"
+    assert "does not exist" in check.found
