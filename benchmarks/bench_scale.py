@@ -110,7 +110,9 @@ def main() -> None:
         finished = subprocess.run(command, capture_output=True, text=True, check=True)
         size = path.stat().st_size // 2**20
     found = json.loads(finished.stdout.splitlines()[-1])
-    text = json.dumps({"benchmark": "scale", "pairs": args.pairs, "file_mb": size, "stages": found} | describe(), indent=2)
+    text = json.dumps(
+        {"benchmark": "scale", "pairs": args.pairs, "file_mb": size, "stages": found} | describe(), indent=2
+    )
     print(text)
     if args.out is not None:
         args.out.write_text(text + "\n", encoding="utf-8")

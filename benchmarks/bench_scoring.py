@@ -77,9 +77,7 @@ def score_plaudit(model: RewardModel, groups: list[Group], layout: Any, max_toke
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=tuple(TASKS), default="long")
     parser.add_argument("--shape", choices=("256x6", "512x8"), default="256x6")
     parser.add_argument("--groups", type=int, default=8)

@@ -106,9 +106,7 @@ def attended(tokens: TokenSet, rows: np.ndarray) -> float:
     total = count = 0
     for row in rows[:200].tolist():
         tree = tokens[row].tree
-        position = np.arange(tree.num_tokens) + np.repeat(
-            tree.position_starts() - tree.start[:-1], np.diff(tree.start)
-        )
+        position = np.arange(tree.num_tokens) + np.repeat(tree.position_starts() - tree.start[:-1], np.diff(tree.start))
         total += int((position + 1).sum())
         count += tree.num_tokens
     return total / count
@@ -159,9 +157,7 @@ def run_trl(args: argparse.Namespace, tokens: TokenSet, tokenizer: Any, folder: 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=("hh", "k4"), default="hh")
     parser.add_argument("--shape", choices=("256x6", "512x8"), default="256x6")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
@@ -197,9 +193,7 @@ def main() -> None:
     report(args, runs, llama(args.shape, tokenizer), tokens)
 
 
-def report(
-    args: argparse.Namespace, runs: dict[str, list[dict[str, float]]], model: Any, tokens: TokenSet
-) -> None:
+def report(args: argparse.Namespace, runs: dict[str, list[dict[str, float]]], model: Any, tokens: TokenSet) -> None:
     rates = {name: [run["pairs"] / run["seconds"] for run in each] for name, each in runs.items()}
     medians = {name: statistics.median(each) for name, each in rates.items()}
     dtype = torch.bfloat16 if args.precision == "bfloat16" else torch.float32
@@ -218,9 +212,7 @@ def report(
         "matmul_gflops": rate / 1e9,
     }
     if "trl" in medians:
-        result["ratio_to_trl"] = {
-            name: value / medians["trl"] for name, value in medians.items() if name != "trl"
-        }
+        result["ratio_to_trl"] = {name: value / medians["trl"] for name, value in medians.items() if name != "trl"}
     if "shared_prefix" in runs:
         first = runs["shared_prefix"][0]
         bound = flops(model, int(first["unique_tokens"]), first["attended"], backward=True) / rate

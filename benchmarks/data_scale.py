@@ -48,9 +48,7 @@ def write_pairs(path: Path, rows: int, seed: int) -> None:
     words = [start + end for start in ("ba", "ko", "li", "mu", "te") for end in ("n", "ra", "sto", "vi")]
     with path.open("w", encoding="utf-8") as file:
         for number in range(rows):
-            prompt, chosen, rejected = (
-                " ".join(draw.choices(words, k=draw.randint(5, most))) for most in (20, 30, 30)
-            )
+            prompt, chosen, rejected = (" ".join(draw.choices(words, k=draw.randint(5, most))) for most in (20, 30, 30))
             row = {"prompt": f"{prompt} {number}?", "chosen": f"{chosen}.", "rejected": f"{rejected}!"}
             file.write(json.dumps(row) + "\n")
 

@@ -55,8 +55,7 @@ def hh_pairs(count: int, vocabulary_words: list[str], rng: np.random.Generator) 
         prompt = int(np.interp(rng.random(), _PERCENTILES, _PROMPT))
         shared = rng.random()
         lengths = [
-            int(np.interp(shared if rng.random() < 0.45 else rng.random(), _PERCENTILES, _RESPONSE))
-            for _ in range(2)
+            int(np.interp(shared if rng.random() < 0.45 else rng.random(), _PERCENTILES, _RESPONSE)) for _ in range(2)
         ]
         groups.append(_group(number, prompt, lengths, vocabulary_words, rng, (Preference(0, 1),)))
     return groups

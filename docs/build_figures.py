@@ -24,13 +24,18 @@ TASKS = {
 
 def results(kind: str) -> list[dict[str, Any]]:
     """Return the speed results of a kind, in the order of their file names."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "benchmarks/results").glob("*.json"))]
+    found = [
+        json.loads(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "benchmarks/results").glob("*.json"))
+    ]
     return [each for each in found if each["benchmark"] == kind]
 
 
 def training_table() -> str:
     """Return training speed beside TRL."""
-    rows = ["| task | model | precision | plaudit, pairs/s | TRL, pairs/s | ratio | time ÷ bound |", "|---|---|---|--:|--:|--:|--:|"]
+    rows = [
+        "| task | model | precision | plaudit, pairs/s | TRL, pairs/s | ratio | time ÷ bound |",
+        "|---|---|---|--:|--:|--:|--:|",
+    ]
     for each in results("training"):
         median = each["median_pairs_per_second"]
         ratio = each["ratio_to_trl"]["shared_prefix"]
@@ -87,7 +92,9 @@ def accuracy_table() -> str:
     for path in sorted(ROOT.glob("recipes/*/result.json")):
         found = json.loads(path.read_text(encoding="utf-8"))["held_out"]
         name = path.parent.name
-        rows.append(f"| [{name}](recipes/{name}) | {found['figures']['accuracy']['n']} | {_cells(found['figures'], found['baselines'])} |")
+        rows.append(
+            f"| [{name}](recipes/{name}) | {found['figures']['accuracy']['n']} | {_cells(found['figures'], found['baselines'])} |"
+        )
         if len(found["slices"]) > 1:
             rows += [
                 f"| · {source} | {figures['accuracy']['n']} | {_cells(figures, figures)} |"

@@ -39,9 +39,7 @@ def batches(model: RewardModel, world: World, split: str, count: int) -> list[To
     encoded = model.recipe.encoder(model.tokenizer).encode(groups, EncodingReport())
     tokens = [each for each in encoded if isinstance(each, TokenGroup)]
     pad = model.recipe.pad_token
-    return [
-        build_batch(tokens[i : i + 50], layout=model.layout, pad_id=pad) for i in range(0, len(tokens), 50)
-    ]
+    return [build_batch(tokens[i : i + 50], layout=model.layout, pad_id=pad) for i in range(0, len(tokens), 50)]
 
 
 def accuracy(rewards: list[torch.Tensor], data: list[TokenBatch]) -> float:

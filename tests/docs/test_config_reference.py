@@ -74,7 +74,5 @@ def test_every_field_is_shown_with_its_section_value_default_and_meaning():
 
 
 def test_every_field_of_the_training_config_has_a_meaning():
-    empty = [
-        line for line in render(TrainConfig).splitlines() if line.startswith("| `") and line.endswith("|  |")
-    ]
+    empty = [line for line in render(TrainConfig).splitlines() if line.startswith("| `") and line.endswith("|  |")]
     assert empty == []

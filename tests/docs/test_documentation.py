@@ -67,11 +67,7 @@ def test_every_page_is_in_the_list_of_pages():
 def example_rows() -> list[tuple[str, str]]:
     page = (ROOT / "docs" / "reference" / "data_formats.md").read_text(encoding="utf-8")
     sections = re.findall(r"^## `(\w+)`.*?\n(.*?)(?=^## |\Z)", page, flags=re.DOTALL | re.MULTILINE)
-    blocks = [
-        (name, block)
-        for name, body in sections
-        for block in re.findall(r"```jsonl\n(.*?)```", body, re.DOTALL)
-    ]
+    blocks = [(name, block) for name, body in sections for block in re.findall(r"```jsonl\n(.*?)```", body, re.DOTALL)]
     return [(name, line) for name, block in blocks for line in block.splitlines()]
 
 

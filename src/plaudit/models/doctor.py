@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +14,7 @@ from plaudit.batching.encode import EncodingReport
 from plaudit.batching.tokens import TokenGroup
 from plaudit.data.group import Group, conversation
 from plaudit.errors import PlauditError
-from plaudit.models.backbone import load_config_of, load_tokenizer, resolve_source
+from plaudit.models.backbone import head_parameters, load_config_of, load_tokenizer, resolve_source
 from plaudit.models.checkpoint import load_reward_model
 from plaudit.models.parity import TOLERANCE, prove_layout
 from plaudit.models.reward_model import RewardModel
@@ -121,9 +123,9 @@ def _transformers_check(model: RewardModel, groups: list[TokenGroup]) -> Check:
     model.use_layout("padded")
     batch = build_batch(groups, layout="padded", pad_id=model.recipe.pad_token).to(model.device)
     ours = model(batch)
-    theirs = (
-        model.network(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits[:, 0].float()
-    )
+    with _head_like_backbone(model):
+        logits = model.network(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+    theirs = logits[:, 0].float()
     difference = float((ours - theirs).abs().max() / ours.abs().max().clamp_min(1e-6))
     allowed = TOLERANCE[next(model.network.parameters()).dtype]
     found = f"rewards differ from transformers' by {difference:.1e} of their size (allowed: {allowed:.0e})"
@@ -135,6 +137,21 @@ def _transformers_check(model: RewardModel, groups: list[TokenGroup]) -> Check:
         found,
         "transformers reads another position, mostly because conversations end in the pad token",
     )
+
+
+@contextlib.contextmanager
+def _head_like_backbone(model: RewardModel) -> Iterator[None]:
+    """Give the head the backbone's precision for a moment, as other tools load it."""
+    dtype = next(model.network.parameters()).dtype
+    weights = [weight for _, weight in head_parameters(model.core)]
+    kept = [weight.data for weight in weights]
+    for weight in weights:
+        weight.data = weight.data.to(dtype)
+    try:
+        yield
+    finally:
+        for weight, data in zip(weights, kept, strict=True):
+            weight.data = data
 
 
 def _layout_check(model: RewardModel) -> Check:

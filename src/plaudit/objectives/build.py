@@ -64,15 +64,15 @@ class BradleyTerryObjective:
         )
         if config.centering > 0:
             losses = losses + config.centering * reward_centering_penalty(chosen, rejected)
-        with torch.no_grad():
-            lead = at_least_float32(chosen) - at_least_float32(rejected)
-            logged = {
-                "accuracy": (lead > 0).float(),
-                "chosen_rewards": at_least_float32(chosen),
-                "rejected_rewards": at_least_float32(rejected),
-                "reward_margin": lead,
-                "ties": (lead == 0).float(),
-            }
+        chosen, rejected = at_least_float32(chosen.detach()), at_least_float32(rejected.detach())
+        lead = chosen - rejected
+        logged = {
+            "accuracy": (lead > 0).float(),
+            "chosen_rewards": chosen,
+            "rejected_rewards": rejected,
+            "reward_margin": lead,
+            "ties": (lead == 0).float(),
+        }
         return ItemLosses(losses, self.weights(pairs), logged)
 
 

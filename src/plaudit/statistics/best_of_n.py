@@ -84,9 +84,7 @@ def best_of_n_curve(rewards: Sequence[ArrayLike], gold: Sequence[ArrayLike], ns:
         ConfigError: unless each n lies between 1 and the samples of every prompt.
     """
     if not rewards or len(rewards) != len(gold):
-        raise DataError(
-            f"{len(rewards)} prompts with rewards and {len(gold)} with gold; both must be equal, above 0"
-        )
+        raise DataError(f"{len(rewards)} prompts with rewards and {len(gold)} with gold; both must be equal, above 0")
     pairs = list(zip(rewards, gold, strict=True))
     return BestOfN(
         n=tuple(ns),

@@ -46,9 +46,7 @@ def log_loss(margins: ArrayLike, *, temperature: float = 1.0) -> float | None:
     return float(-special.log_expit(array / temperature).mean()) if len(array) else None
 
 
-def reliability_bins(
-    margins: ArrayLike, *, bins: int = 10, confidence: float = 0.95
-) -> list[dict[str, float]]:
+def reliability_bins(margins: ArrayLike, *, bins: int = 10, confidence: float = 0.95) -> list[dict[str, float]]:
     """Return bins of equal mass, by rising confidence: mean confidence, accuracy with its Wilson interval, n.
 
     Bins hold as equal a number of pairs as they can, and pairs with the same confidence are never parted:

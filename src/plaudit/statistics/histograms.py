@@ -27,9 +27,7 @@ def shared_histogram(samples: Mapping[str, ArrayLike], *, bins: int = 30) -> lis
         if name in ("low", "high"):
             raise ConfigError(f"a sample is named {name!r}, which is the name of a bin's end")
         if not np.isfinite(array).all():
-            raise DataError(
-                f"sample {name!r} holds {int((~np.isfinite(array)).sum())} values that are not finite"
-            )
+            raise DataError(f"sample {name!r} holds {int((~np.isfinite(array)).sum())} values that are not finite")
     filled = [array for array in arrays.values() if len(array)]
     if not filled:
         return []

@@ -58,9 +58,7 @@ def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> Interval | 
     mean = float(array.mean())
     quantile = float(special.stdtrit(n - 1, 0.5 + confidence / 2))
     half = quantile * float(array.std(ddof=1)) / math.sqrt(n)
-    return Interval(
-        value=mean, low=mean - half, high=mean + half, confidence=confidence, method="student t", n=n
-    )
+    return Interval(value=mean, low=mean - half, high=mean + half, confidence=confidence, method="student t", n=n)
 
 
 def cluster_bootstrap(
@@ -108,13 +106,7 @@ def cluster_bootstrap(
         draws = _bootstrap_means(array, index, count, resamples, generator)
     else:
         value = float(statistic(array))
-        members = np.split(np.argsort(index, kind="stable"), np.cumsum(np.bincount(index))[:-1])
-        draws = np.array(
-            [
-                statistic(array[np.concatenate([members[k] for k in generator.integers(count, size=count)])])
-                for _ in range(resamples)
-            ]
-        )
+        draws = _bootstrap_statistics(array, index, count, resamples, generator, statistic)
     tail = (1.0 - confidence) / 2
     low, high = np.quantile(draws, [tail, 1.0 - tail])
     return Interval(
@@ -149,6 +141,20 @@ def _bootstrap_means(
         drawn = generator.integers(count, size=(min(block, resamples - start), count))
         means.append(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
     return np.concatenate(means)
+
+
+def _bootstrap_statistics(
+    values: NDArray[np.float64],
+    index: NDArray[np.int64],
+    count: int,
+    resamples: int,
+    generator: np.random.Generator,
+    statistic: Callable[[NDArray[np.float64]], float],
+) -> NDArray[np.float64]:
+    """Return [resample] the statistic over the items of each resample."""
+    members = np.split(np.argsort(index, kind="stable"), np.cumsum(np.bincount(index))[:-1])
+    drawn = (generator.integers(count, size=count) for _ in range(resamples))
+    return np.array([statistic(values[np.concatenate([members[k] for k in clusters])]) for clusters in drawn])
 
 
 def _finite(values: ArrayLike, name: str) -> NDArray[np.float64]:

@@ -52,8 +52,8 @@ class World:
     """Steps that a prompt asks for, 2 to 8."""
     popularity: float = 0.65
     """Probability that a family is on the first side of a choice. At ½ a response without its prompt is worth
-    nothing, and a model trained from random weights finds its first gradient very late; at 0.65 what is
-    popular decides about two pairs in three, and the rest is learned soon after."""
+    nothing, and a model trained from random weights finds its first gradient very late; at 0.65 a judge that
+    only knows what is popular is right in about seven pairs of ten, and the rest is learned soon after."""
     temperature: float = 0.1
     """Label noise: P(i preferred to j) = σ((gold_i − gold_j) ÷ temperature). 0 takes the better one."""
     length_bias: float = 0.0

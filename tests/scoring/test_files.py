@@ -1,0 +1,183 @@
+"""``score_file`` writes every group in order, and a killed and resumed run writes the same bytes."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from plaudit.data.write import write_groups
+from plaudit.errors import ConfigError
+from plaudit.models.checkpoint import save_reward_model
+from plaudit.scoring import engine, files
+from plaudit.scoring.engine import RewardScorer
+from plaudit.scoring.files import score_file
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+GROUPS = 23
+
+
+@pytest.fixture(autouse=True)
+def small_windows(monkeypatch):
+    for module in (engine, files):
+        monkeypatch.setattr(module, "WINDOW", 5)
+
+
+@pytest.fixture
+def model(make_decoder, tmp_path):
+    save_reward_model(make_decoder(), tmp_path / "model")
+    return str(tmp_path / "model")
+
+
+@pytest.fixture
+def source(make_groups, tmp_path):
+    path = tmp_path / "groups.jsonl"
+    write_groups(path, make_groups(GROUPS, words=(2, 130)))
+    return str(path)
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_every_group_is_a_line_in_the_order_of_the_input(model, source, tmp_path):
+    report = score_file(model, source, tmp_path / "out.jsonl")
+    rows = lines(tmp_path / "out.jsonl")
+    assert [row["id"] for row in rows] == [f"g{k}" for k in range(GROUPS)]
+    assert report.groups == GROUPS == report.scored + sum(report.left_out.values())
+    # some conversations are longer than the model's 128 positions: they say so, and are null
+    left = [row for row in rows if "reason" in row]
+    assert report.left_out.total() == len(left) > 0
+    assert all(set(row["rewards"]) == {None} for row in left)
+    assert list(tmp_path.glob("*.partial*")) == []
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def kill_after(monkeypatch, windows):
+    """Let a scorer die after so many windows."""
+    original = RewardScorer.score_window
+    seen = []
+
+    def dying(self, groups):
+        if len(seen) == windows:
+            raise Killed
+        seen.append(1)
+        return original(self, groups)
+
+    monkeypatch.setattr(RewardScorer, "score_window", dying)
+    return lambda: monkeypatch.setattr(RewardScorer, "score_window", original)
+
+
+@pytest.mark.parametrize(("windows", "torn"), [(0, 0), (2, 0), (2, 1), (3, 40), (4, 7)])
+def test_a_killed_and_resumed_run_writes_the_same_bytes(model, source, tmp_path, monkeypatch, windows, torn):
+    score_file(model, source, tmp_path / "whole.jsonl")
+    revive = kill_after(monkeypatch, windows)
+    out = tmp_path / "out.jsonl"
+    with pytest.raises(Killed):
+        score_file(model, source, out)
+    assert not out.exists()
+    partial = tmp_path / "out.jsonl.partial"
+    assert len(lines(partial)) == 5 * windows
+    if torn:
+        # the last write reached the disk in part only
+        partial.write_bytes(partial.read_bytes()[:-torn])
+    revive()
+    report = score_file(model, source, out)
+    assert report.resumed == 5 * (windows - (torn > 0))
+    assert report.groups == GROUPS
+    assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+def test_shards_side_by_side_equal_the_whole(model, source, tmp_path):
+    score_file(model, source, tmp_path / "whole.jsonl")
+    parts = []
+    for number in range(3):
+        score_file(model, source, tmp_path / f"part{number}.jsonl", shard=(number, 3))
+        parts.extend(lines(tmp_path / f"part{number}.jsonl"))
+    whole = lines(tmp_path / "whole.jsonl")
+    assert [row["id"] for row in parts] == [row["id"] for row in whole]
+    for part, row in zip(parts, whole, strict=True):
+        # other neighbours in a batch may move the last digits
+        assert part["rewards"] == pytest.approx(row["rewards"], abs=1e-6)
+
+
+def test_a_shard_that_does_not_exist_is_refused(model, source, tmp_path):
+    for shard in ((3, 3), (-1, 2), (0, 0)):
+        with pytest.raises(ConfigError, match="does not exist; shards are numbered from 0"):
+            score_file(model, source, tmp_path / "out.jsonl", shard=shard)
+
+
+def interrupted(model, source, out, monkeypatch, **options):
+    revive = kill_after(monkeypatch, 1)
+    with pytest.raises(Killed):
+        score_file(model, source, out, **options)
+    revive()
+
+
+def test_the_partial_file_of_another_model_input_or_shard_is_refused(
+    model, source, tmp_path, monkeypatch, make_decoder, make_groups
+):
+    out = tmp_path / "out.jsonl"
+    interrupted(model, source, out, monkeypatch)
+    save_reward_model(make_decoder(), tmp_path / "other")
+    write_groups(tmp_path / "others.jsonl", make_groups(GROUPS, seed=9))
+    wrong = [
+        ((str(tmp_path / "other"), source), {}),
+        ((model, str(tmp_path / "others.jsonl")), {}),
+        ((model, source), {"shard": (0, 2)}),
+        ((model, source), {"max_tokens": 100}),
+    ]
+    for arguments, options in wrong:
+        with pytest.raises(ConfigError, match="was written by another model, input or shard; remove it"):
+            score_file(*arguments, out, **options)
+    assert score_file(model, source, out).resumed == 5
+
+
+def test_a_model_trained_again_in_the_same_folder_does_not_go_on_with_the_old_rewards(
+    model, source, tmp_path, monkeypatch, make_decoder
+):
+    out = tmp_path / "out.jsonl"
+    interrupted(model, source, out, monkeypatch)
+    save_reward_model(make_decoder(seed=1), tmp_path / "model")
+    with pytest.raises(ConfigError, match="was written by another model"):
+        score_file(model, source, out)
+
+
+def test_an_output_that_is_there_is_kept_unless_told_otherwise(model, source, tmp_path):
+    out = tmp_path / "out.jsonl"
+    out.write_text("mine\n")
+    with pytest.raises(ConfigError, match="exists; add --overwrite"):
+        score_file(model, source, out)
+    assert out.read_text() == "mine\n"
+    score_file(model, source, out, overwrite=True)
+    assert len(lines(out)) == GROUPS
+
+
+def test_a_run_killed_before_its_last_rename_only_renames(model, source, tmp_path, monkeypatch):
+    score_file(model, source, tmp_path / "whole.jsonl")
+    original = files._score
+
+    def scored_and_killed(*arguments):
+        original(*arguments)
+        raise Killed
+
+    monkeypatch.setattr(files, "_score", scored_and_killed)
+    out = tmp_path / "out.jsonl"
+    with pytest.raises(Killed):
+        score_file(model, source, out)
+    monkeypatch.setattr(files, "_score", original)
+    assert score_file(model, source, out).resumed == GROUPS
+    assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+def test_a_python_function_scores_a_file(source, tmp_path, monkeypatch):
+    (tmp_path / "lengths.py").write_text("def reward(prompt, responses):\n    return [len(r) for r in responses]\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    score_file("lengths:reward", source, tmp_path / "out.jsonl")
+    sources = lines(tmp_path / "groups.jsonl")
+    for row, group in zip(lines(tmp_path / "out.jsonl"), sources, strict=True):
+        assert row["rewards"] == [len(response) for response in group["responses"]]

@@ -1,0 +1,327 @@
+"""An interrupted run that goes on is the run that was never interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import TrainerCallback
+
+from plaudit.config import load_config
+from plaudit.data.write import write_groups
+from plaudit.errors import CheckpointError, ConfigError, TrainingError
+from plaudit.training import run as run_module
+from plaudit.training.callbacks import MetricsFile, last_complete_checkpoint, named_metrics
+from plaudit.training.config import TrainConfig
+from plaudit.training.run import train
+from plaudit.training.trainer import RewardTrainer, load_weights
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+CONFIG = """
+name: small
+model: {init: {type: scratch, hidden_size: 16, num_layers: 1, num_heads: 2, vocabulary: 400}, max_length: 128}
+data: {train: [{path: pairs.jsonl}], held_out_share: 0.2}
+optim: {lr: 1e-2}
+step: {groups_per_step: 4, epochs: 2, max_tokens: 200, threads: 1, log_every: 3, save_every: 2, trackers: []}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, make_groups):
+    """The working directory of all runs of this file, with their data."""
+    path = tmp_path_factory.mktemp("runs")
+    write_groups(path / "pairs.jsonl", make_groups(30))
+    (path / "config.yaml").write_text(CONFIG)
+    with contextlib.chdir(path):
+        yield path
+
+
+@pytest.fixture(scope="module")
+def whole(folder):
+    """A run that nothing interrupted."""
+    return train(config(), run_dir=folder / "whole")
+
+
+@pytest.fixture
+def cut(folder, request):
+    """The folder of a run that something interrupts."""
+    return folder / request.node.name.translate(str.maketrans("[]", "--"))
+
+
+def config(*overrides):
+    from pathlib import Path
+
+    return load_config(TrainConfig, Path("config.yaml"), overrides)
+
+
+def rows_of(run):
+    timed = ("train/tokens_per_second", "train/groups_per_second")
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key not in timed} for row in rows]
+
+
+def weights_of(run):
+    return load_file(run / "model" / "model.safetensors")
+
+
+def assert_same_end(run, whole):
+    assert rows_of(run) == rows_of(whole)
+    for name, weight in weights_of(whole).items():
+        assert torch.equal(weights_of(run)[name], weight)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nobody catches it."""
+
+
+@pytest.fixture
+def killed_after(monkeypatch):
+    """Return a function after which training dies at the end of a step."""
+
+    def kill_after(step):
+        original = RewardTrainer.training_step
+
+        def dying(self, *arguments):
+            if self.state.global_step == step:
+                raise Killed
+            return original(self, *arguments)
+
+        monkeypatch.setattr(RewardTrainer, "training_step", dying)
+        return lambda: monkeypatch.setattr(RewardTrainer, "training_step", original)
+
+    return kill_after
+
+
+# 27 training groups in steps of 4 are 7 steps an epoch, the last of 3 groups. Logs after 1, 3, 6, 9, 12; checkpoints
+# after 2, 4 … 14; the evaluation of the finished model stands at 14.
+
+
+@pytest.mark.parametrize("step", [5, 7])
+def test_a_run_killed_between_checkpoint_and_log_goes_on_digit_for_digit(cut, whole, killed_after, step):
+    revive = killed_after(step)
+    with pytest.raises(Killed):
+        train(config(), run_dir=cut)
+    assert json.loads((cut / "run.json").read_text())["status"] == "failed"
+    assert not (cut / "model").exists()
+    revive()
+    assert last_complete_checkpoint(cut / "checkpoints").name == f"checkpoint-{step - 1}"
+    train(config(), run_dir=cut, resume=True)
+    assert [row["step"] for row in rows_of(whole)] == [1, 3, 6, 9, 12, 14]
+    assert_same_end(cut, whole)
+    assert json.loads((cut / "run.json").read_text())["status"] == "finished"
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again(cut, whole, killed_after):
+    revive = killed_after(1)
+    with pytest.raises(Killed):
+        train(config(), run_dir=cut)
+    revive()
+    train(config(), run_dir=cut, resume=True)
+    assert_same_end(cut, whole)
+
+
+def test_a_half_written_checkpoint_is_not_resumed_from(cut, whole, killed_after):
+    revive = killed_after(7)
+    with pytest.raises(Killed):
+        train(config(), run_dir=cut)
+    revive()
+    checkpoints = cut / "checkpoints"
+    torn = checkpoints / "checkpoint-6"
+    (torn / "complete.json").unlink()
+    (torn / "model.safetensors").write_bytes(b"torn")
+    assert last_complete_checkpoint(checkpoints).name == "checkpoint-4"
+    train(config(), run_dir=cut, resume=True)
+    assert_same_end(cut, whole)
+
+
+def test_rows_after_the_checkpoint_are_dropped_and_a_torn_line_too(cut, whole, killed_after):
+    revive = killed_after(7)
+    with pytest.raises(Killed):
+        train(config(), run_dir=cut)
+    revive()
+    shutil.rmtree(cut / "checkpoints" / "checkpoint-6")
+    path = cut / "metrics.jsonl"
+    assert [row["step"] for row in rows_of(cut)] == [1, 3, 6]
+    path.write_text(path.read_text() + '{"step": 7, "train/rm/lo')
+    train(config(), run_dir=cut, resume=True)
+    assert_same_end(cut, whole)
+
+
+def test_evaluation_during_training_and_checkpoint_at_once_resume_too(cut, folder, killed_after):
+    changes = ("step.evaluate_every=2", "step.gradient_checkpointing=true", "model.layout=padded")
+    train(config(*changes), run_dir=folder / f"{cut.name}-reference")
+    revive = killed_after(5)
+    with pytest.raises(Killed):
+        train(config(*changes), run_dir=cut)
+    revive()
+    train(config(*changes), run_dir=cut, resume=True)
+    assert [row["step"] for row in rows_of(cut)] == [1, 2, 3, 4, 6, 6, 8, 9, 10, 12, 12, 14, 14]
+    assert_same_end(cut, folder / f"{cut.name}-reference")
+
+
+def test_adapters_resume_digit_for_digit(cut, folder, killed_after):
+    changes = ("model.lora.rank=2", "model.lora.alpha=4")
+    train(config(*changes), run_dir=folder / f"{cut.name}-reference")
+    revive = killed_after(5)
+    with pytest.raises(Killed):
+        train(config(*changes), run_dir=cut)
+    revive()
+    train(config(*changes), run_dir=cut, resume=True)
+    assert_same_end(cut, folder / f"{cut.name}-reference")
+
+
+# ----------------------------------------------------------------------------------------- refusals
+
+
+def test_another_config_is_not_resumed_with(folder, whole):
+    with pytest.raises(ConfigError, match="the config differs from"):
+        train(config("optim.lr=1e-3"), run_dir=whole, resume=True)
+    with pytest.raises(ConfigError, match="holds a run already; add --resume"):
+        train(config(), run_dir=whole)
+
+
+def test_a_checkpoint_that_does_not_fit_the_model_is_refused(make_decoder, tmp_path):
+    from plaudit.models.checkpoint import save_reward_model
+
+    save_reward_model(make_decoder(num_layers=1), tmp_path / "one")
+    save_reward_model(make_decoder(num_layers=2), tmp_path / "two")
+    with pytest.raises(CheckpointError, match=r"does not fit the model: missing \['model\.layers\.1"):
+        load_weights(make_decoder(num_layers=2), tmp_path / "one")
+    with pytest.raises(CheckpointError, match=r"unexpected \['model\.layers\.1"):
+        load_weights(make_decoder(num_layers=1), tmp_path / "two")
+
+
+def test_checkpoints_of_other_adapters_are_refused(make_decoder, tmp_path):
+    from plaudit.models.checkpoint import add_lora, save_reward_model
+
+    def adapted(rank=2, targets="all-linear"):
+        return add_lora(make_decoder(), rank=rank, alpha=4, dropout=0.0, targets=targets)
+
+    save_reward_model(adapted(targets=("q_proj",)), tmp_path / "few")
+    save_reward_model(adapted(), tmp_path / "all")
+    with pytest.raises(CheckpointError, match="lacks weights of the adapter"):
+        load_weights(adapted(), tmp_path / "few")
+    with pytest.raises(CheckpointError, match="holds weights of another adapter"):
+        load_weights(adapted(targets=("q_proj",)), tmp_path / "all")
+
+
+# ----------------------------------------------------------------------------------------- stopping
+
+
+class InterruptAt(TrainerCallback):
+    """Sends this process Ctrl-C at the beginning of some steps."""
+
+    def __init__(self, *steps):
+        self.steps = steps
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step in self.steps:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    def at(*steps):
+        original = run_module.build_trainer
+
+        def build(*arguments):
+            trainer = original(*arguments)
+            trainer.add_callback(InterruptAt(*steps))
+            return trainer
+
+        monkeypatch.setattr(run_module, "build_trainer", build)
+        return lambda: monkeypatch.setattr(run_module, "build_trainer", original)
+
+    return at
+
+
+def test_ctrl_c_finishes_the_step_saves_and_goes_on_to_the_same_end(cut, whole, interrupted):
+    before = signal.getsignal(signal.SIGINT)
+    calm = interrupted(4)
+    with pytest.raises(KeyboardInterrupt):
+        train(config("step.save_every=100"), run_dir=cut)
+    assert signal.getsignal(signal.SIGINT) is before
+    record = json.loads((cut / "run.json").read_text())
+    assert record["status"] == "stopped"
+    assert last_complete_checkpoint(cut / "checkpoints").name == "checkpoint-5"
+    calm()
+    train(config("step.save_every=100"), run_dir=cut, resume=True)
+    assert_same_end(cut, whole)
+
+
+def test_a_second_ctrl_c_stops_at_once(cut, interrupted, monkeypatch):
+    before = signal.getsignal(signal.SIGINT)
+    interrupted(4)
+    original = RewardTrainer.training_step
+
+    def twice(self, *arguments):
+        if self.state.global_step == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(RewardTrainer, "training_step", twice)
+    with pytest.raises(KeyboardInterrupt):
+        train(config("step.save_every=100"), run_dir=cut)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert last_complete_checkpoint(cut / "checkpoints") is None
+
+
+def test_an_error_in_training_gives_ctrl_c_back_and_says_failed(cut):
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) at step \d+, in the micro-batch of the groups in rows"):
+        train(config("optim.lr=1e30", "optim.max_grad_norm=0"), run_dir=cut)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert json.loads((cut / "run.json").read_text())["status"] == "failed"
+
+
+# ----------------------------------------------------------------------------------------- metrics
+
+
+def test_metrics_have_their_full_names(whole):
+    train_row, evaluation = rows_of(whole)[0], rows_of(whole)[-1]
+    wanted = {"accuracy", "chosen_rewards", "loss", "rejected_rewards", "reward_margin", "ties"}
+    assert {name for name in train_row if name.startswith("train/rm/")} == {f"train/rm/{n}" for n in (*wanted, "lr")}
+    assert {name for name in evaluation if name.startswith("eval/")} == {f"eval/rm/{name}" for name in wanted}
+    assert "train/grad_norm" in train_row
+
+
+def test_transformers_summary_is_left_out():
+    assert named_metrics({"train_runtime": 1.0, "train_loss": 2.0}) == {}
+    assert named_metrics({"rm/loss": 1.0, "epoch": 2, "total_flos": 3}) == {"train/rm/loss": 1.0}
+    assert MetricsFile.__doc__
+
+
+# ------------------------------------------------------------------------------------- a real SIGKILL
+
+
+@pytest.mark.slow
+def test_a_process_killed_by_sigkill_goes_on_digit_for_digit(cut, folder):
+    (folder / "config.yaml").write_text(CONFIG.replace("epochs: 2", "epochs: 30"))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+    def start(name, *extra):
+        command = [sys.executable, "-m", "plaudit", "train", "config.yaml", "--run-dir", name, *extra]
+        return subprocess.Popen(command, cwd=folder, env=environment, stdout=-3, stderr=-3)
+
+    assert start(f"{cut.name}-reference").wait(timeout=200) == 0
+    process = start(cut.name)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        found = last_complete_checkpoint(cut / "checkpoints") if (cut).exists() else None
+        if found is not None and int(found.name.split("-")[1]) >= 14:
+            break
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait(timeout=30) == -signal.SIGKILL
+    assert not (cut / "model").exists()
+    assert start(cut.name, "--resume").wait(timeout=200) == 0
+    assert_same_end(cut, folder / f"{cut.name}-reference")
