@@ -14,10 +14,14 @@ from jaxtyping import install_import_hook
 NUMERIC = ("objectives", "batching.batch", "models.attention", "models.attention_masked", "models.reward_model")
 install_import_hook([f"plaudit.{name}" for name in NUMERIC], "beartype.beartype")
 
-WORDS = (
-    "the a one two three red green blue small large cat dog house tree runs sleeps eats sees near under over and "
-    "but because never always yes no please thank you good bad better worse answer question why how when"
-).split()
+# fmt: off
+WORDS = [
+    "the", "a", "one", "two", "three", "red", "green", "blue", "small", "large", "cat", "dog", "house",
+    "tree", "runs", "sleeps", "eats", "sees", "near", "under", "over", "and", "but", "because", "never",
+    "always", "yes", "no", "please", "thank", "you", "good", "bad", "better", "worse", "answer",
+    "question", "why", "how", "when",
+]
+# fmt: on
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +57,7 @@ def make_groups():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_decoder(tokenizer):
     """Return a function that gives a tiny random Llama reward model."""
     import copy
@@ -96,8 +100,8 @@ def make_token_group():
     return make
 
 
-@pytest.fixture
-def make_trainer(tmp_path):
+@pytest.fixture(scope="session")
+def make_trainer(tmp_path_factory):
     """Return a function that gives a trainer over groups, with every log of it in ``trainer.logged``."""
     import numpy as np
     from transformers import TrainerCallback
@@ -118,10 +122,8 @@ def make_trainer(tmp_path):
             if logs and "rm/loss" in logs:
                 self.rows.append(dict(logs))
 
-    made = iter(range(1000))
-
     def make(model, groups, *, layout="padded", callbacks=(), objective=None, optim=None, **step):
-        folder = tmp_path / f"trainer-{next(made)}"
+        folder = tmp_path_factory.mktemp("trainer")
         section = {"groups_per_step": 4, "max_steps": 4, "log_every": 1, "trackers": ()} | step
         config = TrainConfig.model_validate(
             {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import reprlib
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -116,6 +117,8 @@ def _parse_override(text: str) -> _Override:
         raise ConfigError(f"override {text!r} has no value; to clear a field write {key}=null")
     try:
         return _Override(text, tuple(key.split(".")), yaml.load(value, _Loader))
+    except RecursionError:
+        raise ConfigError(f"override {_show(text)}: the value is nested too deeply") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"override {text!r}: the value is not YAML: {_yaml_problem(error)}") from None
 
@@ -127,6 +130,8 @@ def _read(path: Path) -> dict[Any, Any]:
         raise ConfigError(f"cannot read config {path}: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: YAML is nested too deeply") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise ConfigError(f"{path}{f':{mark.line + 1}' if mark else ''}: {_yaml_problem(error)}") from None
@@ -217,7 +222,12 @@ def _explain(
 ) -> str:
     """Return one line for each wrong key: where it was written, the key, what was found, what is allowed."""
     problems: dict[str, list[str]] = {}
-    for detail in error.errors(include_url=False):
+    details = error.errors(include_url=False)
+    places = [detail["loc"] for detail in details]
+    for detail in details:
+        depth = len(detail["loc"])
+        if detail["type"] == "too_short" and any(each[:depth] == detail["loc"] and len(each) > depth for each in places):
+            continue  # a list of which a wrong item was left out, which has its own line
         keys, section = _locate(cls, data, detail)
         found, allowed = _problem(detail, section)
         origin = _origin(keys, path, original, overrides)
@@ -247,7 +257,7 @@ def _locate(
         if isinstance(value, Mapping):
             value = value.get(key)
         elif isinstance(value, list) and isinstance(key, int):
-            value = value[key]
+            value = value[key] if key < len(value) else None
         keys.append(str(key))
     if detail["type"].startswith("union_tag"):
         keys.append("type")
@@ -277,7 +287,7 @@ def _problem(detail: ErrorDetails, section: type[pydantic.BaseModel] | None) -> 
     """Return what is wrong, and what would be right."""
     context: Mapping[str, Any] = detail.get("ctx", {})
     found = f"found {_show(detail['input'])}"
-    message = re.sub(r"^Input should ", "it must ", detail["msg"]).removeprefix("Value error, ")
+    message = re.sub(r"^\w+ should ", "it must ", detail["msg"]).removeprefix("Value error, ")
     match detail["type"]:
         case "extra_forbidden":
             allowed = section.model_fields if section else ()
@@ -306,9 +316,15 @@ def _problem(detail: ErrorDetails, section: type[pydantic.BaseModel] | None) -> 
             return found, message
 
 
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 4 * _SHOWN_CHARACTERS
+_REPR.maxlevel, _REPR.maxlist, _REPR.maxdict = 4, 12, 12
+"""Bounded, so that a few lines of YAML aliases cannot fill the memory when they are shown."""
+
+
 def _show(value: Any) -> str:
     """Return ``value`` as YAML would show it, cut short."""
     if value is None or isinstance(value, bool):
         return str(value).lower().replace("none", "null")
-    text = repr(value)
+    text = _REPR.repr(value)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"

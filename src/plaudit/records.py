@@ -6,14 +6,15 @@ import importlib.metadata
 import json
 import os
 import platform
+import stat
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from plaudit.errors import DataError, OutputError
 
@@ -35,8 +36,8 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    version: int = 1
-    """Version of the record's layout."""
+    version: Annotated[int, Field(ge=1, le=1)] = 1
+    """Version of the record's layout; a later one is refused, not guessed at."""
 
 
 class Interval(Record):
@@ -175,12 +176,26 @@ def git_state(directory: Path | None = None) -> tuple[str | None, bool | None]:
     return commit.stdout.strip(), bool(status.stdout.strip())
 
 
+def check_target(path: Path) -> None:
+    """Raise OutputError where ``path`` is there but no regular file: renaming onto a device would replace it."""
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError) as error:
+        raise OutputError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a device or pipe"
+        raise OutputError(f"cannot write {path}: it is {kind}; name a file")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` atomically: a reader sees the old file or the new one, never a part.
 
     Raises:
-        OutputError: naming the path, when the folder is missing, read-only or full.
+        OutputError: naming the path, when it is a folder or a device, or its folder is missing, read-only or full.
     """
+    check_target(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -220,13 +235,26 @@ def read_items(path: Path) -> list[ItemScore]:
         DataError: naming file and line.
     """
     items = []
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                items.append(ItemScore.model_validate_json(line))
-            except ValueError as error:
-                raise DataError(f"{path}:{number}: not an item of plaudit: {error}") from None
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+    for number, line in enumerate(lines, start=1):
+        try:
+            items.append(ItemScore.model_validate_json(line))
+        except ValueError as error:
+            raise DataError(f"{path}:{number}: not an item of plaudit: {first_problem(error)}") from None
     return items
+
+
+def first_problem(error: ValueError) -> str:
+    """Return what is wrong in one line: of a record that does not validate, its first field and how many follow."""
+    if not isinstance(error, ValidationError):
+        return next(iter(str(error).splitlines()), type(error).__name__)
+    first, *others = error.errors(include_url=False, include_input=False)
+    field = ".".join(map(str, first["loc"]))
+    more = f" (and {len(others)} more)" if others else ""
+    return f"{field}{': ' if field else ''}{first['msg']}{more}"
 
 
 def command_line() -> str:

@@ -23,7 +23,7 @@ from plaudit.batching.encode import (
 from plaudit.batching.tokens import TokenGroup
 from plaudit.data.group import Group, Message, Preference, Step, conversation
 
-PLAIN = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+PLAIN = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
 
 
 @pytest.fixture
@@ -88,7 +88,8 @@ def test_a_response_starts_where_its_text_starts(encoder, tokenizer):
 
 def test_a_response_whose_words_also_stand_in_the_template_is_found_at_its_own_place(encoder, tokenizer):
     template = (
-        "{% for m in messages %}<{{ m.role }}>{% if m.role == 'assistant' %} {% endif %}{{ m.content }}</end>{% endfor %}"
+        "{% for m in messages %}<{{ m.role }}>{% if m.role == 'assistant' %} {% endif %}"
+        "{{ m.content }}</end>{% endfor %}"
         "{% if add_generation_prompt %}<assistant>{% endif %}"
     )
     group = Group(conversation("say end"), ("end", "d"))
@@ -269,7 +270,7 @@ def test_a_step_ends_at_the_last_token_that_holds_its_text(encoder, tokenizer):
 
 
 def test_a_step_of_leading_space_ends_at_or_after_the_start_of_its_response(encoder):
-    template = "{% for m in messages %}{{ m.role }}:{{ m.content | trim }}\n{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+    template = "{% for m in messages %}{{ m.role }}:{{ m.content | trim }}\n{% endfor %}"
     group = Group(conversation("hi"), ("   cat dog", "no"), steps=((Step(2, 1.0), Step(10, 0.0)), None))
     (encoded,), _ = encode(encoder(chat_template=template), group)
     assert (encoded.step_position >= encoded.response_start[0]).all()
@@ -277,9 +278,7 @@ def test_a_step_of_leading_space_ends_at_or_after_the_start_of_its_response(enco
 
 # ------------------------------------------------------------------------------------------- templates
 
-REFUSES_SYSTEM = (
-    "{% if messages[0].role == 'system' %}{{ raise_exception('no system role here') }}{% endif %}" + PLAIN
-)
+REFUSES_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role here') }}{% endif %}" + PLAIN
 
 
 def test_a_conversation_that_the_template_refuses_is_left_out_with_its_words_and_counted(encoder):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -122,7 +124,7 @@ def test_savings_of_a_trunk_count_all_its_branches():
 
 def test_a_tree_of_five_levels_is_found_and_can_be_limited():
     chain = [list(range(10 * level, 10 * level + 5)) for level in range(5)]
-    sequences = [sum(chain[: level + 1], []) + [90 + level] * 3 for level in range(5)]
+    sequences = [[*itertools.chain(*chain[: level + 1]), *[90 + level] * 3] for level in range(5)]
     tree = tree_of(*sequences, min_saving=1)
     check(tree, sequences)
     assert tree.depth() == 5

@@ -32,7 +32,12 @@ def groups(make_groups):
         steps=((Step(3, 1.0), Step(7, None)), None),
         id="labelled",
     )
-    return [*make_groups(300), labelled, Group(conversation("hi"), ("alone",)), Group(conversation("hi"), ("cat " * 99,))]
+    return [
+        *make_groups(300),
+        labelled,
+        Group(conversation("hi"), ("alone",)),
+        Group(conversation("hi"), ("cat " * 99,)),
+    ]
 
 
 def assert_same(one, other):

@@ -68,9 +68,18 @@ def build(tokenizer):
 
     def make(name, *, dtype=torch.float32, attention=None, **changes):
         kind, fields = ARCHITECTURES[name]
-        wanted = {key: value for key, value in (SIZES | fields | changes).items() if value is not None or "window" in key}
+        wanted = {
+            key: value for key, value in (SIZES | fields | changes).items() if value is not None or "window" in key
+        }
         wanted.setdefault("bos_token_id", None)
-        if kind not in ("LlamaConfig", "Qwen3Config", "MistralConfig", "Gemma2Config", "Gemma3TextConfig", "GptOssConfig"):
+        if kind not in (
+            "LlamaConfig",
+            "Qwen3Config",
+            "MistralConfig",
+            "Gemma2Config",
+            "Gemma3TextConfig",
+            "GptOssConfig",
+        ):
             wanted.pop("head_dim", None)
         config = getattr(transformers, kind)(**wanted)
         prepare_config(config)

@@ -129,9 +129,7 @@ def test_neighbours_and_their_order_change_nothing(build, hard_groups):
 def test_any_number_of_responses_gives_the_rewards_of_separate_conversations(build, make_token_group, count):
     model = build("llama")
     group = make_token_group(0, 9, [1 + 3 * k % 7 for k in range(count)], seed=count)
-    singles = [
-        make_token_group(0, 0, [group.tree.sequence(k)]) for k in range(count)
-    ]
+    singles = [make_token_group(0, 0, [group.tree.sequence(k)]) for k in range(count)]
     with torch.no_grad():
         model.use_layout("padded")
         wanted = torch.cat([model(build_batch([single], layout="padded", pad_id=0)) for single in singles])
@@ -255,9 +253,7 @@ def leak_between_siblings(build_forest_batch):
         total = batch.forest.subtree_end.shape[0]
         segments = tuple((start, stop, total) for start, stop, _ in batch.forest.segments)
         ends = torch.full_like(batch.forest.subtree_end, total)
-        return dataclasses.replace(
-            batch, forest=dataclasses.replace(batch.forest, segments=segments, subtree_end=ends)
-        )
+        return dataclasses.replace(batch, forest=dataclasses.replace(batch.forest, segments=segments, subtree_end=ends))
 
     return build_leaking
 
@@ -267,8 +263,10 @@ def wrong_positions(build_forest_batch):
 
     def build_wrong(groups, **options):
         batch = build_forest_batch(groups, **options)
-        return batch if batch.forest is None else dataclasses.replace(
-            batch, position_ids=torch.arange(batch.num_tokens)[None]
+        return (
+            batch
+            if batch.forest is None
+            else dataclasses.replace(batch, position_ids=torch.arange(batch.num_tokens)[None])
         )
 
     return build_wrong
@@ -385,7 +383,5 @@ def test_flex_attention_with_grouped_queries_equals_the_definition(hard_groups):
     key, value = key[:, :2], value[:, :2]
     with torch.no_grad():
         found = flex_tree_attention(query, key, value, forest, scale=0.3, window=None, softcap=None, grouped=True)
-        wanted = dense_attention(
-            query, key.repeat_interleave(2, 1), value.repeat_interleave(2, 1), forest, scale=0.3
-        )
+        wanted = dense_attention(query, key.repeat_interleave(2, 1), value.repeat_interleave(2, 1), forest, scale=0.3)
     torch.testing.assert_close(found, wanted, rtol=0, atol=2e-6)

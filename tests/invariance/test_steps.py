@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWa
 MEANS = ("rm/accuracy", "rm/chosen_rewards", "rm/rejected_rewards", "rm/reward_margin", "rm/ties")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def four_steps(make_decoder, make_groups, make_trainer):
     """Return a function that trains four steps and gives the logs and the weights after them."""
 
@@ -54,7 +54,7 @@ VARIANTS = [
 ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def reference(four_steps):
     return four_steps(layout="padded", max_tokens=10**6, optim=OPTIM)
 

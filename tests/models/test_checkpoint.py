@@ -309,7 +309,7 @@ def test_a_template_is_asked_for_where_the_tokenizer_has_none(saved):
 
 
 def test_a_longer_limit_than_the_model_has_positions_is_refused(saved):
-    with pytest.raises(ModelError, match="max_length is 129, but .* positions for 128 tokens only"):
+    with pytest.raises(ModelError, match=r"max_length is 129, but .* positions for 128 tokens only"):
         new_reward_model(str(saved), seed=0, max_length=129)
 
 
@@ -396,3 +396,81 @@ def test_a_layout_asked_for_by_name_must_be_exact(saved, monkeypatch):
     model, proof = load_reward_model(str(saved), layout="auto")
     assert model.layout == proof.layout == "padded"
     assert "shared_prefix is not exact here" in proof.reason
+
+
+# -------------------------------------------------------------------------------------------- encoders
+
+
+@pytest.fixture(params=["BertConfig", "DebertaV2Config", "RobertaConfig"])
+def encoder_without_head(request, tokenizer, tmp_path):
+    """An encoder as it is published: no head, no pooler."""
+    import transformers
+
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4}
+    sizes |= {"vocab_size": len(tokenizer), "max_position_embeddings": 130, "pad_token_id": tokenizer.pad_token_id}
+    config = getattr(transformers, request.param)(**sizes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = transformers.AutoModel.from_config(config)
+    network.save_pretrained(tmp_path / "base")
+    weights = load_file(tmp_path / "base" / "model.safetensors")
+    kept = {name: weight for name, weight in weights.items() if "pooler" not in name}
+    save_file(kept, tmp_path / "base" / "model.safetensors", metadata={"format": "pt"})
+    copy.deepcopy(tokenizer).save_pretrained(tmp_path / "base")
+    return str(tmp_path / "base")
+
+
+def test_every_new_weight_of_an_encoder_comes_from_the_seed(encoder_without_head, make_groups):
+    def rewards(seed):
+        torch.manual_seed(rewards.calls)
+        rewards.calls += 1
+        return rewards_of(new_reward_model(encoder_without_head, seed=seed, max_length=120).eval(), make_groups(3))
+
+    rewards.calls = 0
+    first, same, other = rewards(0), rewards(0), rewards(1)
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+    assert first.std() > 1e-5
+
+
+def test_making_a_model_moves_no_global_generator(encoder_without_head):
+    torch.manual_seed(3)
+    wanted = torch.rand(1)
+    torch.manual_seed(3)
+    new_reward_model(encoder_without_head, seed=0, max_length=120)
+    assert torch.equal(torch.rand(1), wanted)
+
+
+def test_a_copied_encoder_has_a_head_of_its_own(encoder_without_head, make_groups):
+    model = new_reward_model(encoder_without_head, seed=0, max_length=120).eval()
+    groups = make_groups(2)
+    wanted = rewards_of(model, groups)
+    copied = copy.deepcopy(model)
+    with torch.no_grad():
+        for weight in copied.core.classifier.parameters():
+            weight.add_(1.0)
+    assert torch.equal(rewards_of(model, groups), wanted)
+    assert (rewards_of(copied, groups) - wanted).abs().min() > 0.5
+
+
+def test_adapters_on_an_encoder_train_and_save_its_whole_head(encoder_without_head, make_groups, tmp_path):
+    groups = make_groups(3)
+    model = new_reward_model(encoder_without_head, seed=0, max_length=120)
+    model = add_lora(model, rank=2, alpha=4, dropout=0.0, targets="all-linear").eval()
+    before = rewards_of(model, groups)
+    encoded = list(model.recipe.encoder(model.tokenizer).encode(list(enumerate(groups)), EncodingReport()))
+    model(build_batch(encoded, layout="padded", pad_id=model.recipe.pad_token)).sum().backward()
+    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    assert any("classifier" in name for name in trained)
+    assert not [name for name, weight in trained.items() if weight.grad is None]
+    with torch.no_grad():
+        for weight in trained.values():
+            weight.add_(0.05)
+    wanted = rewards_of(model, groups)
+    assert (wanted - before).abs().min() > 1e-2
+    save_reward_model(model, tmp_path / "adapter")
+    again, _ = load_reward_model(str(tmp_path / "adapter"))
+    assert (rewards_of(again, groups) - wanted).abs().max() <= 2e-6
+    save_reward_model(merge_lora(model), tmp_path / "merged")
+    merged, _ = load_reward_model(str(tmp_path / "merged"))
+    assert (rewards_of(merged, groups) - wanted).abs().max() <= 5e-6

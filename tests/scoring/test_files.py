@@ -81,7 +81,8 @@ def test_a_killed_and_resumed_run_writes_the_same_bytes(model, source, tmp_path,
         score_file(model, source, out)
     assert not out.exists()
     partial = tmp_path / "out.jsonl.partial"
-    assert len(lines(partial)) == 5 * windows
+    assert partial.exists() == (windows > 0)
+    assert not windows or len(lines(partial)) == 5 * windows
     if torn:
         # the last write reached the disk in part only
         partial.write_bytes(partial.read_bytes()[:-torn])

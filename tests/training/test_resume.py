@@ -277,7 +277,9 @@ def test_a_second_ctrl_c_stops_at_once(cut, interrupted, monkeypatch):
 
 def test_an_error_in_training_gives_ctrl_c_back_and_says_failed(cut):
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) at step \d+, in the micro-batch of the groups in rows"):
+    with pytest.raises(
+        TrainingError, match=r"the loss is (nan|inf) at step \d+, in the micro-batch of the groups in rows"
+    ):
         train(config("optim.lr=1e30", "optim.max_grad_norm=0"), run_dir=cut)
     assert signal.getsignal(signal.SIGINT) is before
     assert json.loads((cut / "run.json").read_text())["status"] == "failed"

@@ -82,7 +82,9 @@ def test_further_fields_of_transformers_are_handed_on(folder, tmp_path):
 
 
 def test_a_misspelt_field_of_transformers_is_refused_with_what_is_close(folder, tmp_path):
-    with pytest.raises(ConfigError, match="not a field of transformers.TrainingArguments; did you mean 'torch_compile'"):
+    with pytest.raises(
+        ConfigError, match=r"not a field of transformers\.TrainingArguments; did you mean 'torch_compile'"
+    ):
         arguments(tmp_path, "step.trainer_kwargs.torch_compil=true")
 
 
@@ -160,7 +162,11 @@ def test_identical_sides_leave_a_group_without_a_preference(folder, run, make_gr
 
 def test_adapters_train_themselves_and_the_head_only_and_both_ways_of_saving_agree(folder, run):
     train(config("model.lora=null", "step.max_steps=1"), run_dir=run / "base")
-    lora = (f"model.init={{type: pretrained, path: {run / 'base' / 'model'}}}", "model.lora.rank=2", "model.lora.alpha=4")
+    lora = (
+        f"model.init={{type: pretrained, path: {run / 'base' / 'model'}}}",
+        "model.lora.rank=2",
+        "model.lora.alpha=4",
+    )
     train(config(*lora), run_dir=run / "merged")
     train(config(*lora, "model.lora.merge=false"), run_dir=run / "apart")
     assert (run / "apart" / "model" / "adapter_model.safetensors").exists()
@@ -179,9 +185,9 @@ def test_adapters_train_themselves_and_the_head_only_and_both_ways_of_saving_agr
     assert np.abs(found[0] - found[1]).max() > 1e-2
 
 
-def test_adapters_kept_apart_need_a_base_that_is_on_disk(folder, run):
-    with pytest.raises(ConfigError, match="model.lora.merge"):
-        train(config("model.lora.rank=2", "model.lora.merge=false"), run_dir=run)
+def test_adapters_kept_apart_need_a_base_that_is_on_disk(folder):
+    with pytest.raises(ConfigError, match=r"lora\.merge is false"):
+        config("model.lora.rank=2", "model.lora.merge=false")
 
 
 # ------------------------------------------------------------------------------------------- loading

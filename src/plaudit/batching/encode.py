@@ -90,8 +90,10 @@ class Encoder:
                 chat_template=with_fixed_date(self.chat_template),
                 tokenize=False,
             )
-        except TemplateError as error:
-            raise DataError(f"the chat template refuses this conversation: {error}") from None
+        except Exception as error:
+            # A template is foreign code: besides TemplateError it may divide by zero or add a number to a text.
+            words = str(error) if isinstance(error, TemplateError) else f"{type(error).__name__}: {error}"
+            raise DataError(f"the chat template refuses this conversation: {_one_line(words)}") from None
         assert isinstance(rendered, str)
         return rendered
 
@@ -200,6 +202,10 @@ class Encoder:
         report.changed[TRUNCATED] += 1
         report.changed[TOKENS_CUT] += excess
         return excess, lead
+
+
+def _one_line(words: str) -> str:
+    return " ".join(words.split())
 
 
 def with_fixed_date(chat_template: str) -> str:

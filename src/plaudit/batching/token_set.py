@@ -112,13 +112,14 @@ def encode_to_file(
     """Return ``groups`` as a token set in the Arrow file ``path``; one that is there already is used as it is.
 
     The name of the file must tell everything that its content depends on. It is written atomically: an interrupted
-    run leaves no file.
+    run leaves no file. A damaged file is made again.
 
     Raises:
         OutputError: when the file cannot be written.
     """
-    if path.exists():
-        return TokenSet(path, _read_report(path))
+    kept = _kept_set(path)
+    if kept is not None:
+        return kept
     report = EncodingReport()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,6 +136,14 @@ def encode_to_file(
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     return TokenSet(path, report)
+
+
+def _kept_set(path: Path) -> TokenSet | None:
+    """Return the token set in ``path``, or None where there is none or it is damaged."""
+    try:
+        return TokenSet(path, _read_report(path)) if path.exists() else None
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError, RecursionError):
+        return None
 
 
 def encode_stream(groups: Iterable[Group], encoder: Encoder, report: EncodingReport) -> Iterator[TokenGroup]:

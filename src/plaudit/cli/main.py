@@ -21,7 +21,7 @@ from plaudit.errors import PlauditError
 
 
 class _ExplainingGroup(TyperGroup):
-    """Ends a command with one line where plaudit knows what is wrong, with a traceback where it does not."""
+    """Ends a command with one line where plaudit or the system says what is wrong, else with a traceback."""
 
     @override
     def invoke(self, ctx: Any) -> Any:
@@ -29,6 +29,11 @@ class _ExplainingGroup(TyperGroup):
             return super().invoke(ctx)
         except PlauditError as error:
             if debug_is_on(bool(ctx.params.get("debug"))):
+                raise
+            print_error(error)
+            raise typer.Exit(EXIT_ERROR) from None
+        except OSError as error:
+            if error.errno is None or debug_is_on(bool(ctx.params.get("debug"))):
                 raise
             print_error(error)
             raise typer.Exit(EXIT_ERROR) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from pathlib import Path
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from plaudit.evaluation.best_of_n import BestOfN
     from plaudit.records import Result
 
-GROUPS: dict[Literal["train", "held_out"], int] = {"train": 12000, "held_out": 1000}
+GROUPS: dict[Literal["train", "held_out"], int] = {"train": 7500, "held_out": 1000}
+RESPONSES: dict[Literal["train", "held_out"], int] = {"train": 4, "held_out": 2}
 CANDIDATES = 8
 CANDIDATE_PROMPTS = 150
 _OURS = frozenset({"data", "run", "report.html"})
@@ -26,7 +28,7 @@ def quickstart(
     out: Annotated[
         Path, typer.Option(help="Folder to write; an earlier quickstart in it is replaced.")
     ] = Path("runs/quickstart"),
-    seed: Annotated[int, typer.Option(help="Seed of the world, and so of everything.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the world, and so of everything.")] = 0,
 ) -> None:
     """Train, test and explain a small reward model on a built-in world: offline, on a CPU, in minutes."""
     began = time.perf_counter()
@@ -36,9 +38,11 @@ def quickstart(
         run = _train(files, out / "run", seed=seed)
         result, table = _evaluate(files["held_out"], run, seed=seed)
         story = tell(result, table)
-        (run / "story.md").write_text(story + "\n", encoding="utf-8")
 
+        from plaudit.records import write_text
         from plaudit.reports.page import write_report
+
+        write_text(run / "story.md", story + "\n")
 
         page = write_report([run], out / "report.html")
     console().print()
@@ -55,8 +59,10 @@ def clear_folder(out: Path) -> None:
     """
     if not out.exists():
         return
+    if not out.is_dir():
+        raise ConfigError(f"{out} is a file; --out must be a folder")
     foreign = sorted(path.name for path in out.iterdir() if path.name not in _OURS)
-    if not out.is_dir() or foreign:
+    if foreign:
         raise ConfigError(
             f"{out} holds {', '.join(foreign[:3])}, which is not of a quickstart; choose another --out"
         )
@@ -75,7 +81,7 @@ def write_world(folder: Path, *, seed: int) -> dict[Literal["train", "held_out"]
     worlds = {"train": World(seed=seed), "held_out": World(seed=seed, temperature=0.0)}
     files = {split: folder / f"{split}.jsonl" for split in GROUPS}
     for split, count in GROUPS.items():
-        written = write_groups(files[split], worlds[split].groups(count, responses=2, split=split))
+        written = write_groups(files[split], worlds[split].groups(count, responses=RESPONSES[split], split=split))
         typer.echo(f"wrote {files[split]}: {written} groups of the built-in world")
     return files
 
@@ -87,8 +93,8 @@ def _train(files: dict[Literal["train", "held_out"], Path], run: Path, *, seed: 
     from plaudit.training.run import train
 
     overrides = [
-        f"data.train.0.path={files['train']}",
-        f"data.held_out.0.path={files['held_out']}",
+        f"data.train.0.path={json.dumps(str(files['train']))}",
+        f"data.held_out.0.path={json.dumps(str(files['held_out']))}",
         f"step.seed={seed}",
     ]
     config = load_config(TrainConfig, recipes_folder() / "quickstart" / "config.yaml", overrides)

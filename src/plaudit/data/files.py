@@ -53,9 +53,13 @@ def read_rows(path: str | Path, *, split: str = "train") -> Iterator[tuple[int, 
 def check_readable(path: str) -> None:
     """Raise DataError unless ``path`` is a hub name, a folder, or a file of a known kind with content."""
     file = Path(path)
+    try:
+        is_there = file.exists()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
     if file.is_dir() or (_suffix(path) is None and is_hub_name(path)):
         return
-    if not file.exists():
+    if not is_there:
         raise DataError(f"{path}: no such file or folder, and not a hub name of the form owner/name")
     if _suffix(path) is None:
         raise DataError(f"{path}: unknown suffix {file.suffix!r}; allowed: {', '.join(SUFFIXES)}")
@@ -222,12 +226,16 @@ def _parquet_rows(file: Path) -> Iterator[tuple[int, Content]]:
     number = 0
     try:
         with pq.ParquetFile(file) as parquet:
+            names = parquet.schema_arrow.names
+            if len(set(names)) < len(names):
+                raise DataError(f"{file}: a column name comes twice: {', '.join(names)}")
             for batch in parquet.iter_batches(batch_size=_ARROW_ROWS):
                 for row in batch.to_pylist():
                     number += 1
                     yield number, row
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file}: Parquet cannot be read after row {number}: {error}") from None
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        words = " ".join(str(error).split())
+        raise DataError(f"{file}: Parquet cannot be read after row {number}: {words}") from None
 
 
 def _folder_rows(folder: Path, split: str) -> Iterator[tuple[int, Content]]:
@@ -235,8 +243,9 @@ def _folder_rows(folder: Path, split: str) -> Iterator[tuple[int, Content]]:
 
     try:
         loaded = load_from_disk(str(folder))
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise DataError(f"{folder}: a folder must be one written by datasets.save_to_disk: {error}") from None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, pa.ArrowException) as error:
+        words = " ".join(str(error).split())
+        raise DataError(f"{folder}: a folder must be one written by datasets.save_to_disk: {words}") from None
     if isinstance(loaded, DatasetDict):
         if split not in loaded:
             raise DataError(f"{folder}: there is no split {split!r}; it has: {', '.join(map(str, loaded))}")

@@ -41,7 +41,7 @@ class ReadReport(Record):
             lines.extend(f"           - {example}" for example in self.examples.get(reason, ()))
         if self.ignored_fields:
             lines.append(f"  ignored  {', '.join(self.ignored_fields)}")
-        return "\n".join(lines)
+        return "\n".join(lines).encode(errors="backslashreplace").decode()
 
 
 def merge_reports(reports: Sequence[ReadReport]) -> ReadReport:

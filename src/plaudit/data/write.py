@@ -13,6 +13,7 @@ from pathlib import Path
 from plaudit.data.group import Group
 from plaudit.data.sources.groups import group_to_row
 from plaudit.errors import OutputError
+from plaudit.records import check_target
 
 
 def write_groups(path: str | Path, groups: Iterable[Group]) -> int:
@@ -26,6 +27,7 @@ def write_groups(path: str | Path, groups: Iterable[Group]) -> int:
     target = Path(path)
     if not target.name.endswith((".jsonl", ".jsonl.gz")):
         raise OutputError(f"cannot write {target}: groups are written to .jsonl or .jsonl.gz")
+    check_target(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TextIO
 
 from plaudit.data.group import Group
 from plaudit.errors import DataError, OutputError
 from plaudit.evaluation.items import prompt_hash, scored_groups
 from plaudit.evaluation.preference import DEFAULT_TIE_RULE, TieRule, evaluate_items
 from plaudit.evaluation.surprising import SurpriseCollector
-from plaudit.records import ItemScore, Record, Result, write_json_lines, write_record
+from plaudit.records import ItemScore, Record, Result, first_problem, write_json_lines, write_record
 from plaudit.scoring.scorer import Scorer
 
 PARTIAL_NAME = "items.partial.jsonl"
@@ -100,16 +100,17 @@ def _scored(
     for line, (group, item) in enumerate(zip(first, known, strict=True), start=2):
         _check_same(group, item, f"{partial}:{line}")
         yield group, item
-    with partial.open("a", encoding="utf-8") as file:
+    with partial.open("ab", buffering=0) as file:
         for group, item in scored_groups(scorer, remaining):
             _append(file, item, partial)
             yield group, item
 
 
-def _append(file: TextIO, item: ItemScore, partial: Path) -> None:
+def _append(file: io.FileIO, item: ItemScore, partial: Path) -> None:
+    left = memoryview((item.model_dump_json() + "\n").encode())
     try:
-        file.write(item.model_dump_json() + "\n")
-        file.flush()
+        while left:
+            left = left[file.write(left) :]
     except OSError as error:
         raise OutputError(f"cannot write {partial}: {error.strerror or error}") from error
 
@@ -154,7 +155,7 @@ def _resume(partial: Path, header: PartialHeader) -> list[ItemScore]:
         try:
             items.append(ItemScore.model_validate_json(line))
         except ValueError as error:
-            raise DataError(f"{partial}:{number}: not an item of plaudit: {error}") from None
+            raise DataError(f"{partial}:{number}: not an item of plaudit: {first_problem(error)}") from None
     return items
 
 
@@ -162,7 +163,7 @@ def _parse_header(partial: Path, line: bytes) -> PartialHeader:
     try:
         return PartialHeader.model_validate_json(line)
     except ValueError as error:
-        raise DataError(f"{partial}:1: not the start of an unfinished evaluation: {error}") from None
+        raise DataError(f"{partial}:1: not the start of an unfinished evaluation: {first_problem(error)}") from None
 
 
 def _describe(header: PartialHeader) -> str:

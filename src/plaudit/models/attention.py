@@ -40,22 +40,16 @@ class TreeAttention(torch.autograd.Function):
         ctx, query, key, value, forest, scale = args
         batch, heads, tokens, width = query.shape
         output = query.new_empty(batch, tokens, heads, width).transpose(1, 2)
-        lse = query.new_empty(
-            query.shape[:-1], dtype=torch.float32 if query.dtype != torch.float64 else query.dtype
-        )
+        lse = query.new_empty(query.shape[:-1], dtype=torch.float32 if query.dtype != torch.float64 else query.dtype)
         for start, stop, _ in forest.segments:
             own = slice(start, stop)
-            part, part_lse = _flash(
-                query[:, :, own], key[:, :, own], value[:, :, own], 0.0, True, scale=scale
-            )
+            part, part_lse = _flash(query[:, :, own], key[:, :, own], value[:, :, own], 0.0, True, scale=scale)
             output[:, :, own] = part
             lse[:, :, own] = part_lse
         for start, stop, subtree_end in forest.segments:
             if subtree_end > stop:
                 own, below = slice(start, stop), slice(stop, subtree_end)
-                part, part_lse = _flash(
-                    query[:, :, below], key[:, :, own], value[:, :, own], 0.0, False, scale=scale
-                )
+                part, part_lse = _flash(query[:, :, below], key[:, :, own], value[:, :, own], 0.0, False, scale=scale)
                 _merge(output[:, :, below], lse[:, :, below], part, part_lse)
         ctx.save_for_backward(query, key, value, output, lse)
         ctx.forest, ctx.scale = forest, scale
@@ -154,8 +148,7 @@ def prefix_tree_attention(
 def longest_path(forest: Forest) -> int:
     """Return the length of the longest sequence in the forest."""
     return max(
-        first + stop - start
-        for (start, stop, _), first in zip(forest.segments, forest.first_position, strict=True)
+        first + stop - start for (start, stop, _), first in zip(forest.segments, forest.first_position, strict=True)
     )
 
 

@@ -68,14 +68,20 @@ def _block_mask(forest: Forest, window: int | None, length: int) -> BlockMask:
         position = torch.cat([forest.position_ids, torch.zeros(padding, device=device, dtype=torch.int64)])
         mask = tree_mask(subtree_end, position, window)
         known[window, length] = create_block_mask(
-            mask, None, None, length, length, device=device, BLOCK_SIZE=_BLOCK
+            mask, None, None, length, length, device=device, BLOCK_SIZE=_BLOCK, _compile=device.type == "cuda"
         )
     return known[window, length]
 
 
 @lru_cache(maxsize=1)
 def _flex(device_type: str) -> Callable[..., Any]:
-    """Return FlexAttention, compiled on CUDA; eager elsewhere, where only tests of the forward run it."""
+    """Return FlexAttention, compiled on CUDA; eager elsewhere, where only tests of the forward run it.
+
+    Each window, soft cap, precision and mode is a compilation of its own; beyond the limit it would silently run eager,
+    with dense scores.
+    """
+    if device_type == "cuda":
+        torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
     return torch.compile(flex_attention, dynamic=True) if device_type == "cuda" else flex_attention
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import torch
@@ -20,9 +22,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+from transformers.utils import logging
 
 from plaudit.data.config import expand
-from plaudit.errors import ModelError, closest_or_all
+from plaudit.errors import ModelError, PlauditError, closest_or_all
 from plaudit.models.recipe import ReadOut
 
 DTYPES = {
@@ -37,10 +40,11 @@ PAD_TOKEN = "<|pad|>"
 
 @dataclass(frozen=True, slots=True)
 class LoadedNetwork:
-    """A sequence classifier and the names of its weights that the checkpoint did not hold."""
+    """A sequence classifier, its weights that the checkpoint did not hold, and weights it has no place for."""
 
     network: PreTrainedModel
     missing: tuple[str, ...]
+    unexpected: tuple[str, ...] = ()
 
 
 def resolve_source(source: str) -> str:
@@ -52,7 +56,10 @@ def resolve_source(source: str) -> str:
     if not source.startswith("package:"):
         return expand(source)
     name, _, folder = source.removeprefix("package:").partition("/")
-    spec = importlib.util.find_spec(name)
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        spec = None
     if spec is None or not spec.submodule_search_locations:
         raise ModelError(f"{source}: the Python package {name!r} is not installed")
     path = Path(spec.submodule_search_locations[0]) / folder
@@ -71,17 +78,49 @@ def load_network(source: str, *, dtype: str, trust_remote_code: bool = False) ->
         raise ModelError(f"unknown dtype {dtype!r}; {closest_or_all(dtype, DTYPES)}")
     config = load_config_of(source, trust_remote_code=trust_remote_code)
     prepare_config(config)
-    try:
+    with _explained(f"cannot load a reward model from {source}"), _without_report():
         network, info = AutoModelForSequenceClassification.from_pretrained(
             source,
             config=config,
             dtype=DTYPES[dtype],
             output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            use_safetensors=True,
             trust_remote_code=trust_remote_code,
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ModelError(f"cannot load a reward model from {source}: {_first_line(error)}") from error
-    return LoadedNetwork(network, tuple(sorted(info["missing_keys"])))
+    if info["mismatched_keys"]:
+        name, found, wanted = min(info["mismatched_keys"])
+        raise ModelError(
+            f"cannot load a reward model from {source}: {name} has shape {list(found)} in the file, "
+            f"the config asks for {list(wanted)}"
+        )
+    return LoadedNetwork(network, tuple(sorted(info["missing_keys"])), tuple(sorted(info["unexpected_keys"])))
+
+
+@contextlib.contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Turn whatever a library below raises over a broken model into a ModelError that opens with ``what``.
+
+    transformers, tokenizers and safetensors pass on what they meet: KeyError, ImportError, RecursionError, errors of
+    Rust that have no base of their own.
+    """
+    try:
+        yield
+    except PlauditError:
+        raise
+    except Exception as error:
+        raise ModelError(f"{what}: {_first_line(error)}") from error
+
+
+@contextlib.contextmanager
+def _without_report() -> Iterator[None]:
+    """Keep transformers from printing its table of weights; what matters in it becomes an error here."""
+    kept = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(kept)
 
 
 def load_config_of(source: str, *, trust_remote_code: bool = False) -> PreTrainedConfig:
@@ -90,14 +129,16 @@ def load_config_of(source: str, *, trust_remote_code: bool = False) -> PreTraine
     Raises:
         ModelError: when there is none, or the model has an encoder and a decoder.
     """
-    if source.startswith(("/", ".", "~")) and not Path(source).exists():
-        raise ModelError(f"{source} does not exist")
-    if Path(source).is_dir() and not (Path(source) / "config.json").exists():
-        raise ModelError(f"{source} is a directory without config.json; a model directory has one")
-    try:
+    if not source:
+        raise ModelError("the name of the model is empty; give a directory or a hub id")
+    with _explained(f"no model at {source!r}"):
+        if source.startswith(("/", ".", "~")) and not Path(source).exists():
+            raise ModelError(f"{source} does not exist")
+        if Path(source).is_file():
+            raise ModelError(f"{source} is a file; give the directory of the model")
+        if Path(source).is_dir() and not (Path(source) / "config.json").exists():
+            raise ModelError(f"{source} is a directory without config.json; a model directory has one")
         config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"no model at {source!r}: {_first_line(error)}") from error
     if config.is_encoder_decoder:
         raise ModelError(f"{source} is an encoder-decoder; reward models here are decoders or encoders")
     return config
@@ -121,10 +162,12 @@ def load_tokenizer(source: str, *, trust_remote_code: bool = False) -> PreTraine
     Raises:
         ModelError: when there is none.
     """
-    try:
+    folder = Path(source)
+    files = ("tokenizer.json", "tokenizer_config.json")
+    if folder.is_dir() and not any((folder / name).is_file() for name in files):
+        raise ModelError(f"no tokenizer at {source!r}: the directory holds neither {' nor '.join(files)}")
+    with _explained(f"no tokenizer at {source!r}"):
         found = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"no tokenizer at {source!r}: {_first_line(error)}") from error
     if not isinstance(found, PreTrainedTokenizerBase):
         raise ModelError(f"no tokenizer at {source!r}")
     return found
@@ -164,9 +207,9 @@ def initialise_head(network: PreTrainedModel, *, seed: int, names: Collection[st
         if names is not None and name not in names:
             continue
         with torch.no_grad():
-            if weight.ndim == 1:
+            if name.endswith("bias"):
                 weight.zero_()
-            elif weight.shape[0] == 1 or name.startswith("score"):
+            elif weight.ndim == 2 and (weight.shape[0] == 1 or name.startswith("score")):
                 std = 1.0 / math.sqrt(weight.shape[1] + 1)
                 drawn = torch.randn(weight.shape, generator=generator, dtype=torch.float32) * std
                 weight.copy_(drawn.to(weight.dtype))
@@ -176,6 +219,13 @@ def head_parameters(network: PreTrainedModel) -> list[tuple[str, nn.Parameter]]:
     """Return the parameters outside the backbone."""
     prefix = f"{network.base_model_prefix}."
     return [(name, weight) for name, weight in network.named_parameters() if not name.startswith(prefix)]
+
+
+def head_modules(network: PreTrainedModel) -> list[str]:
+    """Return the names of the modules that make up the head: those outside the backbone, and the backbone's pooler."""
+    names = {name.split(".")[0] for name, _ in head_parameters(network)}
+    names |= {name.rsplit(".", 1)[-1] for name, _ in network.named_modules() if name.endswith(".pooler")}
+    return sorted(names)
 
 
 def can_classify(config: PreTrainedConfig) -> bool:
@@ -190,26 +240,27 @@ def head_in_float32(network: PreTrainedModel, read_out: ReadOut) -> None:
         if name == network.base_model_prefix:
             continue
         if read_out == "classifier":
-            module.forward = _in_float32(module, module.forward)
+            module.forward = MethodType(_forward_in_float32, module)
         if all(weight.dtype in (torch.bfloat16, torch.float16) for weight in module.parameters()):
             module.float()
 
 
-def _in_float32(module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
-    """Return ``forward`` outside autocast, its tensors in the precision of the module's weights."""
+def _forward_in_float32(module: nn.Module, *arguments: Any) -> Any:
+    """Return the module's own forward outside autocast, its tensors in the precision of the module's weights.
 
-    def run(*arguments: Any) -> Any:
-        weight = next(module.parameters(), None)
-        tensors = [
-            each.to(weight.dtype) if weight is not None and isinstance(each, torch.Tensor) else each
-            for each in arguments
-        ]
-        device = tensors[0].device.type if isinstance(tensors[0], torch.Tensor) else "cpu"
-        with torch.autocast(device, enabled=False):
-            return forward(*tensors)
-
-    return run
+    It is bound to the module as a method, so that a copy of the module runs its own weights.
+    """
+    weight = next(module.parameters(), None)
+    tensors = [
+        each.to(weight.dtype) if weight is not None and isinstance(each, torch.Tensor) else each for each in arguments
+    ]
+    device = tensors[0].device.type if isinstance(tensors[0], torch.Tensor) else "cpu"
+    with torch.autocast(device, enabled=False):
+        return type(module).forward(module, *tensors)
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    line = next(iter(str(error).strip().splitlines()), "")
+    if line and isinstance(error, (OSError, ValueError, RuntimeError)):
+        return line
+    return f"{type(error).__name__}: {line}" if line else type(error).__name__

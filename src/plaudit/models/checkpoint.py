@@ -10,14 +10,16 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from plaudit.batching.encode import Truncation
 from plaudit.errors import CheckpointError, ModelError, OutputError
 from plaudit.models.backbone import (
+    LoadedNetwork,
     ensure_padding,
     head_in_float32,
+    head_modules,
     initialise_head,
     load_config_of,
     load_network,
@@ -25,8 +27,10 @@ from plaudit.models.backbone import (
     read_out_of,
     resolve_source,
 )
+from plaudit.models.head_weights import checkpoint_file, restore_head
 from plaudit.models.parity import LayoutProof, choose_layout
 from plaudit.models.recipe import (
+    RECIPE_FILE,
     ScoringRecipe,
     check_special_tokens,
     read_recipe,
@@ -55,17 +59,22 @@ def new_reward_model(
         ModelError: when there is no model, tokenizer or chat template, or weights of the backbone are missing.
     """
     source = resolve_source(source)
-    loaded = load_network(source, dtype=dtype, trust_remote_code=trust_remote_code)
+    with torch.random.fork_rng(devices=[]):
+        # transformers draws absent weights (a pooler, the layers of an encoder's head) from the global generator
+        torch.default_generator.manual_seed(seed)
+        loaded = load_network(source, dtype=dtype, trust_remote_code=trust_remote_code)
     network = loaded.network
     prefix = f"{network.base_model_prefix}."
     lost = [name for name in loaded.missing if name.startswith(prefix) and "pooler" not in name]
     if lost:
         raise ModelError(f"{source} lacks weights of its backbone: {', '.join(lost[:5])}")
     tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code)
-    recipe = _recipe(source, network, tokenizer, dtype, chat_template, max_length, truncation)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        recipe = _recipe(source, network, tokenizer, dtype, chat_template, max_length, truncation)
     problem = check_special_tokens(recipe, tokenizer)
     if problem:
-        raise ModelError(f"{source}: {problem}; choose another model.chat_template")
+        raise ModelError(f"{source}: {problem}; choose another model.init.chat_template")
     initialise_head(network, seed=seed, names=set(loaded.missing))
     head_in_float32(network, recipe.read_out)
     return RewardModel(network, tokenizer, recipe)
@@ -92,7 +101,8 @@ def load_reward_model(
     """
     source = resolve_source(source)
     directory = Path(source)
-    recipe = read_recipe(directory) if directory.is_dir() else None
+    recipe_file = checkpoint_file(source, RECIPE_FILE)
+    recipe = None if recipe_file is None else read_recipe(recipe_file.parent)
     wanted_dtype = dtype or (recipe.dtype if recipe else "float32")
     adapter = directory / _ADAPTER
     if not adapter.exists():
@@ -103,6 +113,7 @@ def load_reward_model(
     else:
         loaded = load_network(source, dtype=wanted_dtype, trust_remote_code=trust_remote_code)
         _check_nothing_missing(source, loaded.missing)
+        _check_nothing_left_over(source, loaded)
         network = loaded.network
     core = core_of(network)
     if recipe is None:
@@ -114,10 +125,19 @@ def load_reward_model(
     if problem:
         raise CheckpointError(f"{source}: {problem}; correct the template or the tokenizer's settings")
     head_in_float32(core, recipe.read_out)
+    if wanted_dtype in ("bfloat16", "float16"):
+        restore_head(core, source)
     model = RewardModel(network, tokenizer, recipe)
-    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    _move(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model.eval()
     return model, choose_layout(model, layout)
+
+
+def _move(model: RewardModel, device: str) -> None:
+    try:
+        model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"the model cannot be put on device {device!r}: {str(error).splitlines()[0]}") from error
 
 
 def save_reward_model(model: RewardModel, directory: Path) -> None:
@@ -128,6 +148,7 @@ def save_reward_model(model: RewardModel, directory: Path) -> None:
     Raises:
         OutputError: when the directory cannot be written.
     """
+    _check_replaceable(directory)
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}."))
@@ -139,13 +160,16 @@ def save_reward_model(model: RewardModel, directory: Path) -> None:
             temporary.replace(directory)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {directory}: {error.strerror or error}") from error
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"cannot write {directory}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def write_reward_model(
-    model: RewardModel, directory: Path, state_dict: dict[str, torch.Tensor] | None = None
-) -> None:
+def _check_replaceable(directory: Path) -> None:
+    if directory.is_dir() and any(directory.iterdir()) and not (directory / "config.json").exists():
+        raise OutputError(f"cannot write {directory}: it holds other files and no model; name another folder")
+
+
+def write_reward_model(model: RewardModel, directory: Path, state_dict: dict[str, torch.Tensor] | None = None) -> None:
     """Write the files of a checkpoint into an existing directory; ``state_dict`` replaces the model's own weights."""
     model.tokenizer.chat_template = model.recipe.chat_template
     kept = model.core.config._attn_implementation
@@ -161,24 +185,28 @@ def write_reward_model(
 
 
 def add_lora(
-    model: RewardModel, *, rank: int, alpha: int, dropout: float, targets: str | tuple[str, ...]
+    model: RewardModel, *, rank: int, alpha: int, dropout: float, targets: str | tuple[str, ...], seed: int = 0
 ) -> RewardModel:
-    """Return the model with low-rank adapters on its backbone and its whole head trained and saved.
+    """Return the model with low-rank adapters, drawn from ``seed``, and its whole head trained and saved.
 
     Source: Hu et al. (2021), arXiv 2106.09685.
     """
     layout = model.layout
     model.use_layout("padded")
-    head = "score" if model.recipe.read_out == "last_token" else "classifier"
     config = LoraConfig(
         task_type="SEQ_CLS",
         r=rank,
         lora_alpha=alpha,
         lora_dropout=dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
-        modules_to_save=[head],
+        modules_to_save=head_modules(model.core),
     )
-    network = get_peft_model(model.core, config)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = get_peft_model(model.core, config)
+    except ValueError as error:
+        raise ModelError(f"model.lora.targets is {targets!r}: {str(error).splitlines()[0]}") from None
     return RewardModel(network, model.tokenizer, model.recipe, layout=layout)
 
 
@@ -189,6 +217,7 @@ def merge_lora(model: RewardModel) -> RewardModel:
     layout = model.layout
     model.use_layout("padded")
     merged = model.network.merge_and_unload()
+    head_in_float32(merged, model.recipe.read_out)
     return RewardModel(merged, model.tokenizer, model.recipe, layout=layout)
 
 
@@ -202,7 +231,9 @@ def _recipe(
     truncation: Truncation,
 ) -> ScoringRecipe:
     template, special_tokens = resolve_template(chat_template, tokenizer, source)
-    ensure_padding(network, tokenizer)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        ensure_padding(network, tokenizer)
     read_out = read_out_of(network)
     appended = special_tokens and read_out == "last_token"
     limit = _longest(network, tokenizer)
@@ -223,7 +254,18 @@ def _recipe(
 
 
 def _longest(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int | None:
-    positions = network.config.get_text_config().to_dict().get("max_position_embeddings")
+    """Return the longest conversation that the model and its tokenizer take.
+
+    Long-range and dynamic rotary embeddings change their frequencies with the longest sequence of a *batch* beyond the
+    length they were trained on; up to that length a reward does not depend on its neighbours.
+    """
+    config = network.config.get_text_config().to_dict()
+    positions = config.get("max_position_embeddings")
+    rope = config.get("rope_parameters") or {}
+    if rope.get("rope_type") in ("longrope", "dynamic"):
+        positions = rope.get("original_max_position_embeddings") or config.get(
+            "original_max_position_embeddings", positions
+        )
     stated = tokenizer.model_max_length
     limits = [limit for limit in (positions, stated) if isinstance(limit, int) and 0 < limit < 10**8]
     return min(limits) if limits else None
@@ -232,9 +274,9 @@ def _longest(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> in
 def _foreign_recipe(
     source: str, network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dtype: str, strict: bool
 ) -> ScoringRecipe:
-    if tokenizer.chat_template is None:
+    if not isinstance(tokenizer.chat_template, str):
         raise CheckpointError(
-            f"{source} has neither {'plaudit.json'!r} nor a chat template, so how its rewards were meant to be read is "
+            f"{source} has neither {RECIPE_FILE!r} nor one chat template, so how its rewards were meant to be read is "
             "unknown; add the chat template it was trained with to its tokenizer"
         )
     pad_is_end = tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id
@@ -251,7 +293,7 @@ def _foreign_recipe(
             tokenizer.pad_token_id = tokenizer.eos_token_id
     limit = _longest(network, tokenizer)
     return ScoringRecipe(
-        chat_template=str(tokenizer.chat_template),
+        chat_template=tokenizer.chat_template,
         special_tokens=False,
         final_token=None,
         pad_token=tokenizer.pad_token_id,
@@ -282,7 +324,7 @@ def _check_recipe(source: str, recipe: ScoringRecipe, tokenizer: PreTrainedToken
 
 def _check_outputs(source: str, trust_remote_code: bool) -> None:
     config = load_config_of(source, trust_remote_code=trust_remote_code)
-    architectures = config.architectures or []
+    architectures = config.architectures if isinstance(config.architectures, list) else []
     classifier = any(name.endswith("ForSequenceClassification") for name in architectures)
     if architectures and not classifier:
         raise CheckpointError(
@@ -301,22 +343,41 @@ def _check_nothing_missing(source: str, missing: tuple[str, ...]) -> None:
         )
 
 
+def _check_nothing_left_over(source: str, loaded: LoadedNetwork) -> None:
+    prefix = f"{loaded.network.base_model_prefix}."
+    left = [
+        name
+        for name in loaded.unexpected
+        if name.startswith(prefix) and name.endswith((".weight", ".bias")) and not name.endswith(".attn.bias")
+    ]
+    if left:
+        raise CheckpointError(
+            f"{source} holds weights that its config has no place for: {', '.join(left[:5])}; "
+            "config.json is of another model, so every reward would be another one"
+        )
+
+
 def _load_adapter(
     directory: Path, dtype: str, tokenizer: PreTrainedTokenizerBase, trust_remote_code: bool
 ) -> PeftModel:
-    record = json.loads((directory / _ADAPTER).read_text(encoding="utf-8"))
-    base = record.get("base_model_name_or_path")
-    if not base:
+    try:
+        record = json.loads((directory / _ADAPTER).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{directory / _ADAPTER} cannot be read: {error}") from None
+    base = record.get("base_model_name_or_path") if isinstance(record, dict) else None
+    if not isinstance(base, str) or not base:
         raise CheckpointError(f"{directory / _ADAPTER} names no base model")
     weights = directory / "adapter_model.safetensors"
     if not weights.exists():
         raise CheckpointError(f"{directory} has an adapter config but no adapter_model.safetensors")
-    with safe_open(weights, framework="pt") as file:
-        names = list(file.keys())
+    try:
+        with safe_open(weights, framework="pt") as file:
+            names = list(file.keys())
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{weights} cannot be read: {error}") from None
     if not any(".score." in name or ".classifier." in name for name in names):
-        raise CheckpointError(
-            f"{directory} holds an adapter without its reward head; save it with modules_to_save"
-        )
-    network = load_network(base, dtype=dtype, trust_remote_code=trust_remote_code).network
-    ensure_padding(network, tokenizer)
-    return PeftModel.from_pretrained(network, str(directory))
+        raise CheckpointError(f"{directory} holds an adapter without its reward head; save it with modules_to_save")
+    loaded = load_network(base, dtype=dtype, trust_remote_code=trust_remote_code)
+    _check_nothing_missing(base, tuple(m for m in loaded.missing if not any(n.endswith(f".{m}") for n in names)))
+    ensure_padding(loaded.network, tokenizer)
+    return PeftModel.from_pretrained(loaded.network, str(directory))

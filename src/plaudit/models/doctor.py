@@ -22,9 +22,7 @@ from plaudit.models.reward_model import RewardModel
 Status = Literal["ok", "warning", "error"]
 
 _SAMPLES = (
-    Group(
-        conversation("What is two and two?"), ("It is four.", "It is four, as everyone knows by now."), id="a"
-    ),
+    Group(conversation("What is two and two?"), ("It is four.", "It is four, as everyone knows by now."), id="a"),
     Group(conversation("Name a colour."), ("Blue.", "I would rather not."), id="b"),
 )
 
@@ -55,13 +53,9 @@ def diagnose(model: str) -> list[Check]:
     try:
         loaded, _ = load_reward_model(source, layout="padded")
     except PlauditError as strict_error:
-        checks.append(
-            Check("strict loading", "error", str(strict_error), "plaudit.load refuses this checkpoint")
-        )
+        checks.append(Check("strict loading", "error", str(strict_error), "plaudit.load refuses this checkpoint"))
         return checks
-    checks.append(
-        Check("strict loading", "ok", "every weight of the backbone and the head is in the checkpoint")
-    )
+    checks.append(Check("strict loading", "ok", "every weight of the backbone and the head is in the checkpoint"))
     checks.extend(_recipe_checks(loaded))
     checks.extend(_sample_checks(loaded))
     checks.append(_layout_check(loaded))
@@ -74,9 +68,7 @@ def _recipe_checks(model: RewardModel) -> list[Check]:
         Check("scoring recipe", "ok", f"hash {recipe.hash}"),
         Check("chat template", "ok", f"hash {recipe.template_hash}, {len(recipe.chat_template)} characters"),
         Check("read-out", "ok", recipe.read_out.replace("_", " ")),
-        Check(
-            "max length", "ok", f"{recipe.max_length} tokens; longer: {recipe.truncation.replace('_', ' ')}"
-        ),
+        Check("max length", "ok", f"{recipe.max_length} tokens; longer: {recipe.truncation.replace('_', ' ')}"),
         Check("weights", "ok", f"{recipe.dtype} on {model.device}"),
     ]
     if recipe.pad_token == tokenizer.eos_token_id:
@@ -89,9 +81,7 @@ def _recipe_checks(model: RewardModel) -> list[Check]:
             )
         )
     else:
-        checks.append(
-            Check("pad token", "ok", f"{tokenizer.pad_token!r}, not the end token {tokenizer.eos_token!r}")
-        )
+        checks.append(Check("pad token", "ok", f"{tokenizer.pad_token!r}, not the end token {tokenizer.eos_token!r}"))
     return checks
 
 
@@ -100,9 +90,7 @@ def _sample_checks(model: RewardModel) -> list[Check]:
     group = _SAMPLES[0]
     text = encoder.render(group.prompt, group.responses[0])
     encoded = [
-        each
-        for each in encoder.encode(list(enumerate(_SAMPLES)), EncodingReport())
-        if isinstance(each, TokenGroup)
+        each for each in encoder.encode(list(enumerate(_SAMPLES)), EncodingReport()) if isinstance(each, TokenGroup)
     ]
     if len(encoded) < len(_SAMPLES):
         return [Check("sample", "error", "two short conversations cannot be encoded", "raise max_length")]
@@ -158,6 +146,4 @@ def _layout_check(model: RewardModel) -> Check:
     proof = prove_layout(model, "shared_prefix")
     if proof.exact:
         return Check("shared-prefix layout", "ok", proof.reason)
-    return Check(
-        "shared-prefix layout", "warning", proof.reason, "rewards are exact, in the slower padded layout"
-    )
+    return Check("shared-prefix layout", "warning", proof.reason, "rewards are exact, in the slower padded layout")

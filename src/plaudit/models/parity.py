@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,18 +13,22 @@ import torch
 from plaudit.batching.batch import Layout, build_batch
 from plaudit.batching.prefix_tree import build_prefix_tree
 from plaudit.batching.tokens import TokenGroup
-from plaudit.errors import LayoutError
+from plaudit.errors import LayoutError, UnknownNameError, closest_or_all
 from plaudit.models.reward_model import RewardModel
 
 TOLERANCE = {
     torch.float64: 1e-9,
     torch.float32: 1e-4,
-    torch.bfloat16: 5e-2,
-    torch.float16: 1e-2,
+    torch.bfloat16: 2e-2,
+    torch.float16: 5e-3,
 }
-"""Largest difference of a hidden state, relative to the root mean square of all, by precision of the weights."""
+"""Largest relative difference of the hidden state of a response, by precision of the weights."""
+
+_NOISE_FACTOR = 3.0
+"""In half precision up to this multiple of what left instead of right padding changes is allowed too."""
 
 _MAX_WINDOW = 256
+_LAYOUTS = ("auto", "shared_prefix", "packed", "padded")
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +61,7 @@ def prove_layout(model: RewardModel, layout: Layout) -> LayoutProof:
     try:
         wanted = _features(model, groups, "padded")
         found = _features(model, groups, layout)
+        allowed = _allowed(model, groups, wanted)
         unheard = _unheard_window(model, groups)
         if unheard:
             return LayoutProof(layout, False, math.inf, unheard)
@@ -65,18 +71,29 @@ def prove_layout(model: RewardModel, layout: Layout) -> LayoutProof:
     finally:
         model.use_layout(kept)
         model.train(was_training)
-    scale = wanted.square().mean().sqrt().clamp_min(1e-30)
-    difference = float((found - wanted).abs().max() / scale)
-    tolerance = TOLERANCE[next(model.network.parameters()).dtype]
-    exact = difference <= tolerance
-    words = f"hidden states differ by {difference:.1e} of their scale (allowed: {tolerance:.0e})"
-    return LayoutProof(layout, exact, difference, words)
+    difference = _relative(found, wanted)
+    words = f"hidden states differ by {difference:.1e} of their size (allowed: {allowed:.0e})"
+    return LayoutProof(layout, difference <= allowed, difference, words)
+
+
+def _relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
+    """Return ‖found − wanted‖ ÷ ‖wanted‖, the largest of any response."""
+    return float(((found - wanted).norm(dim=-1) / wanted.norm(dim=-1).clamp_min(1e-30)).max())
+
+
+def _allowed(model: RewardModel, groups: list[TokenGroup], wanted: torch.Tensor) -> float:
+    """Return the tolerance; in half precision not below the model's own rounding noise."""
+    dtype = next(model.network.parameters()).dtype
+    if dtype not in (torch.bfloat16, torch.float16):
+        return TOLERANCE[dtype]
+    noise = _relative(_features(model, groups, "padded", padding_side="left"), wanted)
+    return max(TOLERANCE[dtype], _NOISE_FACTOR * noise)
 
 
 def choose_layout(model: RewardModel, wanted: Layout | str) -> LayoutProof:
     """Return the proof of the layout that the model will use, and switch to it.
 
-    ``auto`` takes the first exact one of shared_prefix, packed and padded. A layout that was named must be exact.
+    ``auto`` takes shared_prefix where it is exact, else padded. A layout that was named must be exact.
 
     Raises:
         LayoutError: when a named layout is not exact for this model, with the reason.
@@ -84,13 +101,13 @@ def choose_layout(model: RewardModel, wanted: Layout | str) -> LayoutProof:
     if wanted == "padded":
         model.use_layout("padded")
         return LayoutProof("padded", True, 0.0, "asked for")
+    if wanted not in _LAYOUTS:
+        raise UnknownNameError(f"unknown layout {wanted!r}; {closest_or_all(wanted, _LAYOUTS)}")
     if wanted != "auto":
         layout: Layout = "shared_prefix" if wanted == "shared_prefix" else "packed"
         proof = prove_layout(model, layout)
         if not proof.exact:
-            raise LayoutError(
-                f"layout: {wanted} is not exact for {model.recipe.architecture}: {proof.reason}"
-            )
+            raise LayoutError(f"layout: {wanted} is not exact for {model.recipe.architecture}: {proof.reason}")
         model.use_layout(layout)
         return proof
     proof = prove_layout(model, "shared_prefix")
@@ -162,7 +179,13 @@ def _probe_groups(model: RewardModel) -> list[TokenGroup]:
 
 
 @torch.no_grad()
-def _features(model: RewardModel, groups: list[TokenGroup], layout: Layout) -> torch.Tensor:
+def _features(
+    model: RewardModel,
+    groups: list[TokenGroup],
+    layout: Layout,
+    *,
+    padding_side: Literal["left", "right"] = "right",
+) -> torch.Tensor:
     model.use_layout(layout)
-    batch = build_batch(groups, layout=layout, pad_id=model.recipe.pad_token)
+    batch = build_batch(groups, layout=layout, pad_id=model.recipe.pad_token, padding_side=padding_side)
     return model.features(batch.to(model.device)).double()

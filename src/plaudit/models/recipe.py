@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from transformers import PreTrainedTokenizerBase
 
 from plaudit.batching.encode import Encoder, Truncation, check_fast
 from plaudit.data.group import Message
 from plaudit.errors import CheckpointError, ModelError, closest_or_all
-from plaudit.records import Record, write_record
+from plaudit.records import Record, first_problem, write_record
 
 RECIPE_FILE = "plaudit.json"
 
@@ -43,7 +43,7 @@ class ScoringRecipe(Record):
     """Padding token; never read by plaudit, but by other tools."""
     vocabulary: int
     """Number of entries of the tokenizer."""
-    max_length: int
+    max_length: Annotated[int, Field(gt=0)]
     """Longest conversation in tokens."""
     truncation: Truncation
     """What is done with longer ones."""
@@ -101,13 +101,13 @@ def read_recipe(directory: Path) -> ScoringRecipe | None:
         return None
     try:
         return ScoringRecipe.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
     except (ValidationError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} is not a scoring recipe: {error}") from None
+        raise CheckpointError(f"{path} is not a scoring recipe: {first_problem(error)}") from None
 
 
-def resolve_template(
-    template: str | None, tokenizer: PreTrainedTokenizerBase, model: str
-) -> tuple[str, bool]:
+def resolve_template(template: str | None, tokenizer: PreTrainedTokenizerBase, model: str) -> tuple[str, bool]:
     """Return the chat template and whether the tokenizer must add its special tokens.
 
     ``template`` is None (the tokenizer's own), a name of ``NAMED_TEMPLATES``, a path to a ``.jinja`` file, or Jinja
@@ -120,7 +120,7 @@ def resolve_template(
         own = tokenizer.chat_template
         if not isinstance(own, str) or not own:
             raise ModelError(
-                f"{model} has no chat template; set model.chat_template to a .jinja file or to one of: "
+                f"{model} has no chat template; set model.init.chat_template to a .jinja file or to one of: "
                 + ", ".join(NAMED_TEMPLATES)
             )
         return own, False
@@ -131,8 +131,11 @@ def resolve_template(
     path = Path(template)
     if path.suffix == ".jinja":
         if not path.is_file():
-            raise ModelError(f"model.chat_template: {path} does not exist")
-        return path.read_text(encoding="utf-8"), False
+            raise ModelError(f"model.init.chat_template: {path} does not exist")
+        try:
+            return path.read_text(encoding="utf-8"), False
+        except (OSError, UnicodeDecodeError) as error:
+            raise ModelError(f"model.init.chat_template: {path} cannot be read: {error}") from None
     raise ModelError(f"unknown chat template {template!r}; {closest_or_all(template, NAMED_TEMPLATES)}")
 
 

@@ -45,8 +45,12 @@ def build_decoder(
     num_heads: int,
     max_length: int,
     seed: int,
+    init_std: float = 0.02,
 ) -> RewardModel:
-    """Return a randomly initialised Llama reward model: feed-forward width 8/3 · hidden, rounded up to 32."""
+    """Return a randomly initialised Llama reward model: feed-forward width 8/3 · hidden, rounded up to 32.
+
+    Weights are drawn from N(0, ``init_std``²), the head as ``initialise_head`` says.
+    """
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=hidden_size,
@@ -58,6 +62,7 @@ def build_decoder(
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,
+        initializer_range=init_std,
     )
     prepare_config(config)
     with torch.random.fork_rng(devices=[]):

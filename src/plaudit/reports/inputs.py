@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -10,7 +11,7 @@ from typing import TypeVar
 from plaudit.errors import DataError
 from plaudit.evaluation.best_of_n import BestOfN
 from plaudit.evaluation.surprising import SurprisingPairs
-from plaudit.records import ItemScore, Record, Result, RunRecord, read_items
+from plaudit.records import ItemScore, Record, Result, RunRecord, first_problem, read_items
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
@@ -146,18 +147,24 @@ def read_metrics(path: Path) -> tuple[dict[str, float], ...]:
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if number == len(lines) and not line.endswith("\n"):
                 break
             raise DataError(f"{path}:{number}: not JSON: {error}") from None
-        if not isinstance(row, dict) or not _is_number(row.get("step")):
+        if not isinstance(row, dict) or not _is_number(row.get("step")) or not math.isfinite(row["step"]):
             raise DataError(f"{path}:{number}: a row of metrics is an object with a number 'step'")
         rows.append({key: float(value) for key, value in row.items() if _is_number(value)})
     return tuple(rows)
 
 
+_INTEGERS = 2**1000
+"""Integers from here on are no numbers: they do not fit a float."""
+
+
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) < _INTEGERS
+    return isinstance(value, float)
 
 
 def _read_text(path: Path) -> str | None:
@@ -173,4 +180,4 @@ def _read_record(path: Path, kind: type[AnyRecord]) -> AnyRecord:
     except DataError:
         raise
     except ValueError as error:
-        raise DataError(f"{path}: not a {kind.__name__} of plaudit: {error}") from None
+        raise DataError(f"{path}: not a {kind.__name__} of plaudit: {first_problem(error)}") from None

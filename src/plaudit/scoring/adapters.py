@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import SupportsFloat, TypeGuard
 
 from plaudit.data.group import Group, Message
 from plaudit.errors import ModelError, PlauditError
@@ -22,18 +24,59 @@ class FunctionScorer:
     def score_groups(self, groups: Iterable[Group]) -> Iterator[GroupRewards]:
         """Yield the function's rewards of each group, in order.
 
+        A reward that is None, NaN or infinite is missing, and the group's ``reason`` says so.
+
         Raises:
-            ModelError: when the function returns another number of rewards.
+            ModelError: when the function fails, or returns anything but one number per response.
         """
         for group in groups:
-            rewards = tuple(self.function(group.prompt, group.responses))
-            if len(rewards) != len(group.responses):
-                raise ModelError(
-                    f"the reward function returned {len(rewards)} rewards for the {len(group.responses)} responses of "
-                    f"group {group.id!r}"
-                )
-            values = tuple(None if reward is None else float(reward) for reward in rewards)
-            yield GroupRewards(id=group.id, rewards=values)
+            values = self._rewards(group)
+            odd = [index for index, value in enumerate(values) if value is None or not math.isfinite(value)]
+            if not odd:
+                yield GroupRewards(id=group.id, rewards=values)
+                continue
+            reason = f"the function gave no finite number: {values[odd[0]]} for response {odd[0]}"
+            finite = tuple(None if index in odd else value for index, value in enumerate(values))
+            yield GroupRewards(id=group.id, rewards=finite, reason=reason)
+
+    def _rewards(self, group: Group) -> tuple[float | None, ...]:
+        try:
+            returned = self.function(group.prompt, group.responses)
+        except PlauditError:
+            raise
+        except Exception as error:
+            words = f"{type(error).__name__}: {error}"
+            raise ModelError(f"the reward function failed on group {group.id!r}: {words}") from error
+        if not _is_list(returned):
+            raise ModelError(
+                f"the reward function returned {type(returned).__name__} for group {group.id!r}; "
+                "it must return a list with one number per response"
+            )
+        rewards = tuple(returned)
+        if len(rewards) != len(group.responses):
+            raise ModelError(
+                f"the reward function returned {len(rewards)} rewards for the {len(group.responses)} responses of "
+                f"group {group.id!r}"
+            )
+        return tuple(_number(reward, index, group) for index, reward in enumerate(rewards))
+
+
+def _is_list(returned: object) -> TypeGuard[Iterable[object]]:
+    return isinstance(returned, Iterable) and not isinstance(returned, (str, bytes, Mapping))
+
+
+def _number(reward: object, index: int, group: Group) -> float | None:
+    if reward is None:
+        return None
+    try:
+        if isinstance(reward, SupportsFloat) and not isinstance(reward, str):
+            return float(reward)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        pass
+    raise ModelError(
+        f"the reward function returned {reward!r:.60} for response {index} of group {group.id!r}; "
+        "it must be a number that fits a float, or None"
+    )
 
 
 def load_function(path: str) -> FunctionScorer:
@@ -43,12 +86,17 @@ def load_function(path: str) -> FunctionScorer:
         ModelError: when there is no such module or function.
     """
     module_name, _, name = path.partition(":")
+    if not module_name or not name or module_name.startswith("."):
+        raise ModelError(f"no function {path!r}: it must have the form module:function")
     try:
         function = getattr(importlib.import_module(module_name), name)
     except PlauditError:
         raise
     except (ImportError, AttributeError) as error:
         raise ModelError(f"no function {path!r}: {error}") from error
+    except (Exception, SystemExit) as error:
+        words = f"{type(error).__name__}: {error}"
+        raise ModelError(f"the module of {path!r} cannot be imported: {words}") from error
     if not callable(function):
         raise ModelError(
             f"{path!r} is {type(function).__name__}; it must be a function of (prompt, responses)"

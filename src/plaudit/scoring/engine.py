@@ -17,7 +17,7 @@ from plaudit.batching.planner import GroupSizes, micro_batches
 from plaudit.batching.prefix_tree import build_prefix_tree
 from plaudit.batching.tokens import TokenGroup
 from plaudit.data.group import Group, Message, conversation
-from plaudit.errors import DataError
+from plaudit.errors import ConfigError, DataError, InvalidGroupError
 from plaudit.models.backbone import head_parameters
 from plaudit.models.parity import LayoutProof
 from plaudit.models.reward_model import RewardModel
@@ -35,7 +35,13 @@ class RewardScorer:
     def __init__(
         self, model: RewardModel, *, max_tokens: int = DEFAULT_MAX_TOKENS, proof: LayoutProof | None = None
     ) -> None:
-        """Score with ``model``, at most ``max_tokens`` positions at a time."""
+        """Score with ``model``, at most ``max_tokens`` positions at a time.
+
+        Raises:
+            ConfigError: when ``max_tokens`` is below 1.
+        """
+        if max_tokens < 1:
+            raise ConfigError(f"max_tokens is {max_tokens}; it must be at least 1")
         self.model = model.eval()
         self.max_tokens = max_tokens
         self.proof = proof
@@ -65,6 +71,8 @@ class RewardScorer:
             InvalidGroupError: when the prompt or a response is not valid.
             DataError: when the conversation is too long, or the chat template refuses it.
         """
+        if isinstance(responses, str):
+            raise InvalidGroupError("responses is one string; it must be a list of strings")
         group = Group(prompt=conversation(prompt), responses=tuple(responses), id="0")
         (scored,) = self.score_groups([group])
         rewards = [reward for reward in scored.rewards if reward is not None]

@@ -16,7 +16,7 @@ from plaudit.data.group_set import GroupSet
 from plaudit.data.read import read_groups
 from plaudit.data.sources.formats import FormatChoice
 from plaudit.errors import ConfigError, DataError, OutputError
-from plaudit.records import write_json
+from plaudit.records import check_target, write_json
 from plaudit.scoring.adapters import FunctionScorer
 from plaudit.scoring.engine import WINDOW, RewardScorer
 from plaudit.scoring.load import load_scorer
@@ -59,6 +59,7 @@ def score_file(
         DataError, ModelError, CheckpointError: about the input and the model.
         OutputError: when the output cannot be written.
     """
+    check_target(output)
     if output.exists() and not overwrite:
         raise ConfigError(f"{output} exists; add --overwrite, or choose another file")
     if not 0 <= shard[0] < shard[1]:
@@ -77,7 +78,13 @@ def score_file(
     report = ScoreReport(dropped_rows=dict(groups.report.dropped))
     try:
         partial = _open_partial(output, identity)
-        _score(part, scorer, partial, report, progress)
+        try:
+            _score(part, scorer, partial, report, progress)
+        except Exception:
+            if partial.stat().st_size == 0:
+                partial.unlink()
+                _identity_path(output).unlink()
+            raise
         os.replace(partial, output)
         _identity_path(output).unlink(missing_ok=True)
     except OSError as error:
@@ -98,8 +105,8 @@ def _open_partial(output: Path, identity: dict[str, Any]) -> Path:
     partial, record = output.with_name(f"{output.name}.partial"), _identity_path(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     if partial.exists():
-        found = json.loads(record.read_text(encoding="utf-8")) if record.exists() else None
-        if found != identity:
+        check_target(partial)
+        if _read_identity(record) != identity:
             raise ConfigError(
                 f"{partial} was written by another model, input or shard; remove it to start again"
             )
@@ -107,6 +114,14 @@ def _open_partial(output: Path, identity: dict[str, Any]) -> Path:
         write_json(record, identity)
         partial.touch()
     return partial
+
+
+def _read_identity(record: Path) -> object:
+    """Return what the partial file was begun for, or None where that cannot be told."""
+    try:
+        return json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def _identity_path(output: Path) -> Path:
@@ -120,7 +135,7 @@ def _score(
     report: ScoreReport,
     progress: Progress | None,
 ) -> None:
-    done = _keep_whole_windows(partial, len(groups), report)
+    done = _keep_whole_windows(partial, groups, report)
     with partial.open("ab") as file:
         for window in _windows(groups, done):
             scored = list(scorer.score_groups(window))
@@ -139,27 +154,47 @@ def _windows(groups: GroupSet, done: int) -> Iterator[list[Group]]:
         yield window
 
 
-def _keep_whole_windows(partial: Path, total: int, report: ScoreReport) -> int:
-    """Cut the partial file after its last whole window, count what it holds, and return the groups done."""
-    lines: list[bytes] = []
-    keep = 0
-    size = 0
+def _keep_whole_windows(partial: Path, groups: GroupSet, report: ScoreReport) -> int:
+    """Cut the partial file after its last whole window, count what it holds, and return the groups done.
+
+    Raises:
+        DataError: naming the line, when it is not of the group at its place; the file is then left as it is.
+    """
+    total, keep, size = len(groups), 0, 0
     with partial.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):
+        for window in _windows(groups, 0):
+            lines = list(itertools.islice(file, len(window)))
+            if len(lines) < len(window) or not lines[-1].endswith(b"\n"):
                 break
-            lines.append(line)
-            if number % WINDOW == 0 or number == total:
-                size += sum(map(len, lines))
-                for each in lines:
-                    _count(json.loads(each).get("reason"), report)
-                keep = number
-                lines.clear()
+            for number, (line, group) in enumerate(zip(lines, window, strict=True), start=keep + 1):
+                _count(_reason_of(line, group, f"{partial}:{number}"), report)
+            size += sum(map(len, lines))
+            keep += len(window)
+        if keep == total and file.readline():
+            raise DataError(f"{partial}:{keep + 1}: there are more lines than the {total} groups of the input")
     os.truncate(partial, size)
     report.resumed = keep
-    if keep > total:
-        raise DataError(f"{partial} holds {keep} groups, the input {total}")
     return keep
+
+
+def _reason_of(line: bytes, group: Group, place: str) -> str | None:
+    """Return why the group of a line that was written earlier has no rewards, or None.
+
+    Raises:
+        DataError: when the line is not one of plaudit, or of another group.
+    """
+    try:
+        found = json.loads(line)
+        identifier, rewards, reason = found["id"], found["rewards"], found.get("reason")
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        raise DataError(f"{place}: not a line of rewards; remove the file to start again") from None
+    is_whole = isinstance(rewards, list) and len(rewards) == len(group.responses)
+    if identifier != group.id or not is_whole or not isinstance(reason, str | None):
+        raise DataError(
+            f"{place}: these are not the rewards of group {group.id!r} with {len(group.responses)} responses; "
+            "remove the file to start again"
+        )
+    return reason
 
 
 def _count(reason: str | None, report: ScoreReport) -> None:

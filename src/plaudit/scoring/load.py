@@ -32,13 +32,15 @@ def load(
     """
     disable_progress_bar()
     source = str(model)
+    if not source:
+        raise ModelError("the name of the model is empty; give a directory or a hub id")
     directory = Path(source)
     if (directory / RUN_MODEL / "config.json").exists() and not (directory / "config.json").exists():
         source = str(directory / RUN_MODEL)
     loaded, proof = load_reward_model(
         source, layout=layout, dtype=dtype, device=device, strict=strict, trust_remote_code=trust_remote_code
     )
-    return RewardScorer(loaded, max_tokens=max_tokens or DEFAULT_MAX_TOKENS, proof=proof)
+    return RewardScorer(loaded, max_tokens=DEFAULT_MAX_TOKENS if max_tokens is None else max_tokens, proof=proof)
 
 
 def load_scorer(model: str, *, max_tokens: int | None = None) -> RewardScorer | FunctionScorer:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import TrainingArguments
+from transformers.integrations.integration_utils import (
+    INTEGRATION_TO_CALLBACK,
+    get_available_reporting_integrations,
+)
 
 from plaudit.errors import ConfigError, closest_or_all
 from plaudit.training.config import TrainConfig
@@ -18,7 +23,8 @@ def training_arguments(config: TrainConfig, run_dir: Path, *, steps_per_epoch: i
     """Return the arguments for transformers' trainer; one loader item is one optimiser step.
 
     Raises:
-        ConfigError: when ``step.trainer_kwargs`` holds an unknown field, or one that the config sets itself.
+        ConfigError: when ``step.trainer_kwargs`` holds an unknown field, one that the config sets itself, or a value
+            that transformers refuses; when a tracker is unknown or not installed.
     """
     optim, step = config.optim, config.step
     total = step.max_steps or math.ceil(step.epochs * steps_per_epoch)
@@ -57,15 +63,29 @@ def training_arguments(config: TrainConfig, run_dir: Path, *, steps_per_epoch: i
         "remove_unused_columns": False,
         "ddp_find_unused_parameters": False,
     }
-    _check_extra(step.trainer_kwargs, ours)
-    arguments = TrainingArguments(**ours, **step.trainer_kwargs)
+    _check_extra(step.trainer_kwargs, {*ours, "gradient_checkpointing"})
+    _check_trackers(step.trackers)
+    try:
+        arguments = TrainingArguments(**ours, **step.trainer_kwargs)
+    except (ValueError, TypeError, LookupError, ImportError, OSError) as error:
+        words = (str(error) or type(error).__name__).strip().splitlines()[0]
+        raise ConfigError(f"transformers refuses step.trainer_kwargs {step.trainer_kwargs}: {words}") from error
     if arguments.n_gpu > 1:
         # One process drives one device; several devices are several processes (torchrun), never DataParallel.
         arguments._n_gpu = 1
     return arguments
 
 
-def _check_extra(extra: dict[str, Any], ours: dict[str, Any]) -> None:
+def _check_trackers(names: Sequence[str]) -> None:
+    installed = get_available_reporting_integrations()
+    for name in names:
+        if name not in INTEGRATION_TO_CALLBACK:
+            raise ConfigError(f"step.trackers: found {name!r}; {closest_or_all(name, INTEGRATION_TO_CALLBACK)}")
+        if name not in installed:
+            raise ConfigError(f"step.trackers: the package of {name!r} is not installed; installed: {installed}")
+
+
+def _check_extra(extra: dict[str, Any], ours: Collection[str]) -> None:
     known = {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
     for name in extra:
         if name in ours:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import zipfile
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,6 +20,7 @@ from rich.progress import (
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from typing_extensions import override
 
+from plaudit.errors import CheckpointError, DataError
 from plaudit.records import write_json, write_text
 
 COMPLETE_FILE = "complete.json"
@@ -74,13 +76,21 @@ def named_metrics(logs: dict[str, float]) -> dict[str, float]:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    """Return the whole rows of a metrics file; a torn last line is left out."""
+    """Return the whole rows of a metrics file; a torn last line is left out.
+
+    Raises:
+        DataError: naming the line, where it is not a row of metrics.
+    """
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines[:-1], start=1):
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+            raise DataError(f"{path}:{number}: not a row of metrics; remove the line or the file to go on")
+        rows.append(row)
     return rows
 
 
@@ -164,9 +174,21 @@ class CompleteCheckpoints(TrainerCallback):
 
 def last_complete_checkpoint(directory: Path) -> Path | None:
     """Return the complete checkpoint with the most steps, or None."""
-    marks = directory.glob(f"checkpoint-*/{COMPLETE_FILE}")
+    marks = directory.glob(f"checkpoint-[0-9]*/{COMPLETE_FILE}")
     found = {int(mark.parent.name.removeprefix("checkpoint-")): mark.parent for mark in marks}
     return found[max(found)] if found else None
+
+
+def check_checkpoint(directory: Path) -> None:
+    """Raise CheckpointError where a file that transformers resumes from was damaged after it was written."""
+    state = directory / "trainer_state.json"
+    try:
+        TrainerState.load_from_json(str(state))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{state} cannot be read: {error}; remove {directory} to resume before it") from None
+    for file in sorted([*directory.glob("*.pt"), *directory.glob("*.pth")]):
+        if not zipfile.is_zipfile(file):
+            raise CheckpointError(f"{file} is damaged; remove {directory} to resume before it")
 
 
 class OrderlyStop(TrainerCallback):

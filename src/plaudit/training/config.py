@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from plaudit.config import Config
 from plaudit.data.config import DataFile
@@ -31,16 +31,27 @@ class ScratchInit(Config):
 
     type: Literal["scratch"] = "scratch"
     """Kind of start."""
-    hidden_size: Annotated[int, Field(gt=0)] = 128
+    hidden_size: Annotated[int, Field(gt=0, le=65_536)] = 128
     """Width."""
-    num_layers: Annotated[int, Field(gt=0)] = 2
+    num_layers: Annotated[int, Field(gt=0, le=1024)] = 2
     """Layers."""
     num_heads: Annotated[int, Field(gt=0)] = 4
     """Attention heads."""
-    vocabulary: Annotated[int, Field(ge=300)] = 1024
+    init_std: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.02
+    """Standard deviation of the random weights; narrow models learn sooner with more, 0.05 say."""
+    vocabulary: Annotated[int, Field(ge=300, le=10**6)] = 1024
     """Most entries of the tokenizer."""
     tokenizer_groups: Annotated[int, Field(gt=0)] = 20_000
     """Groups whose texts the tokenizer is trained on."""
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.hidden_size % (2 * self.num_heads):
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of twice num_heads {self.num_heads}; "
+                "each head needs an even width of its own"
+            )
+        return self
 
 
 class LoRA(Config):
@@ -72,6 +83,15 @@ class ModelSection(Config):
     lora: LoRA | None = None
     """Train adapters instead of all weights."""
 
+    @model_validator(mode="after")
+    def _adapters_apart_have_a_base(self) -> Self:
+        if self.lora is not None and not self.lora.merge and isinstance(self.init, ScratchInit):
+            raise ValueError(
+                "lora.merge is false, but a model made from scratch leaves no base that its adapters could be put on; "
+                "set lora.merge to true"
+            )
+        return self
+
 
 class DataSection(Config):
     """Training and held-out groups."""
@@ -81,7 +101,7 @@ class DataSection(Config):
     held_out: tuple[DataFile, ...] = ()
     """Files to evaluate on; where there are none, ``held_out_share`` of the prompts is split off."""
     held_out_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of the prompts split off for evaluation, by prompt and never by row."""
+    """Share of the prompts split off for evaluation, by prompt and never by row; 0 evaluates on nothing."""
     split_seed: int = 0
     """Seed of the split."""
 
@@ -89,15 +109,15 @@ class DataSection(Config):
 class OptimSection(Config):
     """AdamW and its schedule."""
 
-    lr: Annotated[float, Field(gt=0)] = 1e-5
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-5
     """Peak learning rate."""
     schedule: Literal["linear", "cosine", "constant"] = "cosine"
     """Shape after warm-up; linear and cosine end at 0."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.03
     """Share of the steps in which the learning rate rises linearly from 0."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     """Decoupled weight decay; biases and norms are left out."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
     """Decay of the moments."""
     epsilon: Annotated[float, Field(gt=0)] = 1e-8
     """Added to the denominator."""
@@ -112,17 +132,17 @@ class StepSection(Config):
     """Groups of one optimiser step, over all devices."""
     max_tokens: Annotated[int, Field(gt=0)] = 8192
     """Positions of one forward and backward on one device; changes memory and speed, never the result."""
-    epochs: Annotated[float, Field(gt=0)] = 1.0
+    epochs: Annotated[float, Field(gt=0, le=1e6)] = 1.0
     """Passes over the data."""
-    max_steps: Annotated[int, Field(gt=0)] | None = None
+    max_steps: Annotated[int, Field(gt=0, le=10**9)] | None = None
     """Stop after this many steps instead."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Seed of the head, the order of the data and everything else that is drawn."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """``bfloat16`` runs the backbone under autocast; weights, losses and the head keep their precision."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass."""
-    threads: Annotated[int, Field(gt=0)] | None = None
+    threads: Annotated[int, Field(gt=0, le=4096)] | None = None
     """CPU threads; null for PyTorch's choice."""
     log_every: Annotated[int, Field(gt=0)] = 10
     """Steps between rows of ``metrics.jsonl``."""

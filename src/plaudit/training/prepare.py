@@ -44,6 +44,8 @@ def prepare_groups(config: DataSection, cache_dir: Path) -> tuple[GroupSet, Grou
     train = load_files(config.train, cache_dir=cache_dir)
     if config.held_out:
         held_out = load_files(config.held_out, cache_dir=cache_dir)
+    elif config.held_out_share == 0:
+        held_out = train.select([])
     else:
         train, held_out = split_by_prompt(train, held_out=config.held_out_share, seed=config.split_seed)
     if len(train) == 0:
@@ -73,13 +75,14 @@ def prepare_model(config: TrainConfig, train: GroupSet) -> tuple[RewardModel, La
                 num_heads=init.num_heads,
                 max_length=section.max_length or 1024,
                 seed=config.step.seed,
+                init_std=init.init_std,
             )
             model.recipe = model.recipe.model_copy(update={"truncation": section.truncation})
         case _:
             assert_never(section.init)
     if section.lora is not None:
         lora = section.lora
-        model = add_lora(model, rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout, targets=lora.targets)
+        model = add_lora(model, rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout, targets=lora.targets, seed=config.step.seed)
     proof = choose_layout(model, section.layout)
     if config.step.gradient_checkpointing:
         model.gradient_checkpointing_enable()

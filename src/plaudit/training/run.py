@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from accelerate import PartialState
+from safetensors import SafetensorError
 from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from transformers.utils.logging import disable_progress_bar
@@ -20,7 +23,7 @@ from transformers.utils.logging import disable_progress_bar
 from plaudit.batching.planner import num_steps
 from plaudit.config import dump_config, load_config
 from plaudit.data.write import write_groups
-from plaudit.errors import ConfigError, DataError
+from plaudit.errors import ConfigError, DataError, OutputError, PlauditError
 from plaudit.models.checkpoint import merge_lora, save_reward_model
 from plaudit.models.parity import LayoutProof
 from plaudit.models.reward_model import RewardModel
@@ -32,6 +35,7 @@ from plaudit.training.callbacks import (
     MetricsFile,
     OrderlyStop,
     ProgressBar,
+    check_checkpoint,
     last_complete_checkpoint,
 )
 from plaudit.training.config import TrainConfig
@@ -50,29 +54,31 @@ def train(config: TrainConfig, *, run_dir: Path, resume: bool = False) -> Path:
     for digit as if it had not been interrupted; without one it starts again.
 
     Raises:
-        ConfigError: when the folder holds another run, or resumes with another config.
+        ConfigError: when the folder holds another run, resumes with another config, or holds none to resume.
         DataError, ModelError, LayoutError, TrainingError: as their names say.
+        OutputError: when the folder cannot be written; what was written before is whole.
     """
+    training_arguments(config, run_dir, steps_per_epoch=1)
     disable_progress_bar()
     state = PartialState(cpu=not torch.cuda.is_available())
     if config.step.threads is not None:
         torch.set_num_threads(config.step.threads)
-    with state.main_process_first():
-        if state.is_main_process:
-            _claim_folder(config, run_dir, resume=resume)
+    with state.main_process_first(), _claimed(config, run_dir, resume=resume, is_main=state.is_main_process):
         train_groups, held_out_groups = prepare_groups(config.data, cache_dir=run_dir / "data")
         model, proof = prepare_model(config, train_groups)
         train_tokens = prepare_tokens(train_groups, model, run_dir / "data")
+        _check_something_left(train_tokens)
         held_out = prepare_tokens(held_out_groups, model, run_dir / "data") if len(held_out_groups) else None
         if state.is_main_process:
             write_groups(run_dir / "data" / HELD_OUT_FILE, held_out_groups)
-    if len(train_tokens.rows) == 0:
-        raise DataError("no training group carries a preference, which this objective needs")
+        checkpoint = last_complete_checkpoint(run_dir / "checkpoints") if resume else None
+        if checkpoint is not None:
+            check_checkpoint(checkpoint)
     record = _first_record(config, model, proof, train_tokens, held_out, state.num_processes)
     if state.is_main_process:
         write_record(run_dir / "run.json", record)
         _tell(record)
-    return _run(config, run_dir, model, train_tokens, held_out, record, resume=resume)
+    return _run(config, run_dir, model, train_tokens, held_out, record, checkpoint)
 
 
 def _run(
@@ -82,23 +88,22 @@ def _run(
     train_tokens: PreparedTokens,
     held_out: PreparedTokens | None,
     record: RunRecord,
-    *,
-    resume: bool,
+    checkpoint: Path | None,
 ) -> Path:
     metrics, stop = MetricsFile(run_dir / "metrics.jsonl"), OrderlyStop()
     bar = ProgressBar()
     trainer = build_trainer(
         config, run_dir, model, train_tokens, held_out, [metrics, bar, CompleteCheckpoints(), stop]
     )
-    checkpoint = last_complete_checkpoint(run_dir / "checkpoints") if resume else None
     began, status = time.perf_counter(), "failed"
     try:
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        status = "stopped" if stop.asked else "finished"
-        if not stop.asked:
-            trainer.eval_rows = None if held_out is None else held_out.rows
-            trainer.evaluate()
-            _save_final(trainer, model, run_dir, merge=config.model.lora is None or config.model.lora.merge)
+        with _writing_to(run_dir):
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+            status = "stopped" if stop.asked else "finished"
+            if not stop.asked:
+                trainer.eval_rows = None if held_out is None else held_out.rows
+                trainer.evaluate()
+                _save_final(trainer, model, run_dir, merge=config.model.lora is None or config.model.lora.merge)
     except KeyboardInterrupt:
         status = "stopped"
         raise
@@ -166,11 +171,56 @@ def _save_final(trainer: RewardTrainer, model: RewardModel, run_dir: Path, *, me
         save_reward_model(merge_lora(model) if merge else model, run_dir / MODEL_FOLDER)
 
 
-def _claim_folder(config: TrainConfig, run_dir: Path, *, resume: bool) -> None:
+@contextlib.contextmanager
+def _writing_to(run_dir: Path) -> Iterator[None]:
+    """Turn what the libraries below raise over a full disk into an OutputError that names the run."""
+    try:
+        yield
+    except PlauditError:
+        raise
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+            raise
+        words = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise OutputError(f"cannot write {run_dir}: {words}; its complete checkpoints are kept") from error
+
+
+@contextlib.contextmanager
+def _claimed(config: TrainConfig, run_dir: Path, *, resume: bool, is_main: bool) -> Iterator[None]:
+    """Claim the folder for ``config``; where the block fails before anything is trained, give a new one back."""
+    is_new = is_main and _claim_folder(config, run_dir, resume=resume)
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            (run_dir / "config.yaml").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (run_dir / "data").rmdir()
+            with contextlib.suppress(OSError):
+                run_dir.rmdir()
+        raise
+
+
+def _check_something_left(train: PreparedTokens) -> None:
+    if len(train.rows) == 0:
+        left_out = train.counts["encoded"]["dropped"] | train.counts["encoded"]["changed"]
+        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+        raise DataError(
+            f"no training group carries a preference, which this objective needs: {train.counts['groups']} of "
+            f"{train.tokens.report.groups} groups were encoded{f' ({reasons})' if reasons else ''}"
+        )
+
+
+def _claim_folder(config: TrainConfig, run_dir: Path, *, resume: bool) -> bool:
+    """Return whether the folder is a new one; an older one must be resumed, with its own config."""
     path = run_dir / "config.yaml"
     if not path.exists():
+        if resume:
+            raise ConfigError(
+                f"{run_dir} holds no run to resume ({path.name} is missing); leave out --resume to start one"
+            )
         write_text(path, dump_config(config))
-        return
+        return True
     if not resume:
         raise ConfigError(
             f"{run_dir} holds a run already; add --resume to go on with it, or choose another --run-dir"
@@ -179,6 +229,7 @@ def _claim_folder(config: TrainConfig, run_dir: Path, *, resume: bool) -> None:
         raise ConfigError(
             f"the config differs from {path}, the one this run was started with; resume with that one"
         )
+    return False
 
 
 def _first_record(

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from accelerate.utils import DistributedType
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -148,7 +149,7 @@ class RewardTrainer(Trainer):
     def _check_finite(self, loss: Tensor, groups: tuple[int, ...]) -> None:
         if not torch.isfinite(loss):
             raise TrainingError(
-                f"the loss is {float(loss)} at step {self.state.global_step + 1}, in the micro-batch of the groups in "
+                f"the loss is {loss.item()} at step {self.state.global_step + 1}, in the micro-batch of the groups in "
                 f"rows {', '.join(map(str, groups[:8]))}; lower optim.lr, or look at these rows"
             )
 
@@ -281,7 +282,7 @@ def load_weights(model: RewardModel, directory: Path) -> None:
         CheckpointError: when weights are missing or left over.
     """
     if isinstance(model.network, PeftModel):
-        weights = load_file(directory / "adapter_model.safetensors")
+        weights = _read_weights(directory / "adapter_model.safetensors")
         absent = get_peft_model_state_dict(model.network).keys() - weights.keys()
         if absent:
             raise CheckpointError(f"{directory} lacks weights of the adapter: {sorted(absent)[:3]}")
@@ -293,7 +294,7 @@ def load_weights(model: RewardModel, directory: Path) -> None:
         return
     weights: dict[str, Tensor] = {}
     for file in sorted(directory.glob("model*.safetensors")):
-        weights |= load_file(file)
+        weights |= _read_weights(file)
     missing, unexpected = model.core.load_state_dict(weights, strict=False)
     tied = set(model.core.all_tied_weights_keys)
     lost = [name for name in missing if name not in tied]
@@ -301,3 +302,10 @@ def load_weights(model: RewardModel, directory: Path) -> None:
         raise CheckpointError(
             f"{directory} does not fit the model: missing {lost[:3]}, unexpected {unexpected[:3]}"
         )
+
+
+def _read_weights(file: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{file} cannot be read: {error}") from None

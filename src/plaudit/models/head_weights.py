@@ -1,0 +1,53 @@
+"""The head's weights in full precision: loading a half-precision model must not round them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from transformers import PreTrainedModel
+from transformers.utils import cached_file
+
+from plaudit.models.backbone import head_parameters
+
+_ADAPTER_PREFIX = "base_model.model."
+
+
+def checkpoint_file(source: str, name: str) -> Path | None:
+    """Return a file of the checkpoint in a directory or of a hub id, or None where it has none."""
+    directory = Path(source)
+    if directory.is_dir():
+        path = directory / name
+        return path if path.exists() else None
+    found = cached_file(
+        source,
+        name,
+        _raise_exceptions_for_gated_repo=False,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return None if found is None else Path(str(found))
+
+
+def restore_head(network: PreTrainedModel, source: str) -> None:
+    """Copy the head's weights from the files of ``source`` once more, in the precision that they were saved in.
+
+    ``from_pretrained`` with a half-precision dtype rounds every weight, also those of a head that was saved in float32.
+    ``network`` is the classifier under any adapter; its head is in float32 already.
+    """
+    wanted: dict[str, torch.nn.Parameter] = {}
+    for name, weight in head_parameters(network):
+        if "original_module" not in name:
+            wanted[name.replace("modules_to_save.default.", "")] = weight
+    files = [checkpoint_file(source, name) for name in ("model.safetensors", "adapter_model.safetensors")]
+    files += sorted(Path(source).glob("model-*.safetensors")) if Path(source).is_dir() else []
+    for path in files:
+        if path is None:
+            continue
+        with safe_open(path, framework="pt") as file:
+            for key in file.keys():  # noqa: SIM118 - a safetensors file is no mapping
+                weight = wanted.get(key.removeprefix(_ADAPTER_PREFIX))
+                if weight is not None:
+                    with torch.no_grad():
+                        weight.copy_(file.get_tensor(key))
