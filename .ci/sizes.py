@@ -17,9 +17,7 @@ def complaints(root: Path) -> list[str]:
     for path in sorted(root.rglob("*.py")):
         where = path.relative_to(root)
         if EMPTY_NAMES & {part.removesuffix(".py") for part in where.parts}:
-            found.append(
-                f"{where}: a module is named after what it holds, never {', '.join(sorted(EMPTY_NAMES))}"
-            )
+            found.append(f"{where}: a module is named after what it holds, never {', '.join(sorted(EMPTY_NAMES))}")
         text = path.read_text(encoding="utf-8")
         lines = text.count("\n")
         if lines > MAX_FILE_LINES:
@@ -28,9 +26,7 @@ def complaints(root: Path) -> list[str]:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 length = (node.end_lineno or node.lineno) - node.lineno + 1
                 if length > MAX_FUNCTION_LINES:
-                    found.append(
-                        f"{where}:{node.lineno}: {node.name} has {length} lines; at most {MAX_FUNCTION_LINES}"
-                    )
+                    found.append(f"{where}:{node.lineno}: {node.name} has {length} lines; at most {MAX_FUNCTION_LINES}")
     return found
 
 

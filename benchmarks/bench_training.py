@@ -52,6 +52,7 @@ class StepClock(TrainerCallback):
         self.began = self.ended = 0.0
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Start after the warm-up, and remember the last step."""
         if state.global_step == WARM_UP:
             self.began = time.perf_counter()
         self.ended = time.perf_counter()
@@ -113,7 +114,8 @@ def attended(tokens: TokenSet, rows: np.ndarray) -> float:
 
 
 def run_trl(args: argparse.Namespace, tokens: TokenSet, tokenizer: Any, folder: Path) -> dict[str, float]:
-    from trl import RewardConfig, RewardTrainer as TrlTrainer
+    from trl import RewardConfig
+    from trl import RewardTrainer as TrlTrainer
 
     order = epoch_order(len(tokens), seed=0, epoch=0)
     needed = 8 * (WARM_UP + args.trl_steps)

@@ -24,7 +24,7 @@ def linear_shapes(model: RewardModel) -> dict[tuple[int, int], int]:
 def matmul_flops_per_second(
     model: RewardModel, tokens: int, *, backward: bool, dtype: torch.dtype = torch.float32, repeats: int = 5
 ) -> float:
-    """Return the measured rate of exactly these multiplications at ``tokens`` rows: forward, or forward and backward."""
+    """Return the measured rate of these multiplications at ``tokens`` rows: forward, or forward and backward."""
     seconds = flops = 0.0
     for (out, inner), count in linear_shapes(model).items():
         x, w, g = (

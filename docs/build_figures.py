@@ -49,7 +49,7 @@ def training_table() -> str:
 def scoring_table() -> str:
     """Return scoring speed beside transformers."""
     rows = [
-        "| task | model | plaudit, s | sorted and padded, s | pipeline, s | ratio to sorted | ratio to pipeline | time ÷ bound |",
+        "| task | model | plaudit, s | sorted, padded, s | pipeline, s | ratio to sorted | to pipeline | time ÷ bound |",
         "|---|---|--:|--:|--:|--:|--:|--:|",
     ]
     for each in results("scoring"):
@@ -92,9 +92,8 @@ def accuracy_table() -> str:
     for path in sorted(ROOT.glob("recipes/*/result.json")):
         found = json.loads(path.read_text(encoding="utf-8"))["held_out"]
         name = path.parent.name
-        rows.append(
-            f"| [{name}](recipes/{name}) | {found['figures']['accuracy']['n']} | {_cells(found['figures'], found['baselines'])} |"
-        )
+        cells = _cells(found["figures"], found["baselines"])
+        rows.append(f"| [{name}](recipes/{name}) | {found['figures']['accuracy']['n']} | {cells} |")
         if len(found["slices"]) > 1:
             rows += [
                 f"| · {source} | {figures['accuracy']['n']} | {_cells(figures, figures)} |"

@@ -30,6 +30,7 @@ class TwoLayerHead(nn.Module):
         self.layers = nn.Sequential(nn.Linear(features, width), nn.GELU(), nn.Linear(width, 1))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return one reward per response."""
         return self.layers(features).squeeze(-1)
 
 

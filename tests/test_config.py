@@ -172,15 +172,12 @@ def test_an_optional_section_is_opened_and_closed_by_overrides(write):
 
 
 def test_a_whole_list_can_be_given_by_an_override():
-    assert load_config(Example, None, ["sources=[{path: a, limit: 2}]"]).sources == (
-        Source(path="a", limit=2),
-    )
+    assert load_config(Example, None, ["sources=[{path: a, limit: 2}]"]).sources == (Source(path="a", limit=2),)
 
 
 def test_an_unknown_key_names_file_key_and_near_miss(write):
     path = write(
-        "learning: 1\noptim: {lrr: 1}\n"
-        "objective: {type: pairs, smothing: 0.1}\nsources: [{path: a, limti: 1}]"
+        "learning: 1\noptim: {lrr: 1}\nobjective: {type: pairs, smothing: 0.1}\nsources: [{path: a, limti: 1}]"
     )
     found = problem(path)
     assert found.startswith("4 problems in the config:")
@@ -232,9 +229,7 @@ def test_an_index_outside_the_list_is_refused(write):
 
 def test_a_fault_of_the_file_is_not_blamed_on_an_override_beside_it(write):
     path = write("objective: {type: pair}")
-    assert problem(path, "objective.depth=3").startswith(
-        f"{path}: objective.type: found 'pair'; did you mean 'pairs'?"
-    )
+    assert problem(path, "objective.depth=3").startswith(f"{path}: objective.type: found 'pair'; did you mean 'pairs'?")
 
     path = write("optm: {lr: 1}")
     assert problem(path, "optm.decay=3") == f"{path}: optm: unknown key; did you mean 'optim'?"

@@ -73,9 +73,7 @@ def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any
     seen: set[str] = set()
     for key, _ in node.value:
         if isinstance(key, yaml.ScalarNode) and key.value in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"key {key.value!r} is given twice", key.start_mark
-            )
+            raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} is given twice", key.start_mark)
         seen.add(str(key.value))
     loader.flatten_mapping(node)
     return loader.construct_mapping(node, deep=True)
@@ -88,9 +86,7 @@ def _construct_int(loader: _Loader, node: yaml.ScalarNode) -> int:
 
 _TAG = "tag:yaml.org,2002:"
 _INT = re.compile(r"^([-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$")
-_FLOAT = re.compile(
-    r"^([-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
-)
+_FLOAT = re.compile(r"^([-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$")
 _Loader.yaml_implicit_resolvers = dict[str, Any]()
 _Loader.add_implicit_resolver(f"{_TAG}bool", re.compile(r"^([tT]rue|TRUE|[fF]alse|FALSE)$"), [*"tTfF"])
 _Loader.add_implicit_resolver(f"{_TAG}null", re.compile(r"^(~|[nN]ull|NULL|)$"), ["~", "n", "N", ""])
@@ -223,11 +219,9 @@ def _explain(
     """Return one line for each wrong key: where it was written, the key, what was found, what is allowed."""
     problems: dict[str, list[str]] = {}
     details = error.errors(include_url=False)
-    places = [detail["loc"] for detail in details]
     for detail in details:
-        depth = len(detail["loc"])
-        if detail["type"] == "too_short" and any(each[:depth] == detail["loc"] and len(each) > depth for each in places):
-            continue  # a list of which a wrong item was left out, which has its own line
+        if detail["type"] == "too_short" and _is_about_an_item(detail, details):
+            continue
         keys, section = _locate(cls, data, detail)
         found, allowed = _problem(detail, section)
         origin = _origin(keys, path, original, overrides)
@@ -237,9 +231,13 @@ def _explain(
     return lines[0] if len(lines) == 1 else "\n  ".join([f"{len(lines)} problems in the config:", *lines])
 
 
-def _locate(
-    cls: type[Config], data: Any, detail: ErrorDetails
-) -> tuple[list[str], type[pydantic.BaseModel] | None]:
+def _is_about_an_item(detail: ErrorDetails, details: Sequence[ErrorDetails]) -> bool:
+    """Return whether a list is too short only because a wrong item, which has a line of its own, was left out."""
+    depth = len(detail["loc"])
+    return any(each["loc"][:depth] == detail["loc"] and len(each["loc"]) > depth for each in details)
+
+
+def _locate(cls: type[Config], data: Any, detail: ErrorDetails) -> tuple[list[str], type[pydantic.BaseModel] | None]:
     """Return the keys as the file shows them (pydantic adds names of union members) and the section."""
     annotation: Any = cls
     value = data

@@ -98,9 +98,9 @@ class Result(Record):
     scored: int
     """Items whose every reward is a number."""
     unscored: int
-    """Items that carry no label this result needs, or were left out by the truncation policy."""
+    """Items that carry no label this result needs."""
     failed: int
-    """Items the model could not score."""
+    """Labelled items that could not be scored: a reward is missing, as where a response was too long."""
     ties: int
     """Exact ties among the scored preferences."""
     figures: dict[str, Interval] = Field(default_factory=dict)
@@ -166,9 +166,7 @@ def git_state(directory: Path | None = None) -> tuple[str | None, bool | None]:
     command = ["git", "-C", str(directory or Path.cwd())]
     try:
         commit = subprocess.run([*command, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
-        status = subprocess.run(
-            [*command, "status", "--porcelain"], capture_output=True, text=True, timeout=10
-        )
+        status = subprocess.run([*command, "status", "--porcelain"], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None, None
     if commit.returncode != 0 or status.returncode != 0:

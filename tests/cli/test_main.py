@@ -78,9 +78,7 @@ def test_the_version_is_shown_in_both_ways():
 
 
 def test_python_dash_m_is_the_command_line():
-    shown = subprocess.run(
-        [sys.executable, "-m", "plaudit", "version"], capture_output=True, text=True, timeout=60
-    )
+    shown = subprocess.run([sys.executable, "-m", "plaudit", "version"], capture_output=True, text=True, timeout=60)
     assert shown.stdout.startswith("plaudit 0.")
 
 
@@ -91,9 +89,7 @@ def test_an_error_of_plaudit_is_one_line_on_stderr_with_exit_code_two(failing_ap
     assert shown.stdout == ""
 
 
-@pytest.mark.parametrize(
-    ("arguments", "env"), [(["--debug", "wrong"], {}), (["wrong"], {"PLAUDIT_DEBUG": "1"})]
-)
+@pytest.mark.parametrize(("arguments", "env"), [(["--debug", "wrong"], {}), (["wrong"], {"PLAUDIT_DEBUG": "1"})])
 def test_debug_lets_the_traceback_through(failing_app, arguments, env):
     assert isinstance(CliRunner().invoke(failing_app, arguments, env=env).exception, DataError)
 

@@ -111,11 +111,7 @@ def test_a_result_is_printed_with_its_intervals_baselines_and_counts(capsys):
     )
     print_result(result)
     shown = capsys.readouterr().out
-    rows = [
-        [cell.strip() for cell in line.split("│")[1:-1]]
-        for line in shown.splitlines()
-        if line.startswith("│")
-    ]
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if line.startswith("│")]
     assert rows == [
         ["figure", "accuracy", "0.750", "0.700 – 0.800", "100"],
         ["baseline", "longer_response", "0.600", "0.550 – 0.650", "100"],
@@ -209,9 +205,7 @@ def test_a_dry_run_prints_a_config_that_loads_again_and_trains_nothing(tmp_path,
     monkeypatch.chdir(tmp_path)
     config = tmp_path / "config.yaml"
     config.write_text("name: small\nmodel: {init: {type: scratch}}\ndata: {train: [{path: a.jsonl}]}\n")
-    shown = CliRunner().invoke(
-        app, ["train", "config.yaml", "optim.lr=3e-6", "model.lora.rank=8", "--dry-run"]
-    )
+    shown = CliRunner().invoke(app, ["train", "config.yaml", "optim.lr=3e-6", "model.lora.rank=8", "--dry-run"])
     assert shown.exit_code == 0, shown.output
     (tmp_path / "again.yaml").write_text(shown.stdout)
     assert load_config(TrainConfig, tmp_path / "again.yaml") == load_config(
@@ -226,8 +220,7 @@ def test_a_misspelt_override_of_a_run_is_one_line(tmp_path):
     shown = CliRunner().invoke(app, ["train", str(config), "model.init.hiden_size=64", "--dry-run"])
     assert shown.exit_code == 2
     assert shown.stderr == (
-        "error: override 'model.init.hiden_size=64': model.init.hiden_size: unknown key; "
-        "did you mean 'hidden_size'?\n"
+        "error: override 'model.init.hiden_size=64': model.init.hiden_size: unknown key; did you mean 'hidden_size'?\n"
     )
 
 
@@ -270,9 +263,7 @@ def test_the_shards_of_a_file_are_the_whole_file(scored_folder):
         command = ["score", "lengths_of_this_test:reward", "pairs.jsonl", "--on-error", "skip"]
         shown = CliRunner().invoke(app, [*command, "--shard", part, "-o", f"{part[0]}.jsonl"])
         assert shown.exit_code == 0, shown.output
-    lines = [
-        json.loads(line) for name in ("0", "1") for line in Path(f"{name}.jsonl").read_text().splitlines()
-    ]
+    lines = [json.loads(line) for name in ("0", "1") for line in Path(f"{name}.jsonl").read_text().splitlines()]
     assert [line["rewards"] for line in lines] == [[6, 5], [2, 12], [4, 4]]
 
 
@@ -293,8 +284,6 @@ def test_evaluate_counts_a_right_a_wrong_and_a_tied_pair(scored_folder, rule, ac
 
 
 def test_a_model_that_is_not_there_is_one_line(scored_folder):
-    shown = CliRunner().invoke(
-        app, ["score", "no_such_module:reward", "pairs.jsonl", "-o", "x", "--on-error", "skip"]
-    )
+    shown = CliRunner().invoke(app, ["score", "no_such_module:reward", "pairs.jsonl", "-o", "x", "--on-error", "skip"])
     assert shown.exit_code == 2
     assert shown.stderr.startswith("error: no function 'no_such_module:reward'")

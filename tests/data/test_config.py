@@ -54,9 +54,7 @@ def test_no_files_are_an_error(tmp_path):
         load_files((), tmp_path)
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"format": "csv"}, {"limit": 0}, {"on_error": "warn"}, {"pth": "x"}, {"path": ""}]
-)
+@pytest.mark.parametrize("wrong", [{"format": "csv"}, {"limit": 0}, {"on_error": "warn"}, {"pth": "x"}, {"path": ""}])
 def test_a_wrong_field_is_refused(wrong):
     with pytest.raises(pydantic.ValidationError):
         DataFile(**{"path": "x.jsonl", **wrong})

@@ -11,9 +11,7 @@ from plaudit.data.group import Group, Message, Preference, Step
 from plaudit.data.group_set import GroupSet
 from plaudit.data.sources.groups import group_from_row, group_to_row
 
-texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20).filter(
-    lambda t: not t.isspace()
-)
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20).filter(lambda t: not t.isspace())
 labels = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 numbers = st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.integers(-(10**15), 10**15))
 
@@ -25,9 +23,7 @@ def optional(strategy):
 @st.composite
 def prompts(draw):
     system = [Message("system", draw(texts))] if draw(st.booleans()) else []
-    turns = draw(
-        st.lists(st.builds(Message, st.sampled_from(["user", "assistant", "tool"]), texts), max_size=3)
-    )
+    turns = draw(st.lists(st.builds(Message, st.sampled_from(["user", "assistant", "tool"]), texts), max_size=3))
     return (*system, *turns, Message(draw(st.sampled_from(["user", "tool"])), draw(texts)))
 
 

@@ -74,9 +74,7 @@ def test_an_hh_group_holds_the_turns_of_its_line(read):
         row = rows[int(group.id.partition(":")[2]) - 1]
         *prompt, (_, chosen) = turns_of(row["chosen"])
         assert group.responses == (chosen, turns_of(row["rejected"])[-1][1])
-        assert [(turn.role, turn.content) for turn in group.prompt] == [
-            (roles[who], text) for who, text in prompt
-        ]
+        assert [(turn.role, turn.content) for turn in group.prompt] == [(roles[who], text) for who, text in prompt]
 
 
 @pytest.mark.parametrize(
@@ -111,16 +109,10 @@ def test_every_row_with_its_labels_is_there(name, format, read):
             assert (group.responses, group.outcomes) == ((row["response"],), (row["label"],))
         if "steps" in row:
             starts = [0, *(step.end + 1 for step in group.steps[0])]
-            pieces = [
-                group.responses[0][a : step.end] for a, step in zip(starts, group.steps[0], strict=False)
-            ]
+            pieces = [group.responses[0][a : step.end] for a, step in zip(starts, group.steps[0], strict=False)]
             assert pieces == row["steps"]
             assert [step.label for step in group.steps[0]] == row["labels"]
         if name.endswith("rated.jsonl"):
             for index, response in enumerate(row["responses"]):
-                given = {
-                    key: values[index] for key, values in group.ratings.items() if values[index] is not None
-                }
-                assert given == {
-                    key: value for key, value in response["ratings"].items() if value is not None
-                }
+                given = {key: values[index] for key, values in group.ratings.items() if values[index] is not None}
+                assert given == {key: value for key, value in response["ratings"].items() if value is not None}

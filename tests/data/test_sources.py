@@ -33,9 +33,7 @@ def test_an_explicit_conversational_pair_reads_the_same_as_its_text():
         "rejected": [assistant("A shrub.")],
         "margin": 2,
     }
-    assert trl.group_from_row(row) == Group(
-        QUESTION, ("The redwood.", "A shrub."), (Preference(0, 1, margin=2.0),)
-    )
+    assert trl.group_from_row(row) == Group(QUESTION, ("The redwood.", "A shrub."), (Preference(0, 1, margin=2.0),))
 
 
 def test_an_implicit_conversational_pair_has_its_common_messages_as_prompt():

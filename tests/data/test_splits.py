@@ -57,9 +57,7 @@ def test_a_prompt_keeps_its_side_when_the_data_grow():
 
 
 def test_another_seed_splits_otherwise():
-    first, second = (
-        split_by_prompt(GroupSet.from_groups(GROUPS), held_out=0.3, seed=seed)[1] for seed in (1, 2)
-    )
+    first, second = (split_by_prompt(GroupSet.from_groups(GROUPS), held_out=0.3, seed=seed)[1] for seed in (1, 2))
     assert ids(first) != ids(second)
 
 

@@ -56,9 +56,7 @@ def test_equal_rewards_are_drawn_between():
 
 
 def test_rows_are_means_over_groups_with_intervals_over_prompts():
-    found = run(
-        group("x", "0 1", "2 2"), group("y", "4 1", "8 0"), group("z", "1 0", "3 4"), counts=(2, 1, 2)
-    )
+    found = run(group("x", "0 1", "2 2"), group("y", "4 1", "8 0"), group("z", "1 0", "3 4"), counts=(2, 1, 2))
     assert [row.n for row in found.rows] == [1, 2]
     assert found.rows[1].chosen.value == pytest.approx((2 + 4 + 3) / 3)
     assert found.rows[1].chosen.n == 3

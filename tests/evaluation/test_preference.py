@@ -1,8 +1,10 @@
 import math
+import re
 
 import numpy as np
 import pytest
 
+from plaudit.evaluation.estimates import Estimator
 from plaudit.evaluation.length import rank_correlation
 from plaudit.evaluation.pairs import labelled_pairs
 from plaudit.evaluation.preference import evaluate_items
@@ -104,22 +106,25 @@ def test_each_source_has_its_accuracy_and_its_own_baseline():
 
 def test_calibration_figures_are_those_worked_out_by_hand():
     even = math.log(3)  # σ(log 3) = 3/4
-    found = result(
-        item("r1", (even, 0.0)), item("r2", (even, 0.0)), item("r3", (even, 0.0)), item("w", (0.0, even))
-    )
+    right = [item(f"r{k}", (even, 0.0)) for k in range(12)]
+    found = result(*right, *(item(f"w{k}", (0.0, even)) for k in range(4)))
     assert value(found, "brier") == pytest.approx((3 * (1 / 4) ** 2 + (3 / 4) ** 2) / 4)
     # Three in four right at a certainty of 3/4: the margins are already at the right temperature.
     assert value(found, "temperature") == pytest.approx(1.0, abs=1e-3)
 
 
 def test_too_large_margins_need_a_temperature_above_one():
-    rows = [item(f"r{k}", (2 * math.log(3), 0.0)) for k in range(3)]
-    found = result(*rows, item("w", (0.0, 2 * math.log(3))))
+    right = [item(f"r{k}", (2 * math.log(3), 0.0)) for k in range(12)]
+    found = result(*right, *(item(f"w{k}", (0.0, 2 * math.log(3))) for k in range(4)))
     assert value(found, "temperature") == pytest.approx(2.0, abs=2e-3)
 
 
 def test_without_both_right_and_wrong_pairs_there_is_no_temperature():
     assert "temperature" not in result(item("x", (1.0, 0.0)), item("y", (2.0, 0.0))).figures
+
+
+def test_a_model_worse_than_chance_has_no_temperature():
+    assert "temperature" not in result(item("r", (1.0, 0.0)), *(item(f"w{k}", (0.0, 2.0)) for k in range(6))).figures
 
 
 def test_every_item_is_scored_unscored_or_failed():
@@ -169,6 +174,60 @@ def test_pairs_of_one_prompt_are_resampled_together():
     assert accuracy.value == 1 / 2
     assert (accuracy.low, accuracy.high) == (0.0, 1.0)
     assert "bootstrap" in accuracy.method
+
+
+@pytest.mark.parametrize("right", [0, 1])
+def test_a_share_that_every_resample_agrees_on_gets_the_interval_of_its_prompts(right: int):
+    rows = [item(f"i{k}", (float(right), 1.0 - right), prompt=f"p{k // 5}") for k in range(30)]
+    accuracy = result(*rows).figures["accuracy"]
+    assert (accuracy.value, accuracy.n) == (right, 30)
+    # 30 pairs, but 6 prompts: Wilson of all of 6 is from 6 ÷ (6 + z²) to 1, of none its mirror image
+    far = 6 / (6 + 1.959963984540054**2)
+    assert (accuracy.low, accuracy.high) == pytest.approx((far, 1.0) if right else (0.0, 1 - far))
+    assert accuracy.method == "wilson over 6 prompts"
+
+
+def test_the_interval_of_the_calibration_error_holds_it_and_starts_at_zero_at_the_lowest():
+    # A true probability of σ(m) for every margin: what error there is is chance, and resampling adds to it.
+    for seed in range(6):
+        draws = np.random.default_rng(seed)
+        logits = np.abs(draws.normal(scale=1.5, size=120))
+        margins = np.where(draws.random(120) < 1 / (1 + np.exp(-logits)), logits, -logits)
+        found = result(*(item(f"i{k}", (float(margin), 0.0)) for k, margin in enumerate(margins)))
+        error = found.figures["expected_calibration_error"]
+        assert 0.0 <= error.low <= error.value <= error.high
+        assert error.method.startswith("basic cluster bootstrap")
+
+
+def test_the_basic_interval_mirrors_the_quantiles_of_the_resamples_at_the_value():
+    prompts, numbers = np.arange(40), np.random.default_rng(1).normal(3.0, 1.0, size=40)
+    estimate = Estimator(confidence=0.9, resamples=100, seed=4)
+    plain = estimate.of_rows(lambda rows: float(numbers[rows].mean()), prompts)
+    basic = estimate.of_rows_biased(lambda rows: float(numbers[rows].mean()), prompts)
+    assert basic.value == plain.value
+    assert plain.value - basic.low == pytest.approx(plain.high - plain.value)
+    assert basic.high - plain.value == pytest.approx(plain.value - plain.low)
+
+
+def test_resamples_without_a_temperature_are_left_out_and_counted():
+    # One wrong pair of nine: a resample misses it with probability (8/9)⁹ = 0.35.
+    even = math.log(3)
+    found = result(*(item(f"r{k}", (even, 0.0)) for k in range(8)), item("w", (0.0, even)))
+    temperature = found.figures["temperature"]
+    # With w of nine wrong, σ(log 3 ÷ T) = (9 − w) ÷ 9: w = 1 gives T = log 3 ÷ log 8, the least there is.
+    least = even / math.log(8)
+    assert temperature.value == pytest.approx(least, rel=1e-3)
+    assert temperature.low == pytest.approx(least, rel=1e-3)
+    assert temperature.high > temperature.value
+    assert re.search(r"\(9 clusters, \d+ of 50 resamples without a value left out\)", temperature.method)
+
+
+def test_where_most_resamples_have_no_temperature_there_is_none():
+    # Eight right at 1, one wrong at 7.5: their sum is above 0, so a temperature is best. A resample with no wrong
+    # pair has none, and with two or more is worse than chance: only those with just one, (8/9)⁸ = 0.39, have one.
+    rows = [*(item(f"r{k}", (1.0, 0.0)) for k in range(8)), item("w", (0.0, 7.5))]
+    found = evaluate_items(rows, name="d", model="m", resamples=200)
+    assert "temperature" not in found.figures
 
 
 def test_a_ranking_is_every_one_of_its_pairs_and_one_prompt_says_nothing_about_others():

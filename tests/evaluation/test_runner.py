@@ -57,9 +57,7 @@ def test_a_scorer_is_run_from_groups_to_files(tmp_path: Path):
     groups = [pair(0), pair(1, chosen="worse", rejected="better", source="b"), pair(2)]
     table = {"good": 2.0, "bad": -1.0, "worse": -3.0, "better": 4.0}
     seen: list[int] = []
-    result = run(
-        ByTable(table), groups, tmp_path / "out", progress=seen.append, recipe_hash="r", data_fingerprint="d"
-    )
+    result = run(ByTable(table), groups, tmp_path / "out", progress=seen.append, recipe_hash="r", data_fingerprint="d")
 
     assert seen == [1, 2, 3]
     assert result.figures["accuracy"].value == pytest.approx(2 / 3)
@@ -77,9 +75,7 @@ def test_a_scorer_is_run_from_groups_to_files(tmp_path: Path):
     assert items[1].lengths == (5, 6)
     assert items[0].prompt_key != items[1].prompt_key
     wrong = json.loads((tmp_path / "out" / "surprising.json").read_text())["pairs"]
-    assert [(entry["id"], entry["chosen"], entry["rejected"]) for entry in wrong] == [
-        ("g1", "worse", "better")
-    ]
+    assert [(entry["id"], entry["chosen"], entry["rejected"]) for entry in wrong] == [("g1", "worse", "better")]
 
 
 def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path):
@@ -114,17 +110,27 @@ def test_a_resumed_run_still_finds_the_wrong_pairs_of_its_first_part(tmp_path: P
     assert [entry["id"] for entry in wrong] == ["g0"]
 
 
-@pytest.mark.parametrize("change", ["model", "name", "recipe_hash", "data_fingerprint"])
+@pytest.mark.parametrize("change", ["model", "name", "recipe_hash", "weights_hash", "data_fingerprint"])
 def test_an_unfinished_evaluation_of_something_else_is_not_taken_up(tmp_path: Path, change: str):
     groups = [pair(0), pair(1)]
     scorer = ByTable({"good": 1.0, "bad": 0.0}, stop_after=1)
     with pytest.raises(KeyboardInterrupt):
         run(scorer, groups, tmp_path)
     options = {"name": "held-out", "model": "table", change: "other"}
-    with pytest.raises(
-        DataError, match=r"items\.partial\.jsonl: was begun for 'held-out' with model 'table'"
-    ):
+    with pytest.raises(DataError, match=r"items\.partial\.jsonl: was begun for 'held-out' with model 'table'"):
         evaluate(ByTable({"good": 1.0, "bad": 0.0}), groups, output_dir=tmp_path, **options)
+
+
+def test_other_weights_of_the_same_recipe_are_refused_and_the_same_ones_go_on(tmp_path: Path):
+    groups = [pair(0), pair(1)]
+    table = {"good": 1.0, "bad": 0.0}
+    with pytest.raises(KeyboardInterrupt):
+        run(ByTable(table, stop_after=1), groups, tmp_path, recipe_hash="r", weights_hash="w1")
+    with pytest.raises(DataError, match=r"recipe r, weights w1, but this evaluation is .* weights w2"):
+        run(ByTable(table), groups, tmp_path, recipe_hash="r", weights_hash="w2")
+    again = ByTable(table)
+    run(again, groups, tmp_path, recipe_hash="r", weights_hash="w1")
+    assert again.asked == ["g1"]
 
 
 def test_an_unfinished_evaluation_of_other_data_is_not_taken_up(tmp_path: Path):

@@ -232,6 +232,16 @@ def test_the_objective_takes_its_rewards_by_index_and_says_what_to_log():
     assert items.weights.tolist() == [1.0, 1.0, 1.0]
 
 
+def test_logged_accuracy_is_of_the_side_that_the_label_holds_better():
+    # chosen leads, trails and ties, under labels for chosen, against it, and for neither
+    rewards = torch.tensor([2.0, 0.0, 0.0])
+    lead, trail, tie = (0, 1), (1, 0), (1, 2)
+    pairs = [(*pair, p) for p in (0.8, 0.2, 0.5) for pair in (lead, trail, tie)]
+    chosen, rejected, probability = zip(*pairs, strict=True)
+    items = build_objective(BradleyTerry())(rewards, labels(chosen, rejected, probability=list(probability)))
+    assert items.logged["accuracy"].tolist() == [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.5, 0.5, 0.5]
+
+
 def test_margins_of_the_data_count_only_where_they_are_asked_for():
     rewards, pairs = torch.tensor([2.0, 0.0]), labels([0], [1], margin=[3.0])
     without = BradleyTerryObjective(BradleyTerry())(rewards, pairs).losses

@@ -70,18 +70,47 @@ def test_it_never_reads_further_ahead_than_its_window(scorer, make_groups):
     assert len(read) == 2 * WINDOW + 5
 
 
-def test_a_group_that_is_too_long_gets_none_and_the_reason_and_its_neighbours_their_rewards(scorer, make_groups):
+def test_a_response_that_is_too_long_gets_none_and_the_reason_and_the_others_their_rewards(scorer, make_groups):
     long = Group(conversation("hi"), ("cat " * 300, "no"), id="long")
     groups = [*make_groups(2), long, *make_groups(1, seed=3)]
     made = scorer()
     scored = list(made.score_groups(groups))
-    assert scored[2].rewards == (None, None)
+    assert scored[2].rewards == (None, pytest.approx(made.score("hi", ["no"])[0], abs=2e-6))
     assert scored[2].reason == "responses alone longer than max_length"
     assert all(reward is not None for each in (0, 1, 3) for reward in scored[each].rewards)
     assert [scored[each].reason for each in (0, 1, 3)] == [None] * 3
     assert made.report.dropped == {"responses alone longer than max_length": 1}
     with pytest.raises(DataError, match="cannot score: responses alone longer than max_length"):
         made.score("hi", ["cat " * 300])
+
+
+@pytest.mark.parametrize("layout", ["shared_prefix", "padded"])
+def test_a_reward_does_not_depend_on_a_longer_sibling(scorer, layout):
+    made, prompt = scorer(layout), "red cat " * 12
+    # the sibling alone exceeds the 128 tokens of the model together with the prompt, which "yes" does not
+    (alone,) = made.score(prompt, ["yes"])
+    assert made.report.changed == {}
+    longer = "blue dog " * 52
+    (long_alone,) = made.score(prompt, [longer])
+    assert made.report.changed["groups whose prompt was truncated from the left"] == 1
+    for max_tokens in (1, 4096):
+        split = scorer(layout, max_tokens)
+        assert split.score(prompt, ["yes", longer]) == pytest.approx((alone, long_alone), abs=2e-6)
+        assert split.score(prompt, [longer, "yes"]) == pytest.approx((long_alone, alone), abs=2e-6)
+        beside = [Group(conversation(prompt), ("cat " * 300, "yes", longer), id="g")]
+        (found,) = split.score_groups(beside)
+        assert found.rewards == (None, pytest.approx(alone, abs=2e-6), pytest.approx(long_alone, abs=2e-6))
+        assert found.reason == "responses alone longer than max_length"
+        assert (split.report.groups, split.report.kept) == (3, 3)
+
+
+def test_a_model_that_drops_what_is_too_long_drops_the_response_only(scorer, make_groups):
+    made = scorer()
+    made.model.recipe = made.model.recipe.model_copy(update={"truncation": "drop"})
+    made = RewardScorer(made.model)
+    (found,) = made.score_groups([Group(conversation("hi"), ("yes", "cat " * 300), id="g")])
+    assert found.rewards == (pytest.approx(made.score("hi", ["yes"])[0], abs=2e-6), None)
+    assert found.reason == "longer than max_length"
 
 
 def test_only_groups_that_cannot_be_scored_are_a_window_too(scorer):

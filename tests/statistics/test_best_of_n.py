@@ -5,12 +5,7 @@ import numpy as np
 import pytest
 
 from plaudit.errors import ConfigError, DataError
-from plaudit.statistics.best_of_n import (
-    best_of_n_curve,
-    best_of_n_kl,
-    expected_best_of_n,
-    selection_weights,
-)
+from plaudit.statistics.best_of_n import expected_best_of_n, selection_weights
 
 
 def by_enumeration(rewards, gold, n: int) -> float:
@@ -82,25 +77,6 @@ def test_only_the_order_of_the_rewards_matters_and_not_that_of_the_samples():
     assert expected_best_of_n(rewards[order], gold[order], 4) == pytest.approx(expected)
 
 
-def test_the_curve_averages_prompts_and_the_oracle_is_never_below_the_proxy():
-    rewards, gold = [[1.0, 2.0], [2.0, 1.0, 0.0]], [[0.0, 1.0], [0.0, 3.0, 0.0]]
-    curve = best_of_n_curve(rewards, gold, [1, 2])
-    # Prompt 1: mean 1/2, best of two 1. Prompt 2: mean 1, by proxy (0 + 0 + 3) / 3 = 1, oracle (3 + 3 + 0) / 3 = 2.
-    assert curve.proxy == pytest.approx((0.75, 1.0))
-    assert curve.oracle == pytest.approx((0.75, 1.5))
-    assert curve.mean == pytest.approx(0.75)
-    assert curve.n == (1, 2)
-    assert curve.kl == pytest.approx((0.0, math.log(2) - 0.5))
-
-
-def test_divergence_is_that_of_picking_the_best_of_a_continuous_reward():
-    assert best_of_n_kl(1) == 0.0
-    # Best of n has density n u^(n-1) on 0..1: KL = ∫ n u^(n-1) log(n u^(n-1)) du.
-    u = (np.arange(200_000) + 0.5) / 200_000
-    density = 5 * u**4
-    assert best_of_n_kl(5) == pytest.approx(np.mean(density * np.log(density)), abs=1e-6)
-
-
 def test_bad_input_is_refused():
     with pytest.raises(ConfigError, match="between 1 and 2"):
         expected_best_of_n([1.0, 2.0], [1.0, 2.0], 3)
@@ -112,7 +88,3 @@ def test_bad_input_is_refused():
         selection_weights([1.0, float("nan")], 1)
     with pytest.raises(DataError, match="gold"):
         expected_best_of_n([1.0, 2.0], [1.0], 1)
-    with pytest.raises(DataError, match="0 prompts"):
-        best_of_n_curve([], [], [1])
-    with pytest.raises(ConfigError, match="at least 1"):
-        best_of_n_kl(0)

@@ -6,10 +6,9 @@ import pytest
 from plaudit.errors import ConfigError, DataError
 from plaudit.statistics.calibration import (
     best_temperature,
-    brier_score,
+    brier_scores,
     confidence_and_correct,
     expected_calibration_error,
-    log_loss,
     reliability_bins,
 )
 
@@ -30,16 +29,8 @@ def test_confidence_is_that_of_the_predicted_winner():
     assert correct.tolist() == [1.0, 0.0, 0.5]
 
 
-def test_brier_score_equals_worked_values():
-    assert brier_score([LOG_3]) == pytest.approx(1 / 16)
-    assert brier_score([LOG_3, -LOG_3]) == pytest.approx((1 / 16 + 9 / 16) / 2)
-    assert brier_score([0.0, 0.0]) == 0.25
-
-
-def test_log_loss_equals_worked_values_and_survives_extremes():
-    assert log_loss([LOG_3]) == pytest.approx(math.log(4 / 3))
-    assert log_loss([2 * LOG_3], temperature=2.0) == pytest.approx(math.log(4 / 3))
-    assert log_loss([-1e6]) == 1e6
+def test_brier_scores_equal_worked_values():
+    assert brier_scores([LOG_3, -LOG_3, 0.0]) == pytest.approx([1 / 16, 9 / 16, 1 / 4])
 
 
 def test_calibration_error_equals_a_worked_value():
@@ -98,14 +89,19 @@ def test_temperature_solves_the_case_that_can_be_worked_out():
     assert best_temperature([1.0, 1.0, 1.0, -1.0]) == pytest.approx(1 / LOG_3, rel=1e-4)
 
 
+def test_an_end_of_the_range_is_given_exactly_so_that_it_can_be_told():
+    # exp(log 1000) is a little less than 1000
+    assert best_temperature([-1.0, -2.0], low=1e-3, high=1e3) == 1e3
+    assert best_temperature([1.0, 2.0], low=1e-3, high=1e3) == 1e-3
+
+
 def test_temperature_goes_to_an_end_of_its_range_where_no_finite_one_is_best():
     assert best_temperature([1.0, 2.0], low=0.1, high=10.0) == pytest.approx(0.1)
     assert best_temperature([-1.0, -2.0], low=0.1, high=10.0) == pytest.approx(10.0)
 
 
 def test_nothing_to_score_is_none():
-    assert brier_score([]) is None
-    assert log_loss([]) is None
+    assert len(brier_scores([])) == 0
     assert reliability_bins([]) == []
     assert expected_calibration_error([]) is None
     assert best_temperature([]) is None
@@ -118,8 +114,8 @@ def test_one_pair_makes_one_bin():
 
 def test_bad_input_is_refused():
     with pytest.raises(DataError, match="not finite"):
-        brier_score([float("nan")])
+        brier_scores([float("nan")])
     with pytest.raises(DataError, match="2 axes"):
-        brier_score([[1.0]])
+        brier_scores([[1.0]])
     with pytest.raises(ConfigError, match="bins"):
         reliability_bins([1.0], bins=0)

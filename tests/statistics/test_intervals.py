@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from plaudit.errors import ConfigError, DataError
-from plaudit.statistics.intervals import cluster_bootstrap, cluster_index, mean_interval, wilson_interval
+from plaudit.statistics.intervals import cluster_bootstrap, cluster_index, wilson_interval
 
 
 def test_wilson_equals_the_textbook_value_for_eight_of_ten():
@@ -61,24 +61,11 @@ def test_wilson_covers_the_truth_as_often_as_it_says():
     assert 0.93 < np.mean(coverage) < 0.97
 
 
-def test_mean_interval_equals_the_worked_value_for_one_to_five():
-    # mean 3, s = sqrt(2.5), t(4) = 2.776445: half = 2.776445 * 1.581139 / 2.236068 = 1.963243
-    interval = mean_interval([1, 2, 3, 4, 5])
-    assert interval.value == 3.0
-    assert interval.high - 3.0 == pytest.approx(1.963243, abs=1e-5)
-    assert 3.0 - interval.low == pytest.approx(1.963243, abs=1e-5)
-
-
-def test_mean_interval_needs_two_values():
-    assert mean_interval([]) is None
-    assert mean_interval([4.0]) is None
-
-
 def test_values_that_are_not_finite_are_refused():
     with pytest.raises(DataError, match="1 values that are not finite"):
-        mean_interval([1.0, float("nan")])
+        cluster_bootstrap([1.0, float("nan")], ["a", "b"], seed=0)
     with pytest.raises(DataError, match="one"):
-        mean_interval([[1.0], [2.0]])
+        cluster_bootstrap([[1.0], [2.0]], ["a", "b"], seed=0)
 
 
 def test_one_cluster_or_none_gives_no_interval():
@@ -97,6 +84,27 @@ def test_bootstrap_of_two_clusters_is_what_can_be_listed():
     narrow = cluster_bootstrap([0.0, 1.0], ["a", "b"], confidence=0.3, seed=1)
     assert (wide.low, wide.value, wide.high) == (0.0, 0.5, 1.0)
     assert (narrow.low, narrow.high) == (0.5, 0.5)
+
+
+def test_resamples_without_a_value_are_left_out_and_counted():
+    # Draws of two from {a: 0, b: 1}: a draw of b alone, one in four, has no value; else the mean is 0 or 1/2.
+    def unless_all_one(values):
+        return float("nan") if values.min() == 1.0 else float(values.mean())
+
+    found = cluster_bootstrap([0.0, 1.0], ["a", "b"], statistic=unless_all_one, resamples=400, seed=0)
+    assert (found.low, found.value, found.high) == (0.0, 0.5, 0.5)
+    left_out = int(found.method.split(", ")[1].split(" of 400 ")[0])
+    assert left_out == pytest.approx(100, abs=45)  # five standard deviations: √(400 · ¼ · ¾) = 8.7
+
+
+def test_there_is_no_interval_where_most_resamples_or_all_items_have_no_value():
+    # Four clusters are all drawn at once in 4! ÷ 4⁴ = 9 % of the draws.
+    def if_all_there(values):
+        return 1.0 if len(np.unique(values)) == 4 else float("nan")
+
+    assert cluster_bootstrap(np.arange(4.0), range(4), statistic=if_all_there, resamples=100, seed=0) is None
+    nothing = cluster_bootstrap([0.0, 1.0], ["a", "b"], statistic=lambda _: float("nan"), resamples=10, seed=0)
+    assert nothing is None
 
 
 def test_bootstrap_weighs_every_item_the_same_whatever_its_cluster():

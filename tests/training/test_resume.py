@@ -189,6 +189,66 @@ def test_another_config_is_not_resumed_with(folder, whole):
         train(config(), run_dir=whole)
 
 
+@pytest.mark.parametrize("changed", ["pairs.jsonl", "held_out.jsonl"])
+def test_other_data_or_another_recipe_is_not_resumed_with(tmp_path, monkeypatch, make_groups, changed):
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate(("pairs.jsonl", "held_out.jsonl")):
+        write_groups(tmp_path / name, make_groups(9, seed=seed))
+    (tmp_path / "config.yaml").write_text(CONFIG.replace("held_out_share: 0.2", "held_out: [{path: held_out.jsonl}]"))
+    run = train(config("step.max_steps=1"), run_dir=tmp_path / "run")
+    before = (run / "run.json").read_text()
+    write_groups(tmp_path / changed, make_groups(9, seed=5))
+    which = "train" if changed == "pairs.jsonl" else "held_out"
+    with pytest.raises(ConfigError, match=rf"has changed: the data of {which} was \w+, is \w+; restore it"):
+        train(config("step.max_steps=1"), run_dir=run, resume=True)
+    assert (run / "run.json").read_text() == before
+
+
+def test_another_recipe_is_not_resumed_with(whole, monkeypatch):
+    original = run_module.prepare_model
+
+    def other(*arguments):
+        model, proof = original(*arguments)
+        model.recipe = model.recipe.model_copy(update={"max_length": 64})
+        return model, proof
+
+    monkeypatch.setattr(run_module, "prepare_model", other)
+    with pytest.raises(ConfigError, match=r"has changed: the scoring recipe was \w+, is \w+; restore it"):
+        train(config(), run_dir=whole, resume=True)
+
+
+def test_experts_are_loaded_from_the_layout_that_transformers_saves(make_decoder, tokenizer, tmp_path):
+    from transformers import Qwen3MoeConfig, Qwen3MoeForSequenceClassification
+
+    from plaudit.models.backbone import head_in_float32
+    from plaudit.models.checkpoint import save_reward_model
+    from plaudit.models.reward_model import RewardModel
+
+    def make(seed):
+        recipe = make_decoder().recipe
+        torch.manual_seed(seed)
+        sizes = {"hidden_size": 16, "intermediate_size": 16, "moe_intermediate_size": 8, "num_hidden_layers": 2}
+        heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8}
+        experts = {"num_experts": 4, "num_experts_per_tok": 2, "vocab_size": len(tokenizer), "num_labels": 1}
+        made = Qwen3MoeConfig(**sizes, **heads, **experts, pad_token_id=recipe.pad_token)
+        network = Qwen3MoeForSequenceClassification(made).to(torch.bfloat16)
+        head_in_float32(network, recipe.read_out)
+        torch.nn.init.normal_(network.score.weight)
+        return RewardModel(network, tokenizer, recipe)
+
+    saved, other = make(0), make(1)
+    save_reward_model(saved, tmp_path / "experts")
+    names = load_file(tmp_path / "experts" / "model.safetensors").keys()
+    assert names != saved.core.state_dict().keys()
+    drawn = torch.random.get_rng_state()
+    load_weights(other, tmp_path / "experts")
+    assert torch.equal(torch.random.get_rng_state(), drawn)
+    for name, weight in saved.core.state_dict().items():
+        found = other.core.state_dict()[name]
+        assert found.dtype == weight.dtype == (torch.float32 if name.startswith("score") else torch.bfloat16)
+        assert torch.equal(found, weight)
+
+
 def test_a_checkpoint_that_does_not_fit_the_model_is_refused(make_decoder, tmp_path):
     from plaudit.models.checkpoint import save_reward_model
 
@@ -273,6 +333,66 @@ def test_a_second_ctrl_c_stops_at_once(cut, interrupted, monkeypatch):
         train(config("step.save_every=100"), run_dir=cut)
     assert signal.getsignal(signal.SIGINT) is before
     assert last_complete_checkpoint(cut / "checkpoints") is None
+
+
+RANK = """
+import os, signal, sys
+import torch.distributed as dist
+from transformers import TrainerControl, TrainerState, TrainingArguments
+from plaudit.training.callbacks import OrderlyStop
+
+rank, folder = int(sys.argv[1]), sys.argv[2]
+dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+stop, state, control = OrderlyStop(), TrainerState(), TrainerControl()
+arguments = TrainingArguments(output_dir=folder, use_cpu=True)
+stop.on_train_begin(arguments, state, control)
+for step in range(4):
+    if step == rank + 1:
+        os.kill(os.getpid(), signal.SIGINT)
+    stop.on_step_end(arguments, state, control)
+    if control.should_training_stop:
+        break
+if rank == 1:
+    os.kill(os.getpid(), signal.SIGINT)
+stop.on_train_end(arguments, state, control)
+print(step, control.should_save, stop.stopped)
+dist.destroy_process_group()
+"""
+
+
+def test_all_ranks_stop_at_the_step_in_which_the_first_was_asked(tmp_path):
+    # Ctrl-C reaches rank 0 in step 1, and rank 1 when it has stopped already: its first, no reason to stop at once
+    commands = [[sys.executable, "-c", RANK, str(rank), str(tmp_path)] for rank in range(2)]
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
+    ranks = [subprocess.Popen(command, env=environment, stdout=-1, stderr=-1, text=True) for command in commands]
+    try:
+        ended = [rank.communicate(timeout=60) for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
+    assert [out for out, _ in ended] == ["1 True True\n"] * 2, ended
+
+
+@pytest.mark.parametrize("limit", [0, 1])
+def test_gradients_that_are_not_finite_are_neither_stepped_nor_saved(cut, monkeypatch, limit):
+    weights = []
+    original = RewardTrainer.training_step
+
+    def poisoned(self, model, *arguments):
+        loss = original(self, model, *arguments)
+        if self.state.global_step == 2:
+            weight = next(weight for weight in model.parameters() if weight.grad is not None)
+            weight.grad.view(-1)[0] = float("nan")
+            weights.extend([weight, weight.detach().clone()])
+        return loss
+
+    monkeypatch.setattr(RewardTrainer, "training_step", poisoned)
+    with pytest.raises(TrainingError, match="the gradient norm is nan at step 3"):
+        train(config(f"optim.max_grad_norm={limit}"), run_dir=cut)
+    assert torch.equal(*weights)
+    assert not (cut / "model").exists()
+    assert last_complete_checkpoint(cut / "checkpoints").name == "checkpoint-2"
+    assert json.loads((cut / "run.json").read_text())["status"] == "failed"
 
 
 def test_an_error_in_training_gives_ctrl_c_back_and_says_failed(cut):

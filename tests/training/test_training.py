@@ -94,6 +94,29 @@ def test_a_field_that_the_config_sets_itself_is_refused(folder, tmp_path):
             arguments(tmp_path, f"step.trainer_kwargs.{name}=1")
 
 
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("load_best_model_at_end=true", "load_best_model_at_end cannot be used: the final model is the one"),
+        ("neftune_noise_alpha=5", "neftune_noise_alpha cannot be used"),
+        ("activation_checkpointing=true", "cannot be used: use step.gradient_checkpointing"),
+        ("gradient_checkpointing=true", "cannot be used: use step.gradient_checkpointing"),
+    ],
+)
+def test_a_field_that_does_not_work_here_is_refused(folder, tmp_path, override, words):
+    with pytest.raises(ConfigError, match=words):
+        arguments(tmp_path, f"step.trainer_kwargs.{override}")
+
+
+def test_sharded_checkpoints_and_merging_of_sharded_weights_are_refused(folder, tmp_path):
+    sharded = "step.trainer_kwargs={fsdp: full_shard, fsdp_config: {fsdp_state_dict_type: SHARDED_STATE_DICT}}"
+    with pytest.raises(ConfigError, match=r"'SHARDED_STATE_DICT'.*set it to FULL_STATE_DICT"):
+        arguments(tmp_path, sharded)
+    for kind in ("{fsdp: full_shard}", "{deepspeed: zero.json}"):
+        with pytest.raises(ConfigError, match=r"set model\.lora\.merge to false"):
+            arguments(tmp_path, "model.lora.rank=2", f"step.trainer_kwargs={kind}")
+
+
 # ---------------------------------------------------------------------------------------------- runs
 
 

@@ -89,9 +89,7 @@ class TokenBatch:
             self,
             input_ids=self.input_ids.to(device, non_blocking=True),
             position_ids=self.position_ids.to(device, non_blocking=True),
-            attention_mask=None
-            if self.attention_mask is None
-            else self.attention_mask.to(device, non_blocking=True),
+            attention_mask=None if self.attention_mask is None else self.attention_mask.to(device, non_blocking=True),
             forest=None if self.forest is None else self.forest.to(device),
             response_end=self.response_end.to(device, non_blocking=True),
             response_group=self.response_group.to(device, non_blocking=True),
@@ -149,9 +147,7 @@ def _tree_batch(groups: Sequence[TokenGroup], trees: Sequence[PrefixTree], layou
         ends.append(tree.end + offset)
         step_ends.extend(
             int(tree.path(response)[position]) + offset
-            for response, position in zip(
-                group.step_response.tolist(), group.step_position.tolist(), strict=True
-            )
+            for response, position in zip(group.step_response.tolist(), group.step_position.tolist(), strict=True)
         )
         base = len(parents)
         parents.extend(parent + base if parent >= 0 else -1 for parent in tree.parent.tolist())
@@ -180,9 +176,7 @@ def _tree_batch(groups: Sequence[TokenGroup], trees: Sequence[PrefixTree], layou
     )
 
 
-def _padded_batch(
-    groups: Sequence[TokenGroup], *, pad_id: int, padding_side: Literal["left", "right"]
-) -> TokenBatch:
+def _padded_batch(groups: Sequence[TokenGroup], *, pad_id: int, padding_side: Literal["left", "right"]) -> TokenBatch:
     sequences = [group.tree.sequence(k) for group in groups for k in range(group.num_responses)]
     width = max(len(sequence) for sequence in sequences)
     ids = np.full((len(sequences), width), pad_id, dtype=np.int64)

@@ -97,9 +97,7 @@ class Encoder:
         assert isinstance(rendered, str)
         return rendered
 
-    def encode(
-        self, groups: Sequence[tuple[int, Group]], report: EncodingReport
-    ) -> Iterator[TokenGroup | LeftOut]:
+    def encode(self, groups: Sequence[tuple[int, Group]], report: EncodingReport) -> Iterator[TokenGroup | LeftOut]:
         """Yield each of the ``(row, group)`` pairs, in order, as tokens or as left out, counted in ``report``."""
         texts: list[str] = []
         starts: list[int] = []
@@ -127,9 +125,7 @@ class Encoder:
             yield made
 
     def _tokenize(self, texts: list[str]) -> BatchEncoding:
-        return self.tokenizer(
-            texts, add_special_tokens=self.special_tokens, return_attention_mask=False, verbose=False
-        )
+        return self.tokenizer(texts, add_special_tokens=self.special_tokens, return_attention_mask=False, verbose=False)
 
     def _rendered(self, group: Group) -> list[tuple[str, int]]:
         """Return each conversation's text and the character at which its response begins."""
@@ -241,9 +237,7 @@ def _token_at(encoded: BatchEncoding, index: int, character: int, length: int) -
     return length - 1
 
 
-def _step_positions(
-    group: Group, encoded: BatchEncoding, span: range, starts: Sequence[int]
-) -> list[Int32Array]:
+def _step_positions(group: Group, encoded: BatchEncoding, span: range, starts: Sequence[int]) -> list[Int32Array]:
     responses: list[int] = []
     positions: list[int] = []
     for k, (index, steps) in enumerate(zip(span, group.steps or (), strict=False)):

@@ -103,9 +103,7 @@ def _with_exactly(plan: list[MicroBatch], count: int, filler: int) -> list[Micro
     return plan
 
 
-def micro_batches(
-    rows: Sequence[int], sizes: GroupSizes, *, layout: Layout, max_tokens: int
-) -> list[MicroBatch]:
+def micro_batches(rows: Sequence[int], sizes: GroupSizes, *, layout: Layout, max_tokens: int) -> list[MicroBatch]:
     """Return ``rows`` in batches of at most ``max_tokens`` positions; a group that is larger stands alone.
 
     Without padding: first-fit decreasing. Padded: sorted by length and cut, since a row costs the longest one.

@@ -117,9 +117,7 @@ def build_prefix_tree(
     return _lay_out(sequences, roots)
 
 
-def _grow(
-    sequences: Sequence[Int32Array], members: list[int], depth: int, min_saving: int, levels: int
-) -> list[_Node]:
+def _grow(sequences: Sequence[Int32Array], members: list[int], depth: int, min_saving: int, levels: int) -> list[_Node]:
     """Return the subtrees that hold ``members``, which agree on their first ``depth`` tokens."""
     if len(members) == 1 or levels == 1:
         return [_Node(k, depth, len(sequences[k]), [(k, len(sequences[k]))]) for k in members]

@@ -88,9 +88,7 @@ def print_dropped(report: ReadReport) -> None:
         typer.secho(f"{report.path}: left out {reasons}", fg=typer.colors.YELLOW, err=True)
 
 
-def print_table(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int = 0
-) -> None:
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int = 0) -> None:
     """Print a table whose last ``numbers`` columns are right-aligned; nothing where there are no rows."""
     if not rows:
         return

@@ -103,9 +103,7 @@ def show_groups(groups: GroupSet) -> None:
 
 def print_contents(contents: Contents) -> None:
     """Print the labels, the numbers of responses and the largest sources."""
-    print_table(
-        "labels", ("label", "groups"), [(k, str(n)) for k, n in contents.labels.most_common()], numbers=1
-    )
+    print_table("labels", ("label", "groups"), [(k, str(n)) for k, n in contents.labels.most_common()], numbers=1)
     sizes = [(str(size), str(count)) for size, count in sorted(contents.sizes.items())]
     print_table("responses in a group", ("responses", "groups"), sizes, numbers=2)
     shown = [(name, str(count)) for name, count in contents.sources.most_common(LARGEST_SOURCES)]

@@ -18,9 +18,7 @@ def doctor(
     checks = diagnose(model)
     rows = [(check.status, check.name, check.found, check.advice) for check in checks]
     print_table(f"doctor {model}", ("status", "check", "found", "advice"), rows)
-    counts = {
-        status: sum(check.status == status for check in checks) for status in ("ok", "warning", "error")
-    }
+    counts = {status: sum(check.status == status for check in checks) for status in ("ok", "warning", "error")}
     typer.echo(", ".join(f"{count} {status}" for status, count in counts.items()))
     if counts["error"]:
         raise typer.Exit(EXIT_FAILED_CHECK)

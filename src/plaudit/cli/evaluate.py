@@ -36,9 +36,7 @@ def evaluate(
         int | None,
         typer.Option(min=1, help="Groups of each file to score, from the first.", show_default="all"),
     ] = None,
-    on_error: Annotated[
-        Literal["raise", "skip"], typer.Option(help="What to do with an unreadable row.")
-    ] = "raise",
+    on_error: Annotated[Literal["raise", "skip"], typer.Option(help="What to do with an unreadable row.")] = "raise",
 ) -> None:
     """Measure how often MODEL prefers what the data prefer: accuracy with its interval, ties, baselines."""
     folder = output or Path("evaluations") / slug(model)
@@ -69,6 +67,7 @@ def evaluate(
                 model=model,
                 output_dir=target,
                 recipe_hash=recipe_hash,
+                weights_hash=scorer.head_hash if isinstance(scorer, RewardScorer) else None,
                 data_fingerprint=groups.fingerprint,
                 tie_rule=tie_rule,
             )

@@ -25,9 +25,9 @@ _OURS = frozenset({"data", "run", "report.html"})
 
 
 def quickstart(
-    out: Annotated[
-        Path, typer.Option(help="Folder to write; an earlier quickstart in it is replaced.")
-    ] = Path("runs/quickstart"),
+    out: Annotated[Path, typer.Option(help="Folder to write; an earlier quickstart in it is replaced.")] = Path(
+        "runs/quickstart"
+    ),
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the world, and so of everything.")] = 0,
 ) -> None:
     """Train, test and explain a small reward model on a built-in world: offline, on a CPU, in minutes."""
@@ -63,9 +63,7 @@ def clear_folder(out: Path) -> None:
         raise ConfigError(f"{out} is a file; --out must be a folder")
     foreign = sorted(path.name for path in out.iterdir() if path.name not in _OURS)
     if foreign:
-        raise ConfigError(
-            f"{out} holds {', '.join(foreign[:3])}, which is not of a quickstart; choose another --out"
-        )
+        raise ConfigError(f"{out} holds {', '.join(foreign[:3])}, which is not of a quickstart; choose another --out")
     shutil.rmtree(out)
 
 
@@ -121,6 +119,7 @@ def _evaluate(held_out: Path, run: Path, *, seed: int) -> tuple[Result, BestOfN]
         model="quickstart",
         output_dir=run / "eval" / "held_out",
         recipe_hash=scorer.recipe_hash,
+        weights_hash=scorer.head_hash,
         data_fingerprint=groups.fingerprint,
     )
     world = World(seed=seed)

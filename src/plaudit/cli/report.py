@@ -14,9 +14,7 @@ def report(
     ],
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", help="HTML file to write.", show_default="report.html beside the first"
-        ),
+        typer.Option("--output", "-o", help="HTML file to write.", show_default="report.html beside the first"),
     ] = None,
 ) -> None:
     """Write one self-contained HTML page about runs and results."""

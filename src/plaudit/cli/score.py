@@ -23,12 +23,8 @@ def score(
         typer.Option(min=1, help="Tokens in one forward pass.", show_default="chosen for the device"),
     ] = None,
     shard: Annotated[str, typer.Option(metavar="I/N", help="Score part I of N, from 0.")] = "0/1",
-    on_error: Annotated[
-        Literal["raise", "skip"], typer.Option(help="What to do with an unreadable row.")
-    ] = "raise",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Start again where the output exists.")
-    ] = False,
+    on_error: Annotated[Literal["raise", "skip"], typer.Option(help="What to do with an unreadable row.")] = "raise",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start again where the output exists.")] = False,
 ) -> None:
     """Give every response in INPUT its reward; a run that was stopped goes on where it was."""
     part = parse_shard(shard)

@@ -17,19 +17,13 @@ RUNS = Path("runs")
 
 
 def train(
-    config: Annotated[
-        Path, typer.Argument(help="YAML file; see docs/reference/config.md.", show_default=False)
-    ],
+    config: Annotated[Path, typer.Argument(help="YAML file; see docs/reference/config.md.", show_default=False)],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(metavar="KEY=VALUE", help="Changes to it, like optim.lr=3e-6.", show_default=False),
     ] = None,
-    run_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the run.", show_default="runs/NAME-TIME")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint in --run-dir.")
-    ] = False,
+    run_dir: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="runs/NAME-TIME")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --run-dir.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved config and stop.")] = False,
 ) -> None:
     """Train a reward model as CONFIG says."""
@@ -44,9 +38,7 @@ def train(
 
     from plaudit.training.run import train as run_training
 
-    again = shlex.join(
-        ["plaudit", "train", str(config), *(overrides or ()), "--run-dir", str(folder), "--resume"]
-    )
+    again = shlex.join(["plaudit", "train", str(config), *(overrides or ()), "--run-dir", str(folder), "--resume"])
     with interrupt_keeps(f"the checkpoints written so far are in {folder}; go on with:\n  {again}"):
         finished = run_training(resolved, run_dir=folder, resume=resume)
     if os.environ.get("RANK", "0") == "0":
@@ -72,6 +64,7 @@ def finish(name: str, run: Path) -> None:
             model=name,
             output_dir=run / "eval" / "held_out",
             recipe_hash=scorer.recipe_hash,
+            weights_hash=scorer.head_hash,
             data_fingerprint=groups.fingerprint,
         )
         print_result(result)
@@ -88,11 +81,7 @@ def choose_run_dir(name: str, run_dir: Path | None, *, resume: bool, now: dateti
         return run_dir
     if resume:
         earlier = sorted(RUNS.glob(f"{name}-[0-9]*"))
-        hint = (
-            f"; the latest run of this name is {earlier[-1]}"
-            if earlier
-            else f"; no run {name}-* is in {RUNS}/"
-        )
+        hint = f"; the latest run of this name is {earlier[-1]}" if earlier else f"; no run {name}-* is in {RUNS}/"
         raise ConfigError(f"--resume needs --run-dir{hint}")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("several processes need one folder: give --run-dir")

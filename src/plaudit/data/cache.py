@@ -76,6 +76,10 @@ def fill_cache(folder: Path, write: Callable[[Path], ReadReport]) -> ReadReport:
         (temporary / REPORT_FILE).write_text(json.dumps(content), encoding="utf-8")
         temporary.chmod(0o755)
         _move(temporary, folder)
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(f"cannot write the cache {folder}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return report

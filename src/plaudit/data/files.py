@@ -117,9 +117,7 @@ def _decode(content: bytes) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"text is not UTF-8: byte {content[error.start]:#04x} at position {error.start}"
-        ) from None
+        raise DataError(f"text is not UTF-8: byte {content[error.start]:#04x} at position {error.start}") from None
 
 
 def _parse_json(content: bytes) -> object:
@@ -161,9 +159,7 @@ def _json_array(file: Path) -> Iterator[tuple[int, Content]]:
 
     position = skip(0)
     if not text.startswith("[", position):
-        raise DataError(
-            f"{file}: a .json file must hold one array of rows; rows on separate lines are .jsonl"
-        )
+        raise DataError(f"{file}: a .json file must hold one array of rows; rows on separate lines are .jsonl")
     number, position = 1, skip(position + 1)
     while not text.startswith("]", position):
         try:

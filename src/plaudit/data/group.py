@@ -90,8 +90,7 @@ def conversation(prompt: str | Sequence[Message | Mapping[str, str]]) -> tuple[M
     if isinstance(prompt, str):
         return (Message("user", prompt),)
     return tuple(
-        turn if isinstance(turn, Message) else Message(_text(turn, "role"), _text(turn, "content"))
-        for turn in prompt
+        turn if isinstance(turn, Message) else Message(_text(turn, "role"), _text(turn, "content")) for turn in prompt
     )
 
 
@@ -100,6 +99,8 @@ def check_prompt(prompt: tuple[Message, ...]) -> None:
     if not prompt:
         raise InvalidGroupError("prompt is empty; it needs at least one message")
     for index, message in enumerate(prompt):
+        if not isinstance(message, Message):
+            raise InvalidGroupError(f"prompt[{index}] is {type(message).__name__}; it must be a Message")
         if message.role not in ROLES:
             raise InvalidGroupError(f"prompt[{index}].role is {message.role!r}; allowed: {', '.join(ROLES)}")
         if message.role == "system" and index > 0:
@@ -113,9 +114,7 @@ def check_prompt(prompt: tuple[Message, ...]) -> None:
 
 def _text(turn: Mapping[str, str], key: str) -> str:
     if not isinstance(turn, Mapping):
-        raise InvalidGroupError(
-            f"message is {type(turn).__name__}; it must be an object with role and content"
-        )
+        raise InvalidGroupError(f"message is {type(turn).__name__}; it must be an object with role and content")
     value = turn.get(key)
     if not isinstance(value, str):
         raise InvalidGroupError(f"message {key!r} is {type(value).__name__}; it must be a string")
@@ -145,6 +144,8 @@ def _check_unicode(text: str, name: str) -> None:
 def _check_responses(responses: tuple[str, ...]) -> None:
     if not responses:
         raise InvalidGroupError("responses is empty; a group needs at least one response")
+    if isinstance(responses, str):
+        raise InvalidGroupError("responses is one string; it must be a tuple of strings")
     for index, response in enumerate(responses):
         _check_text(response, f"responses[{index}]")
 
@@ -175,9 +176,7 @@ def _check_preferences(preferences: tuple[Preference, ...], count: int) -> None:
         if preference.probability is not None:
             _check_number(preference.probability, f"{name}.probability")
             if not 0.0 <= preference.probability <= 1.0:
-                raise InvalidGroupError(
-                    f"{name}.probability is {preference.probability}; it must lie between 0 and 1"
-                )
+                raise InvalidGroupError(f"{name}.probability is {preference.probability}; it must lie between 0 and 1")
 
 
 def _check_length(found: int, count: int, name: str) -> None:
@@ -190,9 +189,7 @@ def _check_ranks(ranks: tuple[int | None, ...] | None, count: int) -> None:
         return
     _check_length(len(ranks), count, "ranks")
     for index, rank in enumerate(ranks):
-        if rank is not None and (
-            isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= MAX_RANK
-        ):
+        if rank is not None and (isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= MAX_RANK):
             raise InvalidGroupError(
                 f"ranks[{index}] is {rank!r}; it must be an integer from 1 (best) to {MAX_RANK}, or null"
             )

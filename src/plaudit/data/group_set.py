@@ -101,9 +101,7 @@ class GroupSet:
         """
         positions = np.asarray(indices, dtype=np.int64)
         if positions.size and (positions.min() < 0 or positions.max() >= len(self)):
-            raise IndexError(
-                f"positions from {positions.min()} to {positions.max()}; the set has {len(self)} groups"
-            )
+            raise IndexError(f"positions from {positions.min()} to {positions.max()}; the set has {len(self)} groups")
         return GroupSet(self.dataset, self.report, positions if self.rows is None else self.rows[positions])
 
     def prompt_hashes(self) -> np.ndarray:

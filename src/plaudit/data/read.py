@@ -64,9 +64,7 @@ def read_groups(
     if format != "auto" and format not in FORMATS:
         raise UnknownNameError(f"unknown format {format!r}; {closest_or_all(format, ('auto', *FORMATS))}")
     if on_error not in get_args(OnError):
-        raise UnknownNameError(
-            f"unknown on_error {on_error!r}; {closest_or_all(on_error, get_args(OnError))}"
-        )
+        raise UnknownNameError(f"unknown on_error {on_error!r}; {closest_or_all(on_error, get_args(OnError))}")
     if limit is not None and limit < 1:
         raise DataError(f"limit is {limit}; it must be at least 1")
     paths = [path] if isinstance(path, str | Path) else list(path)
@@ -154,9 +152,7 @@ def _prefixes(files: Sequence[_File]) -> list[str]:
 def _write(files: Sequence[_File], target: Path, *, limit: int | None, num_proc: int) -> ReadReport:
     tally = _Tally(limit=limit, detected=any(file.format == "auto" for file in files))
     schema = SCHEMA.with_metadata(features().arrow_schema.metadata)
-    blocks = chain.from_iterable(
-        _blocks(file, prefix) for file, prefix in zip(files, _prefixes(files), strict=True)
-    )
+    blocks = chain.from_iterable(_blocks(file, prefix) for file, prefix in zip(files, _prefixes(files), strict=True))
     with pa.OSFile(str(target), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
         for block, converted in _converted(blocks, num_proc):
             batch = tally.add(block, converted)
@@ -333,11 +329,6 @@ class _Ids:
     def _made_place(self, given: str) -> tuple[str, int] | None:
         prefix, _, number = given.rpartition(":")
         path, lines = self._made.get(prefix, ("", b""))
-        if (
-            number.isdecimal()
-            and str(int(number)) == number
-            and int(number) < len(lines)
-            and lines[int(number)]
-        ):
+        if number.isdecimal() and str(int(number)) == number and int(number) < len(lines) and lines[int(number)]:
             return path, int(number)
         return None

@@ -124,8 +124,7 @@ def _expected(rewards: list[float], golds: list[float], n: int) -> tuple[float, 
 def _checked(group: Group, golds: Sequence[float | None]) -> Sequence[float | None]:
     if len(golds) != len(group.responses):
         raise DataError(
-            f"the gold reward gave {len(golds)} numbers for the {len(group.responses)} responses "
-            f"of group {group.id!r}"
+            f"the gold reward gave {len(golds)} numbers for the {len(group.responses)} responses of group {group.id!r}"
         )
     return golds
 

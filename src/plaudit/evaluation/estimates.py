@@ -26,8 +26,10 @@ class Estimator:
     def share(self, outcomes: np.ndarray, prompts: np.ndarray) -> Interval | None:
         """Return the mean of ``outcomes``, each between 0 and 1; None where there are none.
 
-        Wilson's interval when each prompt comes once, else a bootstrap over prompts. Several rows of one
-        single prompt say nothing about other prompts: their interval is 0 to 1.
+        Wilson's interval when each prompt comes once, else a bootstrap over prompts. Where every resample
+        gives the same share, as when all rows are right, resampling cannot tell how far the truth may lie
+        from it: the interval is Wilson's for as many rows as there are prompts. Several rows of one single
+        prompt say nothing about other prompts: their interval is 0 to 1.
         """
         if not len(outcomes):
             return None
@@ -43,13 +45,18 @@ class Estimator:
                 method="none: one prompt",
                 n=len(outcomes),
             )
-        return self.mean(outcomes, prompts)
+        found = self.mean(outcomes, prompts)
+        if found is None or found.low < found.high:
+            return found
+        by_prompt = wilson_interval(found.value * distinct, distinct, confidence=self.confidence)
+        if by_prompt is None:
+            return None
+        method = f"wilson over {distinct} prompts"
+        return found.model_copy(update={"low": by_prompt.low, "high": by_prompt.high, "method": method})
 
     def mean(self, values: np.ndarray, prompts: np.ndarray) -> Interval | None:
         """Return the mean of ``values``, with an interval over prompts; None for fewer than two prompts."""
-        return cluster_bootstrap(
-            values, prompts, confidence=self.confidence, resamples=self.resamples, seed=self.seed
-        )
+        return cluster_bootstrap(values, prompts, confidence=self.confidence, resamples=self.resamples, seed=self.seed)
 
     def of_rows(
         self,
@@ -58,19 +65,15 @@ class Estimator:
     ) -> Interval | None:
         """Return ``statistic`` of the numbers of all rows, with an interval over prompts.
 
-        None for fewer than two prompts, or where the statistic has no value for all rows or for a resample.
+        Resamples in which the statistic has no value are left out, and counted in the method's name. None for
+        fewer than two prompts, and where the statistic has no value for all rows or for most resamples.
         """
-        is_defined = True
 
         def number(rows: np.ndarray) -> float:
-            nonlocal is_defined
             found = statistic(rows.astype(int))
-            if found is None or not math.isfinite(found):
-                is_defined = False
-                return 0.0
-            return found
+            return math.nan if found is None or not math.isfinite(found) else found
 
-        interval = cluster_bootstrap(
+        return cluster_bootstrap(
             np.arange(len(prompts)),
             prompts,
             statistic=number,
@@ -78,4 +81,26 @@ class Estimator:
             resamples=min(self.resamples, SLOW_RESAMPLES),
             seed=self.seed,
         )
-        return interval if is_defined else None
+
+    def of_rows_biased(
+        self,
+        statistic: Callable[[np.ndarray], float | None],
+        prompts: np.ndarray,
+    ) -> Interval | None:
+        """Return ``of_rows`` of a statistic that is at least 0 and that resampling raises, as of an absolute error.
+
+        Such a statistic v is larger in resamples than in the rows, and their quantiles may both lie above it.
+        The basic interval takes that off: from 2v − upper quantile to 2v − lower quantile, cut at 0 and
+        widened to hold v where it does not.
+        """
+        found = self.of_rows(statistic, prompts)
+        if found is None:
+            return None
+        low, high = 2 * found.value - found.high, 2 * found.value - found.low
+        return found.model_copy(
+            update={
+                "low": max(0.0, min(low, found.value)),
+                "high": max(high, found.value),
+                "method": f"basic {found.method}",
+            }
+        )

@@ -72,13 +72,19 @@ class PairTable:
     chosen_rewards: np.ndarray
     rejected_rewards: np.ndarray
     probabilities: np.ndarray
-    length_differences: np.ndarray
+    chosen_lengths: np.ndarray
+    rejected_lengths: np.ndarray
     chosen_first: np.ndarray
     prompts: np.ndarray
     sources: np.ndarray
 
     def __len__(self) -> int:
         return len(self.margins)
+
+    @property
+    def length_differences(self) -> np.ndarray:
+        """Return [pair] characters of chosen − characters of rejected."""
+        return self.chosen_lengths - self.rejected_lengths
 
     def where(self, mask: np.ndarray) -> PairTable:
         """Return the pairs at which ``mask`` is true."""
@@ -87,7 +93,8 @@ class PairTable:
             chosen_rewards=self.chosen_rewards[mask],
             rejected_rewards=self.rejected_rewards[mask],
             probabilities=self.probabilities[mask],
-            length_differences=self.length_differences[mask],
+            chosen_lengths=self.chosen_lengths[mask],
+            rejected_lengths=self.rejected_lengths[mask],
             chosen_first=self.chosen_first[mask],
             prompts=self.prompts[mask],
             sources=self.sources[mask],
@@ -102,13 +109,15 @@ def pair_table(items: Sequence[ItemScore]) -> PairTable:
         prompt = numbers.setdefault(item.prompt_key, len(numbers))
         for pair in labelled_pairs(item):
             chosen, rejected = item.rewards[pair.chosen], item.rewards[pair.rejected]
-            rows.append((pair, chosen, rejected, prompt, item.source))
+            lengths = item.lengths[pair.chosen], item.lengths[pair.rejected]
+            rows.append((pair, chosen, rejected, prompt, item.source, *lengths))
     return PairTable(
         margins=np.array([pair.margin for pair, *_ in rows], dtype=float),
         chosen_rewards=np.array([row[1] for row in rows], dtype=float),
         rejected_rewards=np.array([row[2] for row in rows], dtype=float),
         probabilities=np.array([pair.probability for pair, *_ in rows], dtype=float),
-        length_differences=np.array([pair.length_difference for pair, *_ in rows], dtype=float),
+        chosen_lengths=np.array([row[5] for row in rows], dtype=float),
+        rejected_lengths=np.array([row[6] for row in rows], dtype=float),
         chosen_first=np.array([pair.chosen < pair.rejected for pair, *_ in rows], dtype=bool),
         prompts=np.array([row[3] for row in rows], dtype=int),
         sources=np.array([row[4] for row in rows], dtype=object),

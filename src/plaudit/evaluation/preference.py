@@ -12,14 +12,13 @@ import datetime
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import expit
 
 from plaudit.evaluation.estimates import Estimator
 from plaudit.evaluation.length import rank_correlation
 from plaudit.evaluation.pairs import PairTable, has_label, labelled_pairs, pair_table
 from plaudit.records import Interval, ItemScore, Result, package_versions
 from plaudit.statistics import calibration
-from plaudit.statistics.agreement import TieRule, preference_accuracy
+from plaudit.statistics.agreement import TieRule, length_only_accuracy, preference_accuracy
 from plaudit.statistics.histograms import shared_histogram
 
 DEFAULT_TIE_RULE: TieRule = "loss"
@@ -61,7 +60,9 @@ def evaluate_items(
     - ``reward_length_correlation``: Spearman's, over responses; ``margin_length_correlation``: over pairs,
       which sees differences within a prompt only.
 
-    Intervals resample prompts, not pairs; a share of pairs that are all of different prompts gets Wilson's.
+    Intervals resample prompts, not pairs; a share of pairs that are all of different prompts gets Wilson's,
+    and so, over prompts, does a share that all resamples agree on. The calibration error has a basic
+    interval. Resamples without a temperature or correlation are left out; where most are, the figure is too.
     """
     pairs = pair_table(items)
     unscored = sum(not has_label(item) for item in items)
@@ -100,8 +101,8 @@ def _figures(
         "chosen_reward": estimate.mean(pairs.chosen_rewards, prompts),
         "rejected_reward": estimate.mean(pairs.rejected_rewards, prompts),
         "margin": estimate.mean(margins, prompts),
-        "brier": estimate.mean(expit(-margins) ** 2, prompts),
-        "expected_calibration_error": estimate.of_rows(
+        "brier": estimate.mean(calibration.brier_scores(margins), prompts),
+        "expected_calibration_error": estimate.of_rows_biased(
             lambda rows: calibration.expected_calibration_error(margins[rows], bins=BINS), prompts
         ),
         "temperature": _temperature(pairs, estimate),
@@ -116,17 +117,19 @@ def _figures(
 
 
 def _temperature(pairs: PairTable, estimate: Estimator) -> Interval | None:
-    """Return the best temperature, or None where there is none: never wrong, or no better than chance."""
+    """Return the best temperature, or None where there is none: never wrong, or no better than chance.
+
+    Resamples in which there is none are left out.
+    """
+    return estimate.of_rows(lambda rows: _finite_temperature(pairs.margins[rows]), pairs.prompts)
+
+
+def _finite_temperature(margins: np.ndarray) -> float | None:
     low, high = TEMPERATURES
-    if not (pairs.margins > 0).any() or not (pairs.margins < 0).any():
+    if not (margins > 0).any() or not (margins < 0).any():
         return None
-    best = calibration.best_temperature(pairs.margins, low=low, high=high)
-    if best is None or not low < best < high:
-        return None
-    return estimate.of_rows(
-        lambda rows: calibration.best_temperature(pairs.margins[rows], low=low, high=high),
-        pairs.prompts,
-    )
+    best = calibration.best_temperature(margins, low=low, high=high)
+    return best if best is not None and low < best < high else None
 
 
 def _accuracy(pairs: PairTable, tie_rule: TieRule, estimate: Estimator) -> Interval | None:
@@ -135,7 +138,7 @@ def _accuracy(pairs: PairTable, tie_rule: TieRule, estimate: Estimator) -> Inter
 
 
 def _longer(pairs: PairTable, estimate: Estimator) -> Interval | None:
-    agreement = preference_accuracy(pairs.length_differences, tie_rule="half")
+    agreement = length_only_accuracy(pairs.chosen_lengths, pairs.rejected_lengths, tie_rule="half")
     return estimate.share(agreement.correct, pairs.prompts)
 
 

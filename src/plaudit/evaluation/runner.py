@@ -31,6 +31,8 @@ class PartialHeader(Record):
     """The model as it was named."""
     recipe_hash: str | None = None
     """Hash of the model's scoring recipe."""
+    weights_hash: str | None = None
+    """Hash of weights of the model: tells models of one recipe apart."""
     data_fingerprint: str | None = None
     """Hash of the evaluated data."""
 
@@ -43,6 +45,7 @@ def evaluate(
     model: str,
     output_dir: Path,
     recipe_hash: str | None = None,
+    weights_hash: str | None = None,
     data_fingerprint: str | None = None,
     tie_rule: TieRule = DEFAULT_TIE_RULE,
     seed: int = 0,
@@ -53,14 +56,22 @@ def evaluate(
     ``output_dir`` receives ``items.jsonl`` (every reward), ``surprising.json`` (the texts of the most
     confidently wrong pairs) and, last, ``result.json``. Until then each scored item is a line of
     ``items.partial.jsonl``; a run that was killed finds it there and scores only what is missing.
-    ``progress`` is called with the number of items done so far.
+    An unfinished run is taken up only where name, model, ``recipe_hash``, ``weights_hash`` and
+    ``data_fingerprint`` are those it was begun with. ``progress`` is called with the number of items done
+    so far.
 
     Raises:
         ModelError: when the scorer gives another number of rewards, other ids or another order.
-        DataError: when ``items.partial.jsonl`` is of another evaluation or other data.
+        DataError: when ``items.partial.jsonl`` is of another evaluation, another model or other data.
         OutputError: when a file cannot be written.
     """
-    header = PartialHeader(name=name, model=model, recipe_hash=recipe_hash, data_fingerprint=data_fingerprint)
+    header = PartialHeader(
+        name=name,
+        model=model,
+        recipe_hash=recipe_hash,
+        weights_hash=weights_hash,
+        data_fingerprint=data_fingerprint,
+    )
     partial = output_dir / PARTIAL_NAME
     known = _resume(partial, header)
     collector = SurpriseCollector()
@@ -170,6 +181,8 @@ def _describe(header: PartialHeader) -> str:
     parts = [f"{header.name!r} with model {header.model!r}"]
     if header.recipe_hash is not None:
         parts.append(f"recipe {header.recipe_hash}")
+    if header.weights_hash is not None:
+        parts.append(f"weights {header.weights_hash}")
     if header.data_fingerprint is not None:
         parts.append(f"data {header.data_fingerprint}")
     return ", ".join(parts)

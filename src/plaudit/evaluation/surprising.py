@@ -79,9 +79,7 @@ class SurpriseCollector:
     def pairs(self) -> SurprisingPairs:
         """Return what was kept, the largest error first; of equal errors, the first in the data."""
         ordered = sorted(self._heap, key=lambda entry: (-entry[0], -entry[1]))
-        return SurprisingPairs(
-            max_characters=self._max_characters, pairs=tuple(entry[3] for entry in ordered)
-        )
+        return SurprisingPairs(max_characters=self._max_characters, pairs=tuple(entry[3] for entry in ordered))
 
 
 def _pair(group: Group, item: ItemScore, chosen: int, rejected: int, max_characters: int) -> SurprisingPair:

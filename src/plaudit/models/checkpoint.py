@@ -101,12 +101,12 @@ def load_reward_model(
     """
     source = resolve_source(source)
     directory = Path(source)
-    recipe_file = checkpoint_file(source, RECIPE_FILE)
-    recipe = None if recipe_file is None else read_recipe(recipe_file.parent)
-    wanted_dtype = dtype or (recipe.dtype if recipe else "float32")
     adapter = directory / _ADAPTER
     if not adapter.exists():
         _check_outputs(source, trust_remote_code)
+    recipe_file = checkpoint_file(source, RECIPE_FILE)
+    recipe = None if recipe_file is None else read_recipe(recipe_file.parent)
+    wanted_dtype = dtype or (recipe.dtype if recipe else "float32")
     tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code)
     if adapter.exists():
         network = _load_adapter(directory, wanted_dtype, tokenizer, trust_remote_code)

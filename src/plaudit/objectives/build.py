@@ -52,7 +52,13 @@ class BradleyTerryObjective:
         return pairs.weight if self.config.weight == "group" else torch.ones_like(pairs.weight)
 
     def __call__(self, rewards: Float[Tensor, " response"], pairs: PairLabels) -> ItemLosses:
-        """Return one loss per preference."""
+        """Return one loss per preference.
+
+        The logged ``accuracy`` is that of an evaluation with its usual tie rule: 1 where the response that the
+        label holds to be likelier has the higher reward, else 0, an exact tie included. A label of probability ½
+        holds neither to be better and makes no mistake possible: such a pair, which an evaluation leaves out,
+        counts as ½ here, which is what either order of it is worth under its label.
+        """
         config = self.config
         chosen, rejected = rewards[pairs.chosen], rewards[pairs.rejected]
         losses = bradley_terry_loss(
@@ -67,13 +73,19 @@ class BradleyTerryObjective:
         chosen, rejected = at_least_float32(chosen.detach()), at_least_float32(rejected.detach())
         lead = chosen - rejected
         logged = {
-            "accuracy": (lead > 0).float(),
+            "accuracy": _right(lead, pairs.probability),
             "chosen_rewards": chosen,
             "rejected_rewards": rejected,
             "reward_margin": lead,
             "ties": (lead == 0).float(),
         }
         return ItemLosses(losses, self.weights(pairs), logged)
+
+
+def _right(lead: Float[Tensor, " item"], probability: Float[Tensor, " item"]) -> Float[Tensor, " item"]:
+    """Return 1 where the sign of ``lead`` is that of probability − ½, ½ where the latter is 0, else 0."""
+    side = torch.sign(probability - 0.5)
+    return torch.where(side == 0, 0.5, (lead * side > 0).float())
 
 
 def build_objective(config: ObjectiveConfig) -> Objective:

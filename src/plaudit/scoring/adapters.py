@@ -98,7 +98,5 @@ def load_function(path: str) -> FunctionScorer:
         words = f"{type(error).__name__}: {error}"
         raise ModelError(f"the module of {path!r} cannot be imported: {words}") from error
     if not callable(function):
-        raise ModelError(
-            f"{path!r} is {type(function).__name__}; it must be a function of (prompt, responses)"
-        )
+        raise ModelError(f"{path!r} is {type(function).__name__}; it must be a function of (prompt, responses)")
     return FunctionScorer(function)

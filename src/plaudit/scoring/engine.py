@@ -45,8 +45,10 @@ class RewardScorer:
         self.model = model.eval()
         self.max_tokens = max_tokens
         self.proof = proof
+        # Counts groups, kept where any response was scored; what was cut or left out it counts in responses.
         self.report = EncodingReport()
         self._encoder = model.recipe.encoder(model.tokenizer)
+        self._uncut = replace(self._encoder, truncation="drop")
 
     @property
     def recipe_hash(self) -> str:
@@ -62,9 +64,7 @@ class RewardScorer:
             digest.update(weight.detach().double().cpu().numpy().tobytes())
         return digest.hexdigest()
 
-    def score(
-        self, prompt: str | Sequence[Message | Mapping[str, str]], responses: Sequence[str]
-    ) -> tuple[float, ...]:
+    def score(self, prompt: str | Sequence[Message | Mapping[str, str]], responses: Sequence[str]) -> tuple[float, ...]:
         """Return one reward per response to ``prompt``, a text (one user turn) or a conversation.
 
         Raises:
@@ -89,20 +89,39 @@ class RewardScorer:
     @torch.inference_mode()
     def score_window(self, groups: Sequence[Group]) -> list[GroupRewards]:
         """Return the rewards of ``groups``, scored together."""
-        encoded = list(self._encoder.encode(list(enumerate(groups)), self.report))
         rewards: list[np.ndarray] = [np.full(len(group.responses), np.nan) for group in groups]
         reasons: list[str | None] = [None] * len(groups)
         parts: list[tuple[TokenGroup, np.ndarray]] = []
-        for each in encoded:
+        for row, each in enumerate(self._uncut.encode(list(enumerate(groups)), EncodingReport())):
+            members = np.arange(len(groups[row].responses))
             if isinstance(each, LeftOut):
-                reasons[each.index] = each.reason
-            else:
-                parts.extend(self._parts(each))
+                each, members, reasons[row] = self._one_by_one(row, groups[row])
+            self.report.groups += 1
+            if each is not None:
+                self.report.kept += 1
+                parts.extend((part, members[held]) for part, held in self._parts(each))
         self._fill(parts, rewards)
         return [
             _group_rewards(group, values, reason)
             for group, values, reason in zip(groups, rewards, reasons, strict=True)
         ]
+
+    def _one_by_one(self, row: int, group: Group) -> tuple[TokenGroup | None, np.ndarray, str | None]:
+        """Return what can be scored of a group that is not encoded whole, its responses, and why others are left out.
+
+        Each response is encoded as if it stood alone, so that no reward depends on what stands beside it.
+        """
+        alone = [(k, Group(group.prompt, (text,), id=group.id)) for k, text in enumerate(group.responses)]
+        counts = EncodingReport()
+        encoded = list(self._encoder.encode(alone, counts))
+        self.report.dropped += counts.dropped
+        self.report.changed += counts.changed
+        for reason, example in counts.examples.items():
+            self.report.examples.setdefault(reason, example)
+        kept = [each for each in encoded if isinstance(each, TokenGroup)]
+        reasons = dict.fromkeys(each.reason for each in encoded if isinstance(each, LeftOut))
+        members = np.asarray([each.index for each in kept], dtype=np.int64)
+        return _together(row, kept), members, "; ".join(reasons) or None
 
     def _parts(self, group: TokenGroup) -> list[tuple[TokenGroup, np.ndarray]]:
         """Return the group, or parts of it that each fit into ``max_tokens``, with the responses they hold."""
@@ -128,14 +147,23 @@ class RewardScorer:
         plan = micro_batches(range(len(parts)), sizes, layout=model.layout, max_tokens=self.max_tokens)
         for micro in plan:
             chosen = [parts[row] for row in micro.rows]
-            batch = build_batch(
-                [group for group, _ in chosen], layout=model.layout, pad_id=model.recipe.pad_token
-            )
+            batch = build_batch([group for group, _ in chosen], layout=model.layout, pad_id=model.recipe.pad_token)
             values = model(batch.to(model.device)).double().cpu().numpy()
             first = 0
             for group, members in chosen:
                 rewards[group.index][members] = values[first : first + len(members)]
                 first += len(members)
+
+
+def _together(row: int, singles: Sequence[TokenGroup]) -> TokenGroup | None:
+    """Return groups of one response each as one group in ``row``, or None where there are none."""
+    if not singles:
+        return None
+    return TokenGroup(
+        index=row,
+        tree=build_prefix_tree([each.tree.sequence(0) for each in singles]),
+        response_start=np.concatenate([each.response_start for each in singles]),
+    )
 
 
 def _with_responses(group: TokenGroup, members: np.ndarray) -> TokenGroup:

@@ -107,9 +107,7 @@ def _open_partial(output: Path, identity: dict[str, Any]) -> Path:
     if partial.exists():
         check_target(partial)
         if _read_identity(record) != identity:
-            raise ConfigError(
-                f"{partial} was written by another model, input or shard; remove it to start again"
-            )
+            raise ConfigError(f"{partial} was written by another model, input or shard; remove it to start again")
     else:
         write_json(record, identity)
         partial.touch()

@@ -46,9 +46,7 @@ def load(
 def load_scorer(model: str, *, max_tokens: int | None = None) -> RewardScorer | FunctionScorer:
     """Return the scorer that a command line names: a directory, a hub id, or ``module:function``."""
     if model.startswith(("http://", "https://")):
-        raise ModelError(
-            f"{model}: remote scorers are not part of this version; give a directory or a hub id"
-        )
+        raise ModelError(f"{model}: remote scorers are not part of this version; give a directory or a hub id")
     if ":" in model and not Path(model).exists():
         return load_function(model)
     return load(model, max_tokens=max_tokens)

@@ -2,31 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from plaudit.errors import ConfigError, DataError
-
-
-@dataclass(frozen=True, slots=True)
-class BestOfN:
-    """Expected gold reward for each n, over the subsets of the samples at hand."""
-
-    n: tuple[int, ...]
-    """Sample counts."""
-    proxy: tuple[float, ...]
-    """Gold reward of the response with the highest proxy reward of n."""
-    oracle: tuple[float, ...]
-    """Gold reward of the best response of n: no picker does better."""
-    mean: float
-    """Gold reward of a random response: what n = 1 gives."""
-    kl: tuple[float, ...]
-    """Bound on the divergence from the policy, in nats."""
 
 
 def selection_weights(rewards: ArrayLike, n: int) -> NDArray[np.float64]:
@@ -69,41 +49,6 @@ def expected_best_of_n(rewards: ArrayLike, gold: ArrayLike, n: int) -> float:
     if not np.isfinite(truth).all():
         raise DataError("gold holds a value that is not finite")
     return float(weights @ truth)
-
-
-def best_of_n_curve(rewards: Sequence[ArrayLike], gold: Sequence[ArrayLike], ns: Sequence[int]) -> BestOfN:
-    """Return the best-of-n curve averaged over prompts, each prompt counting once.
-
-    Args:
-        rewards: per prompt, [sample] the proxy reward.
-        gold: per prompt, [sample] the gold reward.
-        ns: sample counts, none above the samples of the smallest prompt.
-
-    Raises:
-        DataError: when there is no prompt, the lengths differ or a value is not finite.
-        ConfigError: unless each n lies between 1 and the samples of every prompt.
-    """
-    if not rewards or len(rewards) != len(gold):
-        raise DataError(f"{len(rewards)} prompts with rewards and {len(gold)} with gold; both must be equal, above 0")
-    pairs = list(zip(rewards, gold, strict=True))
-    return BestOfN(
-        n=tuple(ns),
-        proxy=tuple(float(np.mean([expected_best_of_n(r, g, n) for r, g in pairs])) for n in ns),
-        oracle=tuple(float(np.mean([expected_best_of_n(g, g, n) for _, g in pairs])) for n in ns),
-        mean=float(np.mean([expected_best_of_n(r, g, 1) for r, g in pairs])),
-        kl=tuple(best_of_n_kl(n) for n in ns),
-    )
-
-
-def best_of_n_kl(n: int) -> float:
-    """Return log n − (n − 1) ÷ n, in nats: an upper bound on KL(best-of-n ‖ policy), exact without ties.
-
-    Raises:
-        ConfigError: for n below 1.
-    """
-    if n < 1:
-        raise ConfigError(f"n is {n}; it must be at least 1")
-    return math.log(n) - (n - 1) / n
 
 
 def _log_choose(top: NDArray[np.float64], bottom: int) -> NDArray[np.float64]:

@@ -31,19 +31,12 @@ def confidence_and_correct(margins: ArrayLike) -> tuple[NDArray[np.float64], NDA
     return special.expit(np.abs(array)), correct
 
 
-def brier_score(margins: ArrayLike) -> float | None:
-    """Return the mean of (1 − σ(margin))²; None if empty.
+def brier_scores(margins: ArrayLike) -> NDArray[np.float64]:
+    """Return [pair] (1 − σ(margin))², whose mean is the Brier score.
 
     0 is sure and right, ¼ is no opinion, 1 is sure and wrong.
     """
-    array = _margins(margins)
-    return float((special.expit(-array) ** 2).mean()) if len(array) else None
-
-
-def log_loss(margins: ArrayLike, *, temperature: float = 1.0) -> float | None:
-    """Return the mean of −log σ(margin ÷ temperature), in nats; None if empty."""
-    array = _margins(margins)
-    return float(-special.log_expit(array / temperature).mean()) if len(array) else None
+    return special.expit(-_margins(margins)) ** 2
 
 
 def reliability_bins(margins: ArrayLike, *, bins: int = 10, confidence: float = 0.95) -> list[dict[str, float]]:
@@ -102,16 +95,19 @@ def best_temperature(margins: ArrayLike, *, low: float = 1e-3, high: float = 1e3
     if not array.any():
         return None
 
-    def loss_at(log_temperature: float) -> float:
-        return float(-special.log_expit(array * math.exp(-log_temperature)).mean())
+    def loss_at(temperature: float) -> float:
+        return float(-special.log_expit(array / temperature).mean())
+
+    def loss_at_log(log_temperature: float) -> float:
+        return loss_at(math.exp(log_temperature))
 
     found = optimize.minimize_scalar(
-        loss_at,
+        loss_at_log,
         bounds=(math.log(low), math.log(high)),
         method="bounded",
         options={"xatol": 1e-6},
     )
-    return math.exp(min((math.log(low), float(found.x), math.log(high)), key=loss_at))
+    return min((low, math.exp(float(found.x)), high), key=loss_at)
 
 
 def _margins(margins: ArrayLike) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Intervals: for a proportion, for a mean, and for any statistic of items that come in clusters."""
+"""Intervals: for a proportion, and for any statistic of items that come in clusters."""
 
 from __future__ import annotations
 
@@ -44,23 +44,6 @@ def wilson_interval(successes: float, n: int, confidence: float = 0.95) -> Inter
     )
 
 
-def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> Interval | None:
-    """Return the mean with its Student-t interval: mean ± t(n−1) s ÷ √n; None for fewer than two values.
-
-    Raises:
-        DataError: for values that are not finite.
-    """
-    _check_confidence(confidence)
-    array = _finite(values, "values")
-    n = len(array)
-    if n < 2:
-        return None
-    mean = float(array.mean())
-    quantile = float(special.stdtrit(n - 1, 0.5 + confidence / 2))
-    half = quantile * float(array.std(ddof=1)) / math.sqrt(n)
-    return Interval(value=mean, low=mean - half, high=mean + half, confidence=confidence, method="student t", n=n)
-
-
 def cluster_bootstrap(
     values: ArrayLike,
     clusters: Sequence[object] | NDArray[np.generic],
@@ -74,14 +57,16 @@ def cluster_bootstrap(
 
     Items of one prompt rise and fall together; resampling items would make the interval too narrow. Clusters
     are drawn with replacement, as many as there are, and the statistic is taken over all items drawn. Without
-    ``statistic`` it is the mean over items, computed from per-cluster sums in one matrix product.
+    ``statistic`` it is the mean over items, computed from per-cluster sums in one matrix product. A resample
+    whose statistic is NaN has no value: it is left out, and counted in the method's name.
 
     None when there are no items, or only one cluster: one cluster says nothing about how clusters differ.
+    None, too, when the statistic of all items is NaN, or fewer than half of the resamples have a value.
 
     Args:
         values: [item].
         clusters: [item], a label per item; equal labels belong together.
-        statistic: from an array of items to a number; the default is the mean.
+        statistic: from an array of items to a number, or NaN where it has no value; the default is the mean.
         confidence: stated coverage.
         resamples: bootstrap samples.
         seed: the same seed gives the same interval.
@@ -107,16 +92,22 @@ def cluster_bootstrap(
     else:
         value = float(statistic(array))
         draws = _bootstrap_statistics(array, index, count, resamples, generator, statistic)
-    tail = (1.0 - confidence) / 2
-    low, high = np.quantile(draws, [tail, 1.0 - tail])
+    defined = draws[~np.isnan(draws)]
+    if math.isnan(value) or 2 * len(defined) < resamples:
+        return None
+    low, high = np.quantile(defined, [(1.0 - confidence) / 2, (1.0 + confidence) / 2])
     return Interval(
         value=value,
         low=float(low),
         high=float(high),
         confidence=confidence,
-        method=f"cluster bootstrap ({count} clusters)",
+        method=f"cluster bootstrap ({count} clusters{_left_out(resamples - len(defined), resamples)})",
         n=len(array),
     )
+
+
+def _left_out(number: int, resamples: int) -> str:
+    return f", {number} of {resamples} resamples without a value left out" if number else ""
 
 
 def cluster_index(clusters: Sequence[object] | NDArray[np.generic]) -> NDArray[np.int64]:

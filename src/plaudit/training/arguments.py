@@ -18,13 +18,25 @@ from transformers.integrations.integration_utils import (
 from plaudit.errors import ConfigError, closest_or_all
 from plaudit.training.config import TrainConfig
 
+_FULL = "FULL_STATE_DICT"
+_CHECKPOINTING = "use step.gradient_checkpointing"
+_REFUSED = {
+    "load_best_model_at_end": "the final model is the one after the last step",
+    "neftune_noise_alpha": "the noise would break the exactness of the layouts",
+    "activation_checkpointing": _CHECKPOINTING,
+    "activation_checkpointing_kwargs": _CHECKPOINTING,
+    "gradient_checkpointing": _CHECKPOINTING,
+    "gradient_checkpointing_kwargs": _CHECKPOINTING,
+}
+"""Fields of transformers that do not work here, and why or what instead."""
+
 
 def training_arguments(config: TrainConfig, run_dir: Path, *, steps_per_epoch: int) -> TrainingArguments:
     """Return the arguments for transformers' trainer; one loader item is one optimiser step.
 
     Raises:
         ConfigError: when ``step.trainer_kwargs`` holds an unknown field, one that the config sets itself, or a value
-            that transformers refuses; when a tracker is unknown or not installed.
+            that transformers refuses or that does not work here; when a tracker is unknown or not installed.
     """
     optim, step = config.optim, config.step
     total = step.max_steps or math.ceil(step.epochs * steps_per_epoch)
@@ -63,17 +75,38 @@ def training_arguments(config: TrainConfig, run_dir: Path, *, steps_per_epoch: i
         "remove_unused_columns": False,
         "ddp_find_unused_parameters": False,
     }
-    _check_extra(step.trainer_kwargs, {*ours, "gradient_checkpointing"})
+    _check_extra(step.trainer_kwargs, ours)
     _check_trackers(step.trackers)
+    _check_merge(config)
     try:
         arguments = TrainingArguments(**ours, **step.trainer_kwargs)
     except (ValueError, TypeError, LookupError, ImportError, OSError) as error:
         words = (str(error) or type(error).__name__).strip().splitlines()[0]
         raise ConfigError(f"transformers refuses step.trainer_kwargs {step.trainer_kwargs}: {words}") from error
+    _check_sharding(arguments)
     if arguments.n_gpu > 1:
         # One process drives one device; several devices are several processes (torchrun), never DataParallel.
         arguments._n_gpu = 1
     return arguments
+
+
+def _check_sharding(arguments: TrainingArguments) -> None:
+    sharding = arguments.fsdp_config if isinstance(arguments.fsdp_config, dict) else {}
+    found = sharding.get("state_dict_type", _FULL)
+    if arguments.fsdp and str(found).upper() != _FULL:
+        raise ConfigError(
+            f"step.trainer_kwargs.fsdp_config.state_dict_type is {found!r}, with which a checkpoint holds no whole "
+            f"weights; set it to {_FULL}"
+        )
+
+
+def _check_merge(config: TrainConfig) -> None:
+    sharded = [name for name in ("fsdp", "deepspeed") if config.step.trainer_kwargs.get(name)]
+    if sharded and config.model.lora is not None and config.model.lora.merge:
+        raise ConfigError(
+            f"model.lora.merge is true, but adapters cannot be merged into the sharded weights of {sharded[0]}; "
+            "set model.lora.merge to false"
+        )
 
 
 def _check_trackers(names: Sequence[str]) -> None:
@@ -89,9 +122,9 @@ def _check_extra(extra: dict[str, Any], ours: Collection[str]) -> None:
     known = {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
     for name in extra:
         if name in ours:
-            raise ConfigError(
-                f"step.trainer_kwargs.{name} is set by another field of this config; use that one"
-            )
+            raise ConfigError(f"step.trainer_kwargs.{name} is set by another field of this config; use that one")
+        if name in _REFUSED:
+            raise ConfigError(f"step.trainer_kwargs.{name} cannot be used: {_REFUSED[name]}")
         if name not in known:
             raise ConfigError(
                 f"step.trainer_kwargs.{name} is not a field of transformers.TrainingArguments; "

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
+import torch.distributed as dist
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -120,9 +122,7 @@ class ProgressBar(TrainerCallback):
         self._progress.add_task("steps", total=state.max_steps, completed=state.global_step, metrics="")
 
     @override
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Move on by one step."""
         if self._progress is not None:
             self._progress.update(self._progress.task_ids[0], completed=state.global_step)
@@ -163,9 +163,7 @@ class CompleteCheckpoints(TrainerCallback):
     """Marks a checkpoint as complete once every file of it is written; only such are resumed from."""
 
     @override
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Write the mark."""
         if state.is_world_process_zero:
             directory = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
@@ -192,11 +190,16 @@ def check_checkpoint(directory: Path) -> None:
 
 
 class OrderlyStop(TrainerCallback):
-    """On the first Ctrl-C: finish the step, save a checkpoint, stop. On the second: stop at once."""
+    """On the first Ctrl-C: finish the step, save a checkpoint, stop. On the second: stop at once.
+
+    ``asked`` is whether this process got the signal; ``stopped`` whether any did, which all ranks agree on at the end
+    of a step, so that they stop at the same one.
+    """
 
     def __init__(self) -> None:
         """Wait for the signal."""
         self.asked = False
+        self.stopped = False
         self._previous: Any = None
 
     @override
@@ -212,11 +215,10 @@ class OrderlyStop(TrainerCallback):
         self.asked = True
 
     @override
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Save and stop when asked to."""
-        if self.asked:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Save and stop when any rank was asked to."""
+        self._agree(args.device)
+        if self.stopped:
             control.should_save = True
             control.should_training_stop = True
 
@@ -224,8 +226,17 @@ class OrderlyStop(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Give Ctrl-C back."""
+        """Give Ctrl-C back, and heed one that came since the last step ended."""
         self.give_back()
+        self._agree(args.device)
+
+    def _agree(self, device: torch.device) -> None:
+        """Set ``stopped`` to whether any rank was asked to stop."""
+        self.stopped = self.asked
+        if dist.is_initialized():
+            asked = torch.tensor(int(self.asked), device=device)
+            dist.all_reduce(asked, op=dist.ReduceOp.MAX)
+            self.stopped = bool(asked.item())
 
     def give_back(self) -> None:
         """Give Ctrl-C back to whoever had it, also after an error."""

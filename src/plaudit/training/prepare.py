@@ -82,7 +82,9 @@ def prepare_model(config: TrainConfig, train: GroupSet) -> tuple[RewardModel, La
             assert_never(section.init)
     if section.lora is not None:
         lora = section.lora
-        model = add_lora(model, rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout, targets=lora.targets, seed=config.step.seed)
+        model = add_lora(
+            model, rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout, targets=lora.targets, seed=config.step.seed
+        )
     proof = choose_layout(model, section.layout)
     if config.step.gradient_checkpointing:
         model.gradient_checkpointing_enable()
@@ -94,9 +96,7 @@ def prepare_tokens(
 ) -> PreparedTokens:
     """Return ``groups`` as tokens for ``model`` in a file of ``directory``; made once, then read."""
     name = _token_file_name(groups, model)
-    tokens = encode_to_file(
-        groups, model.recipe.encoder(model.tokenizer), directory / name, progress=progress
-    )
+    tokens = encode_to_file(groups, model.recipe.encoder(model.tokenizer), directory / name, progress=progress)
     rows = np.flatnonzero(tokens.num_pairs > 0)
     counts = {
         "fingerprint": groups.fingerprint,

@@ -54,7 +54,8 @@ def train(config: TrainConfig, *, run_dir: Path, resume: bool = False) -> Path:
     for digit as if it had not been interrupted; without one it starts again.
 
     Raises:
-        ConfigError: when the folder holds another run, resumes with another config, or holds none to resume.
+        ConfigError: when the folder holds another run, resumes with another config, other data or another recipe, or
+            holds none to resume.
         DataError, ModelError, LayoutError, TrainingError: as their names say.
         OutputError: when the folder cannot be written; what was written before is whole.
     """
@@ -69,12 +70,13 @@ def train(config: TrainConfig, *, run_dir: Path, resume: bool = False) -> Path:
         train_tokens = prepare_tokens(train_groups, model, run_dir / "data")
         _check_something_left(train_tokens)
         held_out = prepare_tokens(held_out_groups, model, run_dir / "data") if len(held_out_groups) else None
+        record = _first_record(config, model, proof, train_tokens, held_out, state.num_processes)
         if state.is_main_process:
+            _check_same_inputs(run_dir / "run.json", record)
             write_groups(run_dir / "data" / HELD_OUT_FILE, held_out_groups)
         checkpoint = last_complete_checkpoint(run_dir / "checkpoints") if resume else None
         if checkpoint is not None:
             check_checkpoint(checkpoint)
-    record = _first_record(config, model, proof, train_tokens, held_out, state.num_processes)
     if state.is_main_process:
         write_record(run_dir / "run.json", record)
         _tell(record)
@@ -92,15 +94,13 @@ def _run(
 ) -> Path:
     metrics, stop = MetricsFile(run_dir / "metrics.jsonl"), OrderlyStop()
     bar = ProgressBar()
-    trainer = build_trainer(
-        config, run_dir, model, train_tokens, held_out, [metrics, bar, CompleteCheckpoints(), stop]
-    )
+    trainer = build_trainer(config, run_dir, model, train_tokens, held_out, [metrics, bar, CompleteCheckpoints(), stop])
     began, status = time.perf_counter(), "failed"
     try:
         with _writing_to(run_dir):
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-            status = "stopped" if stop.asked else "finished"
-            if not stop.asked:
+            status = "stopped" if stop.stopped else "finished"
+            if not stop.stopped:
                 trainer.eval_rows = None if held_out is None else held_out.rows
                 trainer.evaluate()
                 _save_final(trainer, model, run_dir, merge=config.model.lora is None or config.model.lora.merge)
@@ -123,7 +123,7 @@ def _run(
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
-    if stop.asked:
+    if stop.stopped:
         raise KeyboardInterrupt
     return run_dir
 
@@ -179,10 +179,15 @@ def _writing_to(run_dir: Path) -> Iterator[None]:
     except PlauditError:
         raise
     except (OSError, SafetensorError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+        if isinstance(error, RuntimeError) and not _is_about_writing(error):
             raise
         words = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise OutputError(f"cannot write {run_dir}: {words}; its complete checkpoints are kept") from error
+
+
+def _is_about_writing(error: RuntimeError) -> bool:
+    """Return whether PyTorch's writer of checkpoints failed: it has no error of its own."""
+    return "PytorchStreamWriter" in str(error) or "inline_container" in str(error)
 
 
 @contextlib.contextmanager
@@ -222,14 +227,37 @@ def _claim_folder(config: TrainConfig, run_dir: Path, *, resume: bool) -> bool:
         write_text(path, dump_config(config))
         return True
     if not resume:
-        raise ConfigError(
-            f"{run_dir} holds a run already; add --resume to go on with it, or choose another --run-dir"
-        )
+        raise ConfigError(f"{run_dir} holds a run already; add --resume to go on with it, or choose another --run-dir")
     if load_config(TrainConfig, path) != config:
-        raise ConfigError(
-            f"the config differs from {path}, the one this run was started with; resume with that one"
-        )
+        raise ConfigError(f"the config differs from {path}, the one this run was started with; resume with that one")
     return False
+
+
+def _check_same_inputs(path: Path, record: RunRecord) -> None:
+    """Raise ConfigError where the run recorded in ``path``, if any, was begun on other data or with another recipe."""
+    if not path.exists():
+        return
+    try:
+        begun = RunRecord.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read, so what the run was begun with is unknown: {error}") from None
+    before, now = _inputs_of(begun), _inputs_of(record)
+    changed = [
+        f"{name} was {before.get(name)}, is {now.get(name)}"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    ]
+    if changed:
+        raise ConfigError(
+            f"{path.parent} cannot be resumed, because what it was begun with has changed: {'; '.join(changed)}; "
+            "restore it, or start another run"
+        )
+
+
+def _inputs_of(record: RunRecord) -> dict[str, str]:
+    """Return the fingerprint of each data set, and the hash of the scoring recipe."""
+    found = {f"the data of {name}": str(counts["fingerprint"]) for name, counts in record.data.items()}
+    return found | {"the scoring recipe": str(record.model["recipe_hash"])}
 
 
 def _first_record(

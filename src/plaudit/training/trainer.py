@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import math
 import time
@@ -18,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 from typing_extensions import override
 
 from plaudit.batching.planner import micro_batches
@@ -152,6 +153,18 @@ class RewardTrainer(Trainer):
                 f"the loss is {loss.item()} at step {self.state.global_step + 1}, in the micro-batch of the groups in "
                 f"rows {', '.join(map(str, groups[:8]))}; lower optim.lr, or look at these rows"
             )
+
+    @override
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        """Return the norm of the gradients, which must be finite before the optimiser may step."""
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        # The loss scaling of float16 meets overflows by design, and leaves out their steps itself.
+        if norm is not None and self.accelerator.mixed_precision != "fp16" and not math.isfinite(float(norm)):
+            raise TrainingError(
+                f"the gradient norm is {float(norm)} at step {self.state.global_step + 1}, though its losses are "
+                "finite; the weights were left as they were. Lower optim.lr, or use step.precision float32"
+            )
+        return norm
 
     def _remember(self, items: ItemLosses, tokens: int, *, counted: bool) -> None:
         """Add what is logged to the sums since the last log; a filler adds 0, so that every rank has the same sums."""
@@ -288,20 +301,41 @@ def load_weights(model: RewardModel, directory: Path) -> None:
             raise CheckpointError(f"{directory} lacks weights of the adapter: {sorted(absent)[:3]}")
         result = set_peft_model_state_dict(model.network, weights)
         if result.unexpected_keys:
-            raise CheckpointError(
-                f"{directory} holds weights of another adapter: {result.unexpected_keys[:3]}"
-            )
+            raise CheckpointError(f"{directory} holds weights of another adapter: {result.unexpected_keys[:3]}")
         return
-    weights: dict[str, Tensor] = {}
-    for file in sorted(directory.glob("model*.safetensors")):
-        weights |= _read_weights(file)
-    missing, unexpected = model.core.load_state_dict(weights, strict=False)
-    tied = set(model.core.all_tied_weights_keys)
-    lost = [name for name in missing if name not in tied]
-    if lost or unexpected:
+    model.core.load_state_dict(_read_core(model.core, directory))
+
+
+def _read_core(core: PreTrainedModel, directory: Path) -> dict[str, Tensor]:
+    """Return the weights of a checkpoint under the names and in the layout of ``core``, all in float32.
+
+    transformers reads what it saved: for mixtures of experts the file holds another layout than the model. Float32
+    holds every weight of a lower precision exactly, so copying them into ``core`` loses nothing.
+    """
+    config = copy.deepcopy(core.config)
+    config._attn_implementation = None
+    try:
+        with torch.random.fork_rng(devices=[]):
+            loaded: Any = type(core).from_pretrained(
+                directory,
+                config=config,
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                use_safetensors=True,
+            )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        words = next(iter(str(error).splitlines()), type(error).__name__)
+        raise CheckpointError(f"{directory} cannot be read: {words}") from None
+    read, info = loaded
+    missing, unexpected, other = (
+        sorted(info[kind])[:3] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
+    )
+    if missing or unexpected or other:
         raise CheckpointError(
-            f"{directory} does not fit the model: missing {lost[:3]}, unexpected {unexpected[:3]}"
+            f"{directory} does not fit the model: missing {missing}, unexpected {unexpected}, of another shape {other}"
         )
+    return read.state_dict()
 
 
 def _read_weights(file: Path) -> dict[str, Tensor]:

@@ -132,9 +132,7 @@ def messages(value: object, name: str) -> tuple[Message, ...]:
         if fields.get("tool_calls"):
             raise DataError(f"{place}.tool_calls is not empty; only text turns can be read")
         turns.append(
-            Message(
-                text(fields.get("role"), f"{place}.role"), text(fields.get("content"), f"{place}.content")
-            )
+            Message(text(fields.get("role"), f"{place}.role"), text(fields.get("content"), f"{place}.content"))
         )
     return tuple(turns)
 

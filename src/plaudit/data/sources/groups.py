@@ -21,9 +21,7 @@ from plaudit.data.sources.fields import (
 )
 from plaudit.errors import DataError
 
-FIELDS = frozenset(
-    {"id", "source", "prompt", "responses", "preferences", "ranks", "ratings", "outcomes", "steps"}
-)
+FIELDS = frozenset({"id", "source", "prompt", "responses", "preferences", "ranks", "ratings", "outcomes", "steps"})
 
 
 def group_from_row(row: Row) -> Group:
@@ -47,9 +45,7 @@ def group_from_row(row: Row) -> Group:
         ratings=_ratings(row.get("ratings")),
         outcomes=None
         if outcomes is None
-        else tuple(
-            outcome(value, f"outcomes[{index}]") for index, value in enumerate(items(outcomes, "outcomes"))
-        ),
+        else tuple(outcome(value, f"outcomes[{index}]") for index, value in enumerate(items(outcomes, "outcomes"))),
         steps=_steps(row.get("steps")),
         id=identifier,
         source=source,
@@ -147,8 +143,6 @@ def _steps(value: object) -> tuple[tuple[Step, ...] | None, ...] | None:
         for place, entry in enumerate(entries):
             name = f"steps[{index}][{place}]"
             fields = _object(entry, name, ("end", "label"))
-            steps.append(
-                Step(_index(fields.get("end"), f"{name}.end"), number(fields.get("label"), f"{name}.label"))
-            )
+            steps.append(Step(_index(fields.get("end"), f"{name}.end"), number(fields.get("label"), f"{name}.label")))
         result.append(tuple(steps))
     return tuple(result)

@@ -28,8 +28,7 @@ def transcript(value: str, name: str) -> tuple[Message, ...]:
         raise DataError(f"{name} is {found(value)}; a transcript must open with 'Human:' or 'Assistant:'")
     parts = _TURN.split("\n\n" + value.lstrip())
     return tuple(
-        Message(_ROLES[speaker], content.strip())
-        for speaker, content in zip(parts[1::2], parts[2::2], strict=True)
+        Message(_ROLES[speaker], content.strip()) for speaker, content in zip(parts[1::2], parts[2::2], strict=True)
     )
 
 

@@ -42,8 +42,7 @@ def group_from_row(row: Row) -> Group:
         pair = _from_messages(*(_continued(row, *sides) if has_prompt else sides))
     else:
         raise DataError(
-            f"chosen is {_kind(chosen)} and rejected is {_kind(rejected)}; "
-            "both must be strings or lists of messages"
+            f"chosen is {_kind(chosen)} and rejected is {_kind(rejected)}; both must be strings or lists of messages"
         )
     conversation, *responses = pair
     preference = Preference(0, 1, margin=number(row.get("margin"), "margin"))

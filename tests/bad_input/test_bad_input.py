@@ -1,0 +1,402 @@
+"""Bad input, as a careless or hostile user gives it on the command line: one line that says what is wrong.
+
+Each row names what is bad, how it is made, the command, and what the error has to say. Every error must leave the
+working folder as it was: no output, no part of one, and what was there before unchanged.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+GOOD = {"prompt": "Which?", "chosen": "this one", "rejected": "that"}
+SCORE = "score model pairs.jsonl -o out.jsonl"
+TRAIN = "train config.yaml --run-dir new"
+
+
+def nothing() -> None:
+    """Spoil nothing: the command itself is bad."""
+
+
+@dataclass(frozen=True)
+class Bad:
+    """One kind of bad input; ``leaves`` are files below which a command may leave what it finished."""
+
+    what: str
+    make: Callable[[], object]
+    command: str
+    says: tuple[str, ...]
+    leaves: tuple[str, ...] = ()
+
+
+def text(path: str, content: str | bytes):
+    """Return a change that writes a file."""
+    data = content if isinstance(content, bytes) else content.encode()
+
+    def make() -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_bytes(data)
+
+    return make
+
+
+def gone(path: str):
+    """Return a change that removes a file or a folder."""
+    return lambda: shutil.rmtree(path) if Path(path).is_dir() else Path(path).unlink()
+
+
+def cut(path: str, size: int):
+    """Return a change that keeps the first bytes of a file only."""
+    return lambda: Path(path).write_bytes(Path(path).read_bytes()[:size])
+
+
+def folder(path: str):
+    """Return a change that makes an empty folder."""
+    return lambda: (gone(path)() if Path(path).exists() else None, Path(path).mkdir(parents=True))
+
+
+def config(**changes):
+    """Return a change of the model's config.json."""
+
+    def make() -> None:
+        path = Path("model/config.json")
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return make
+
+
+def weights(change):
+    """Return a change of the model's weights."""
+
+    def make() -> None:
+        from safetensors.torch import load_file, save_file
+
+        path = "model/model.safetensors"
+        save_file(change(load_file(path)), path, metadata={"format": "pt"})
+
+    return make
+
+
+def causal_model() -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    LlamaForCausalLM(LlamaConfig.from_pretrained("model", num_hidden_layers=1)).save_pretrained("model")
+
+
+def bert() -> None:
+    from transformers import BertConfig, BertForSequenceClassification
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    BertForSequenceClassification(BertConfig(vocab_size=300, num_labels=1, **sizes)).save_pretrained("model")
+    Path("model/plaudit.json").unlink()
+
+
+def pad_is_end() -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained("model")
+    tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.save_pretrained("model")
+    Path("model/plaudit.json").unlink()
+
+
+def no_tokenizer() -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        Path("model", name).unlink()
+
+
+MODELS = [
+    Bad("a folder that is not there", nothing, "score ./nowhere pairs.jsonl -o o", ("./nowhere does not exist",)),
+    Bad("an empty folder", folder("model"), SCORE, ("model is a directory without config.json",)),
+    Bad("a file", nothing, "score pairs.jsonl pairs.jsonl -o o", ("pairs.jsonl is a file", "give the directory")),
+    Bad("a name too long", nothing, f"score {'x' * 300} pairs.jsonl -o o", ("File name too long",)),
+    Bad("a language model", causal_model, SCORE, ("was saved as LlamaForCausalLM", "no reward head", "plaudit train")),
+    Bad(
+        "a head that was lost",
+        weights(lambda found: {name: value for name, value in found.items() if name != "score.weight"}),
+        SCORE,
+        ("model lacks score.weight", "would be random"),
+    ),
+    Bad(
+        "weights of another shape",
+        weights(
+            lambda found: {name: value.repeat(2, 1) if "embed" in name else value for name, value in found.items()}
+        ),
+        SCORE,
+        ("model.embed_tokens.weight has shape", "the config asks for"),
+    ),
+    Bad("fewer layers than weights", config(num_hidden_layers=0), SCORE, ("no place for: model.layers.0",)),
+    Bad("truncated weights", cut("model/model.safetensors", 500), SCORE, ("cannot load a reward model from model",)),
+    Bad("no weights", gone("model/model.safetensors"), SCORE, ("no file named model.safetensors",)),
+    Bad(
+        "pickled weights",
+        lambda: Path("model/model.safetensors").rename("model/pytorch_model.bin"),
+        SCORE,
+        ("no file named model.safetensors",),
+    ),
+    Bad("a broken config.json", text("model/config.json", "{"), SCORE, ("model", "config.json' is not a valid JSON")),
+    Bad("a config.json of nested lists", text("model/config.json", "[" * 10_000), SCORE, ("no model at 'model'",)),
+    Bad("a width that is text", config(hidden_size="wide"), SCORE, ("no model at 'model'", "hidden_size")),
+    Bad("an unknown activation", config(hidden_act="zzz"), SCORE, ("cannot load a reward model", "KeyError: 'zzz'")),
+    Bad("an unknown kind", config(model_type="wizard"), SCORE, ("no model at 'model'", "wizard")),
+    Bad("two outputs", config(num_labels=2), SCORE, ("model has 2 outputs", "has one")),
+    Bad("T5", config(model_type="t5", architectures=None), SCORE, ("encoder-decoder", "decoders or encoders")),
+    Bad("a lost tokenizer", no_tokenizer, SCORE, ("no tokenizer at 'model'", "neither tokenizer.json nor")),
+    Bad("a broken tokenizer", text("model/tokenizer.json", "{}"), SCORE, ("no tokenizer at 'model'", "added_tokens")),
+    Bad("a lost chat template", gone("model/chat_template.jinja"), SCORE, ("chat template is missing",)),
+    Bad(
+        "a changed chat template",
+        text("model/chat_template.jinja", "{{ messages }}"),
+        SCORE,
+        ("chat template (hash", "not the one the model was trained with", "restore chat_template.jinja"),
+    ),
+    Bad("a pad token that ends", pad_is_end, SCORE, ("the pad token is the end token", "set a pad token of its own")),
+    Bad("a broken recipe", text("model/plaudit.json", "{}"), SCORE, ("model/plaudit.json is not a scoring recipe",)),
+    Bad(
+        "a recipe of a later version",
+        lambda: Path("model/plaudit.json").write_text('{"version": 2}'),
+        SCORE,
+        ("model/plaudit.json is not a scoring recipe: version",),
+    ),
+    Bad(
+        "a broken adapter", text("model/adapter_config.json", "{"), SCORE, ("model/adapter_config.json cannot be read",)
+    ),
+    Bad(
+        "a shared prefix asked of BERT",
+        bert,
+        f"{TRAIN} model.layout=shared_prefix",
+        ("layout: shared_prefix is not exact for BertForSequenceClassification", "whole padded sequences"),
+        ("new/data",),
+    ),
+    Bad(
+        "more length than positions",
+        nothing,
+        f"{TRAIN} model.max_length=4096",
+        ("max_length is 4096", "model has positions for 64 tokens only"),
+        ("new/data",),
+    ),
+]
+
+FUNCTIONS = [
+    Bad(f"a function {what}", nothing, f"score {path} pairs.jsonl -o out.jsonl", says)
+    for what, path, says in (
+        ("of no module", "no_such_module:f", ("no function 'no_such_module:f'", "No module named")),
+        ("that is not there", "functions_to_spoil:f", ("no function 'functions_to_spoil:f'", "no attribute 'f'")),
+        ("without a module", ":f", ("no function ':f'", "module:function")),
+        ("of a broken module", "broken_module:f", ("'broken_module:f' cannot be imported: SyntaxError",)),
+        ("that is a number", "functions_to_spoil:NUMBER", ("is int; it must be a function of (prompt, responses)",)),
+        ("with too few rewards", "functions_to_spoil:too_few", ("returned 1 rewards for the 2 responses", "pairs:1")),
+        (
+            "that returns None",
+            "functions_to_spoil:nothing",
+            ("returned NoneType for group 'pairs:1'", "one number per"),
+        ),
+        ("that returns text", "functions_to_spoil:texts", ("returned '1.5' for response 0", "must be a number")),
+        ("with huge integers", "functions_to_spoil:huge", ("for response 0 of group 'pairs:1'", "fits a float")),
+        ("that fails", "functions_to_spoil:failing", ("failed on group 'pairs:1': KeyError: 'weights'",)),
+    )
+]
+
+CONFIGS = [
+    Bad("no config", nothing, "train none.yaml", ("cannot read config none.yaml: No such file",)),
+    Bad("a folder as config", nothing, "train model", ("cannot read config model: Is a directory",)),
+    Bad("a list as config", text("c.yaml", "- a"), "train c.yaml", ("c.yaml: found ['a']", "is a mapping of keys")),
+    Bad("broken YAML", text("c.yaml", "a:\n\t- b"), "train c.yaml", ("c.yaml:2:", "cannot start any token")),
+    Bad("nested YAML", text("c.yaml", "a: " + "[" * 600), "train c.yaml", ("c.yaml: YAML is nested too deeply",)),
+    Bad("code in YAML", text("c.yaml", "a: !!python/name:os.system"), "train c.yaml", ("c.yaml:1:", "python/name")),
+    Bad("Latin-1 YAML", text("c.yaml", b"name: \xe9"), "train c.yaml", ("c.yaml: not UTF-8 text",)),
+    Bad("an unknown key", text("c.yaml", "nam: x"), "train c.yaml", ("nam: unknown key; did you mean 'name'?",)),
+    Bad("a misspelt override", nothing, f"{TRAIN} optim.lrr=1", ("optim.lrr: unknown key; did you mean 'lr'?",)),
+    Bad(
+        "an override of a missing item",
+        nothing,
+        f"{TRAIN} data.train.3.path=x",
+        ("data.train is a list; found '3', allowed: an index from 0 to 0",),
+    ),
+    Bad("an override without value", nothing, f"{TRAIN} optim.lr", ("'optim.lr' must have the form key=value",)),
+    Bad("one beta", nothing, f"{TRAIN} optim.betas=[0.9]", ("optim.betas", "override 'optim.betas=[0.9]'")),
+    Bad("a beta of 2", nothing, f"{TRAIN} optim.betas=[0.9,2]", ("optim.betas.1: found 2; it must be less than 1",)),
+    Bad("an infinite rate", nothing, f"{TRAIN} optim.lr=.inf", ("optim.lr: found inf; it must be a finite number",)),
+    Bad("a negative seed", nothing, f"{TRAIN} step.seed=-1", ("step.seed: found -1; it must be greater than or eq",)),
+    Bad("an unknown tracker", nothing, f"{TRAIN} step.trackers=[wand]", ("step.trackers: found 'wand'", "'wandb'?")),
+    Bad(
+        "an unknown argument of transformers",
+        nothing,
+        f"{TRAIN} step.trainer_kwargs={{adam_beta3: 1}}",
+        ("step.trainer_kwargs.adam_beta3 is not a field", "did you mean 'adam_beta"),
+    ),
+    Bad(
+        "a value that transformers refuses",
+        nothing,
+        f"{TRAIN} step.trainer_kwargs={{optim: zzz}}",
+        ("transformers refuses step.trainer_kwargs {'optim': 'zzz'}",),
+    ),
+    Bad(
+        "heads that do not share the width",
+        nothing,
+        f"{TRAIN} model.init.type=scratch model.init.hidden_size=30",
+        ("hidden_size 30 is not a multiple of twice num_heads 4",),
+    ),
+    Bad(
+        "an unknown template", nothing, f"{TRAIN} model.init.chat_template=plian", ("did you mean 'plain'?",), ("new",)
+    ),
+    Bad(
+        "a template that divides by zero",
+        nothing,
+        f"{TRAIN} model.init.chat_template='{{{{ 1/0 }}}}'",
+        ("chat template refuses this conversation: ZeroDivisionError",),
+        ("new/data",),
+    ),
+    Bad(
+        "adapters for no module",
+        nothing,
+        f"{TRAIN} model.lora.targets=[zzz]",
+        ("model.lora.targets is ('zzz',): No modules were targeted",),
+        ("new/data",),
+    ),
+    Bad(
+        "groups that are all too long",
+        nothing,
+        f"{TRAIN} model.max_length=2",
+        ("no training group carries a preference", "0 of 12 groups", "12 responses alone longer than max_length"),
+        ("new/data",),
+    ),
+    Bad(
+        "data without preferences",
+        text("pairs.jsonl", json.dumps({"prompt": "Q", "responses": ["a", "b"], "ranks": [1, 2]})),
+        TRAIN,
+        ("no training group carries a preference, which this objective needs: 1 of 1 groups were encoded",),
+        ("new/data",),
+    ),
+    Bad(
+        "a held-out share that leaves nothing",
+        nothing,
+        f"{TRAIN} data.held_out=[] data.held_out_share=0.0001",
+        ("the held-out side of 12 prompts would be empty", "use more data, another fraction or another seed"),
+        ("new/data",),
+    ),
+]
+
+
+def of_rows(*rows: object) -> str:
+    return "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows)
+
+
+def partial(lines: str, *, of: str = "functions_to_spoil:lengths"):
+    """Return a change that leaves the rewards of an earlier, interrupted run beside ``out.jsonl``."""
+
+    def make() -> None:
+        from plaudit.data.read import read_groups
+
+        identity = {"model": of, "recipe_hash": None, "head_hash": None, "shard": [0, 1], "max_tokens": None}
+        identity["input"] = read_groups("pairs.jsonl").fingerprint
+        Path("out.jsonl.partial").write_text(lines)
+        Path("out.jsonl.partial.json").write_text(json.dumps(identity))
+
+    return make
+
+
+SCORE_LENGTHS = "score functions_to_spoil:lengths pairs.jsonl -o out.jsonl"
+EVALUATE = "evaluate functions_to_spoil:lengths pairs.jsonl -o results"
+OLD_LINES = [{"id": f"pairs:{number}", "rewards": [1.0, 2.0]} for number in range(1, 13)]
+
+OUTPUTS = [
+    Bad("an output that exists", text("out.jsonl", "mine"), SCORE, ("out.jsonl exists; add --overwrite",)),
+    Bad("a folder as output", folder("out.jsonl"), f"{SCORE} --overwrite", ("out.jsonl: it is a folder; name a file",)),
+    Bad("a device as output", nothing, f"{SCORE[:-9]}/dev/null --overwrite", ("/dev/null: it is a device or pipe",)),
+    Bad("a file as the output's folder", nothing, f"{SCORE_LENGTHS[:-9]}config.yaml/out", ("config.yaml/out",)),
+    Bad("an output below /proc", nothing, f"{SCORE_LENGTHS[:-9]}/proc/none/out", ("cannot write /proc/none/out",)),
+    Bad("shard 3 of 3", nothing, f"{SCORE} --shard 3/3", ("--shard is '3/3'", "I from 0 to N - 1")),
+    Bad(
+        "rewards of another run",
+        partial("", of="other:f"),
+        SCORE_LENGTHS,
+        ("written by another model, input or shard",),
+    ),
+    Bad(
+        "a corrupt line of an earlier run",
+        partial(of_rows(*OLD_LINES[:3], '{"id": "pairs:4", "rew', *OLD_LINES[4:])),
+        SCORE_LENGTHS,
+        ("out.jsonl.partial:4: not a line of rewards; remove the file",),
+    ),
+    Bad(
+        "lines of other groups",
+        partial(of_rows(*reversed(OLD_LINES))),
+        SCORE_LENGTHS,
+        ("out.jsonl.partial:1: these are not the rewards of group 'pairs:1'",),
+    ),
+    Bad(
+        "more lines than groups",
+        partial(of_rows(*OLD_LINES, OLD_LINES[0])),
+        SCORE_LENGTHS,
+        ("out.jsonl.partial:13: there are more lines than the 12 groups",),
+    ),
+    Bad(
+        "items of another evaluation",
+        text("results/pairs/items.partial.jsonl", '{"name": "x", "model": "y"}\n'),
+        EVALUATE,
+        ("items.partial.jsonl: was begun for 'x' with model 'y', but this evaluation is 'pairs'", "delete it"),
+    ),
+    Bad(
+        "items that are none",
+        text("results/pairs/items.partial.jsonl", "hello\n"),
+        EVALUATE,
+        ("items.partial.jsonl:1: not the start of an unfinished evaluation: Invalid JSON",),
+    ),
+    Bad("a file as results folder", nothing, f"{EVALUATE[:-7]}pairs.jsonl", ("cannot write pairs.jsonl/pairs/",)),
+    Bad("one name twice", nothing, "evaluate x pairs.jsonl model/pairs.jsonl", ("have the same name",)),
+    Bad("a file as run folder", nothing, f"{TRAIN[:-3]}pairs.jsonl", ("cannot write pairs.jsonl/config.yaml",)),
+    Bad("a file as quickstart folder", nothing, "quickstart --out pairs.jsonl", ("pairs.jsonl is a file",)),
+    Bad("another folder for quickstart", nothing, "quickstart --out model", ("model holds chat_template.jinja",)),
+    Bad("an unknown recipe", nothing, "recipes copy quikstart", ("did you mean 'quickstart'?",)),
+    Bad("a resumed run that is none", nothing, f"{TRAIN} --resume", ("new holds no run to resume",)),
+    Bad("a report on nothing", nothing, "report nowhere", ("nowhere: does not exist",)),
+    Bad("a report on a model", nothing, "report model", ("model: neither a run", "nor an evaluation (result.json")),
+    Bad("a report to a folder", text("r/metrics.jsonl", '{"step": 1}\n'), "report r -o model", ("it is a folder",)),
+    Bad(
+        "half a record", text("r/run.json", "{"), "report r", ("r/run.json: not a RunRecord of plaudit: Invalid JSON",)
+    ),
+    Bad("a result that is none", text("r/result.json", "{}"), "report r", ("r/result.json: not a Result of plaudit",)),
+    Bad(
+        "metrics torn in the middle",
+        text("r/metrics.jsonl", '{"st\n{"step": 2}\n'),
+        "report r",
+        ("r/metrics.jsonl:1: not JSON",),
+    ),
+    Bad("metrics without steps", text("r/metrics.jsonl", "[1]\n"), "report r", ("metrics.jsonl:1: a row of metrics",)),
+]
+
+
+@pytest.mark.parametrize("bad", [*MODELS, *FUNCTIONS, *CONFIGS, *OUTPUTS], ids=lambda bad: bad.what)
+def test_bad_input_is_one_line_and_changes_nothing(bad, place, invoke, files_of):
+    bad.make()
+    before = files_of(place)
+    command = bad.command.split(" ") if "{" not in bad.command else split_braces(bad.command)
+    check_refused(invoke(*command), bad.says)
+    after = files_of(place)
+    left = {name for name in after.keys() - before.keys() if not name.startswith(bad.leaves or "\0")}
+    assert left == set()
+    assert {name: after.get(name) for name in before} == before
+
+
+def split_braces(command: str) -> list[str]:
+    """Return the words of a command whose last one is YAML with spaces in it."""
+    words = command.split(" ")
+    first = next(index for index, word in enumerate(words) if "{" in word)
+    return [*words[:first], " ".join(words[first:])]
+
+
+def check_refused(shown, says) -> None:
+    """Fail unless the command ended in one error line that holds every fragment."""
+    assert isinstance(shown.exception, SystemExit), repr(shown.exception)
+    assert shown.exit_code == 2, shown.output
+    first, *others = shown.stderr.strip().splitlines()
+    assert first.startswith("error: ")
+    assert all(line.startswith("  ") for line in others), "only a list of several problems has further lines"
+    for fragment in says:
+        assert fragment in shown.stderr
