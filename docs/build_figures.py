@@ -49,7 +49,7 @@ def training_table() -> str:
 def scoring_table() -> str:
     """Return scoring speed beside transformers."""
     rows = [
-        "| task | model | plaudit, s | sorted, padded, s | pipeline, s | ratio to sorted | to pipeline | time ÷ bound |",
+        "| task | model | plaudit, s | sorted, s | pipeline, s | ratio to sorted | to pipeline | time ÷ bound |",
         "|---|---|--:|--:|--:|--:|--:|--:|",
     ]
     for each in results("scoring"):

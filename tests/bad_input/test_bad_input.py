@@ -7,6 +7,7 @@ working folder as it was: no output, no part of one, and what was there before u
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -308,7 +309,12 @@ OLD_LINES = [{"id": f"pairs:{number}", "rewards": [1.0, 2.0]} for number in rang
 OUTPUTS = [
     Bad("an output that exists", text("out.jsonl", "mine"), SCORE, ("out.jsonl exists; add --overwrite",)),
     Bad("a folder as output", folder("out.jsonl"), f"{SCORE} --overwrite", ("out.jsonl: it is a folder; name a file",)),
-    Bad("a device as output", nothing, f"{SCORE[:-9]}/dev/null --overwrite", ("/dev/null: it is a device or pipe",)),
+    Bad(
+        "a pipe as output",
+        lambda: os.mkfifo("pipe"),
+        f"{SCORE[:-9]}pipe --overwrite",
+        ("pipe: it is a device",),
+    ),
     Bad("a file as the output's folder", nothing, f"{SCORE_LENGTHS[:-9]}config.yaml/out", ("config.yaml/out",)),
     Bad("an output below /proc", nothing, f"{SCORE_LENGTHS[:-9]}/proc/none/out", ("cannot write /proc/none/out",)),
     Bad("shard 3 of 3", nothing, f"{SCORE} --shard 3/3", ("--shard is '3/3'", "I from 0 to N - 1")),

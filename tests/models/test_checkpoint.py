@@ -247,7 +247,7 @@ def test_a_pad_token_that_is_the_end_token_is_refused_or_with_strict_off_warned_
 
 def test_a_foreign_model_without_a_template_is_refused(foreign):
     (foreign / "chat_template.jinja").unlink()
-    with pytest.raises(CheckpointError, match="nor a chat template"):
+    with pytest.raises(CheckpointError, match="nor one chat template"):
         load_reward_model(str(foreign))
 
 
@@ -301,7 +301,7 @@ def test_a_new_model_gets_a_pad_token_of_its_own(saved, tmp_path):
 def test_a_template_is_asked_for_where_the_tokenizer_has_none(saved):
     (saved / "plaudit.json").unlink()
     (saved / "chat_template.jinja").unlink()
-    with pytest.raises(ModelError, match=r"no chat template; set model\.chat_template"):
+    with pytest.raises(ModelError, match=r"no chat template; set model\.init\.chat_template"):
         new_reward_model(str(saved), seed=0)
     with pytest.raises(ModelError, match="did you mean 'plain'"):
         new_reward_model(str(saved), seed=0, chat_template="plane")

@@ -30,7 +30,7 @@ def evaluate(
     ] = None,
     format: Annotated[FormatChoice, typer.Option(help="How rows become groups.")] = "auto",
     tie_rule: Annotated[
-        Literal["loss", "half"], typer.Option(help="What an exact tie counts as: wrong, or half right.")
+        Literal["half", "loss", "exclude"], typer.Option(help="What an exact tie counts as: half, wrong, or nothing.")
     ] = "loss",
     limit: Annotated[
         int | None,

@@ -78,11 +78,7 @@ def training_arguments(config: TrainConfig, run_dir: Path, *, steps_per_epoch: i
     _check_extra(step.trainer_kwargs, ours)
     _check_trackers(step.trackers)
     _check_merge(config)
-    try:
-        arguments = TrainingArguments(**ours, **step.trainer_kwargs)
-    except (ValueError, TypeError, LookupError, ImportError, OSError) as error:
-        words = (str(error) or type(error).__name__).strip().splitlines()[0]
-        raise ConfigError(f"transformers refuses step.trainer_kwargs {step.trainer_kwargs}: {words}") from error
+    arguments = _accepted(ours, step.trainer_kwargs)
     _check_sharding(arguments)
     if arguments.n_gpu > 1:
         # One process drives one device; several devices are several processes (torchrun), never DataParallel.
@@ -107,6 +103,14 @@ def _check_merge(config: TrainConfig) -> None:
             f"model.lora.merge is true, but adapters cannot be merged into the sharded weights of {sharded[0]}; "
             "set model.lora.merge to false"
         )
+
+
+def _accepted(ours: dict[str, Any], extra: dict[str, Any]) -> TrainingArguments:
+    try:
+        return TrainingArguments(**ours, **extra)
+    except (ValueError, TypeError, LookupError, ImportError, OSError) as error:
+        words = (str(error) or type(error).__name__).strip().splitlines()[0]
+        raise ConfigError(f"transformers refuses step.trainer_kwargs {extra}: {words}") from error
 
 
 def _check_trackers(names: Sequence[str]) -> None:
