@@ -14,12 +14,6 @@ from plaudit.models.doctor import diagnose
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 
 
-@pytest.fixture
-def saved(make_decoder, tmp_path):
-    save_reward_model(make_decoder(), tmp_path / "model")
-    return tmp_path / "model"
-
-
 def statuses(path):
     return {check.name: check.status for check in diagnose(str(path))}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,11 @@ from plaudit.config import load_config
 from plaudit.data.group import Group, Preference, conversation
 from plaudit.data.read import read_groups
 from plaudit.data.write import write_groups
-from plaudit.errors import ConfigError, DataError
+from plaudit.errors import ConfigError, DataError, TrainingError
 from plaudit.models.parity import choose_layout
 from plaudit.scoring.load import load
 from plaudit.training.arguments import training_arguments
+from plaudit.training.callbacks import named_metrics
 from plaudit.training.config import TrainConfig
 from plaudit.training.run import train
 from plaudit.training.steps import StepCollator, StepSampler, step_loader
@@ -178,6 +180,34 @@ def test_identical_sides_leave_a_group_without_a_preference(folder, run, make_gr
     counts = json.loads((run / "run.json").read_text())["data"]["train"]
     assert counts["without_preferences"] == 1
     assert counts["encoded"]["changed"] == {"preferences whose two sides are identical tokens": 1}
+
+
+def test_an_error_in_training_gives_ctrl_c_back_and_says_failed(folder, run):
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(
+        TrainingError, match=r"the loss is (nan|inf) at step \d+, in the micro-batch of the groups in rows"
+    ):
+        train(config("optim.lr=1e30", "optim.max_grad_norm=0"), run_dir=run)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert json.loads((run / "run.json").read_text())["status"] == "failed"
+
+
+# ----------------------------------------------------------------------------------------- metrics
+
+
+def test_metrics_have_their_full_names(folder, run):
+    train(config(), run_dir=run)
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    train_row, evaluation = rows[0], rows[-1]
+    wanted = {"accuracy", "chosen_rewards", "loss", "rejected_rewards", "reward_margin", "ties"}
+    assert {name for name in train_row if name.startswith("train/rm/")} == {f"train/rm/{n}" for n in (*wanted, "lr")}
+    assert {name for name in evaluation if name.startswith("eval/")} == {f"eval/rm/{name}" for name in wanted}
+    assert "train/grad_norm" in train_row
+
+
+def test_transformers_summary_is_left_out():
+    assert named_metrics({"train_runtime": 1.0, "train_loss": 2.0}) == {}
+    assert named_metrics({"rm/loss": 1.0, "epoch": 2, "total_flos": 3}) == {"train/rm/loss": 1.0}
 
 
 # ------------------------------------------------------------------------------------------ adapters
