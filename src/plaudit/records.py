@@ -8,7 +8,6 @@ import os
 import platform
 import stat
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -253,8 +252,3 @@ def first_problem(error: ValueError) -> str:
     field = ".".join(map(str, first["loc"]))
     more = f" (and {len(others)} more)" if others else ""
     return f"{field}{': ' if field else ''}{first['msg']}{more}"
-
-
-def command_line() -> str:
-    """Return the command that this process was started with."""
-    return " ".join(sys.argv)

@@ -21,7 +21,6 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 from transformers.utils import logging
 
 from plaudit.data.config import expand
@@ -226,11 +225,6 @@ def head_modules(network: PreTrainedModel) -> list[str]:
     names = {name.split(".")[0] for name, _ in head_parameters(network)}
     names |= {name.rsplit(".", 1)[-1] for name, _ in network.named_modules() if name.endswith(".pooler")}
     return sorted(names)
-
-
-def can_classify(config: PreTrainedConfig) -> bool:
-    """Return whether transformers has a sequence classifier for this kind of model."""
-    return type(config) in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
 
 def head_in_float32(network: PreTrainedModel, read_out: ReadOut) -> None:
