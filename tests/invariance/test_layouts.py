@@ -10,11 +10,13 @@ import torch
 
 from plaudit.batching.batch import build_batch
 from plaudit.errors import LayoutError
-from plaudit.models import attention
-from plaudit.models.attention import TreeAttention, prefix_tree_attention
+from plaudit.models import attention, attention_cpu
+from plaudit.models.attention import prefix_tree_attention
+from plaudit.models.attention_cpu import TreeAttention
 from plaudit.models.attention_cuda import flex_tree_attention
 from plaudit.models.attention_masked import masked_tree_attention
 from plaudit.models.parity import choose_layout, prove_layout
+from plaudit.models.read_out import read_attention
 from plaudit.objectives.pairwise import bradley_terry_loss
 
 EXACT = (
@@ -121,8 +123,8 @@ def test_neighbours_and_their_order_change_nothing(build, hard_groups):
                 together = model(build_batch(hard_groups, layout=layout, pad_id=0))
                 turned = model(build_batch(hard_groups[::-1], layout=layout, pad_id=0))
             sizes = [len(each) for each in alone]
-            assert (torch.cat(alone) - together).abs().max() <= 1e-6
-            assert (torch.cat(turned.split(sizes[::-1])[::-1]) - together).abs().max() <= 1e-6
+            assert (torch.cat(alone) - together).abs().max() <= 3e-6
+            assert (torch.cat(turned.split(sizes[::-1])[::-1]) - together).abs().max() <= 3e-6
 
 
 @pytest.mark.parametrize("count", range(1, 9))
@@ -332,7 +334,7 @@ def random_qkv(length, *, heads=2, width=16, dtype=torch.float64):
 @pytest.mark.parametrize(
     ("window", "softcap"), [(None, None), (1, None), (5, None), (10**6, None), (None, 3.0), (5, 3.0)]
 )
-def test_attention_on_the_cpu_equals_its_definition_forward_and_backward(hard_groups, window, softcap):
+def test_attention_on_the_cpu_equals_its_definition_forward_and_backward(hard_groups, monkeypatch, window, softcap):
     forest = forest_of(hard_groups)
     qkv, weight = random_qkv(forest.subtree_end.shape[0])
     options = {"scale": 0.3, "window": window, "softcap": softcap}
@@ -340,6 +342,9 @@ def test_attention_on_the_cpu_equals_its_definition_forward_and_backward(hard_gr
     found = [masked_tree_attention(*qkv, forest, **options)]
     if window is None and softcap is None:
         found.append(TreeAttention.apply(*qkv, forest, 0.3))
+        for longest_dense_path in (0, 12):  # all trees, or the longer ones, through the flash kernel
+            monkeypatch.setattr(attention_cpu, "DENSE_KEYS", longest_dense_path)
+            found.append(TreeAttention.apply(*qkv, forest, 0.3))
     for output in found:
         torch.testing.assert_close(output, wanted, rtol=0, atol=1e-12)
         for a, b in zip(
@@ -348,6 +353,40 @@ def test_attention_on_the_cpu_equals_its_definition_forward_and_backward(hard_gr
             strict=True,
         ):
             torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("window", "softcap"), [(None, None), (5, None), (None, 3.0), (5, 3.0)])
+def test_attention_of_the_rows_that_are_read_equals_its_definition(hard_groups, window, softcap):
+    forest = forest_of(hard_groups)
+    length = forest.subtree_end.shape[0]
+    rows = torch.randperm(length, generator=torch.Generator().manual_seed(3))[:40]
+    qkv, weight = random_qkv(length)
+    options = {"scale": 0.3, "window": window, "softcap": softcap}
+    wanted = dense_attention(*qkv, forest, **options)[:, :, rows]
+    found = read_attention(*qkv, forest.reading(rows), **options)[:, :, rows]
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+    for a, b in zip(
+        torch.autograd.grad(found, qkv, weight[:, :, rows]),
+        torch.autograd.grad(wanted, qkv, weight[:, :, rows]),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+def test_the_last_layer_works_only_for_the_rows_that_are_read(build, hard_groups):
+    model = build("llama")
+    model.use_layout("shared_prefix")
+    batch = build_batch(hard_groups, layout="shared_prefix", pad_id=0)
+    rows = torch.tensor([30, 3, 3, 11])
+    worked: list[int] = []
+    for layer in model.core.model.layers:
+        layer.mlp.up_proj.register_forward_hook(lambda _part, _args, output: worked.append(output.shape[1]))
+    with torch.no_grad():
+        wanted = model.hidden_states(batch)[rows]
+        found = model.features_at(batch, rows)
+    depth = len(model.core.model.layers)
+    assert worked == [batch.num_tokens] * (2 * depth - 1) + [3]
+    assert (found - wanted).abs().max() < 3e-6
 
 
 def test_attention_in_bfloat16_is_as_close_as_bfloat16_allows(hard_groups):

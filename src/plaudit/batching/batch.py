@@ -27,7 +27,8 @@ class Forest:
     of ``segments[s]``; its first token stands at position ``first_position[s]``. ``subtree_end[t]`` of a token is that
     of its segment: token q sees token t exactly when ``t <= q < subtree_end[t]``. ``block_masks`` keeps the masks that
     a CUDA kernel made for this batch, so that its layers share them;
-    ``windows`` the sliding windows that the model's layers asked for.
+    ``windows`` the sliding windows that the model's layers asked for. Where ``read_rows`` is given, ascending, only
+    these rows of the last hidden states are read, and the last layer may leave out the others.
     """
 
     segments: tuple[tuple[int, int, int], ...]
@@ -37,6 +38,11 @@ class Forest:
     position_ids: Int[Tensor, " token"]
     block_masks: dict[tuple[int | None, int], Any] = field(default_factory=dict, repr=False, compare=False)
     windows: set[int | None] = field(default_factory=set, repr=False, compare=False)
+    read_rows: Int[Tensor, " row"] | None = field(default=None, repr=False, compare=False)
+
+    def reading(self, rows: Int[Tensor, " row"]) -> Forest:
+        """Return the same forest, of which only the last hidden states at ``rows`` are read."""
+        return replace(self, read_rows=torch.unique(rows))
 
     def to(self, device: torch.device) -> Forest:
         """Return the forest with its tensors on ``device``."""
@@ -44,6 +50,7 @@ class Forest:
             self,
             subtree_end=self.subtree_end.to(device, non_blocking=True),
             position_ids=self.position_ids.to(device, non_blocking=True),
+            read_rows=None if self.read_rows is None else self.read_rows.to(device, non_blocking=True),
             block_masks={},
             windows=set(),
         )

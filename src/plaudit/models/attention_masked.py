@@ -37,7 +37,7 @@ def masked_tree_attention(
             allowed &= k_position > q_position - window
         q = query[:, :, start:stop]
         k, v = key[:, :, keep], value[:, :, keep]
-        pieces.append(_block(q, k, v, allowed, scale, softcap))
+        pieces.append(masked_block(q, k, v, allowed, scale, softcap))
     return torch.cat(pieces, dim=2)
 
 
@@ -53,7 +53,8 @@ def visible_ranges(forest: Forest, segment: int, lowest: int) -> list[tuple[int,
     return ranges[::-1]
 
 
-def _block(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor, scale: float, softcap: float | None) -> Tensor:
+def masked_block(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor, scale: float, softcap: float | None) -> Tensor:
+    """Return softmax attention of the queries over the keys that ``allowed[query, key]`` lets them see."""
     logits = q @ k.transpose(-1, -2) * scale
     if softcap is not None:
         logits = torch.tanh(logits / softcap) * softcap

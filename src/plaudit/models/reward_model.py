@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from typing_extensions import override
 
 from plaudit.batching.batch import Layout, TokenBatch
-from plaudit.models.attention import ATTENTION_NAME, FOREST_ARGUMENT
+from plaudit.models.attention import ATTENTION_NAME
+from plaudit.models.read_out import FOREST_ARGUMENT, restrict_last_layer
 from plaudit.models.recipe import ScoringRecipe
 
 
@@ -46,6 +48,7 @@ class RewardModel(nn.Module):
         core = self.core
         self._padded_attention: str = core.config._attn_implementation or "eager"
         self._layout: Layout = "padded"
+        restrict_last_layer(core)
         self.use_layout(layout)
 
     @property
@@ -82,11 +85,19 @@ class RewardModel(nn.Module):
 
     def features(self, batch: TokenBatch) -> Float[Tensor, "response feature"]:
         """Return the last layer's hidden state at the last token of each response."""
-        hidden = self.hidden_states(batch)
-        return hidden[batch.response_end]
+        return self.features_at(batch, batch.response_end)
+
+    def features_at(self, batch: TokenBatch, rows: Int[Tensor, " row"]) -> Float[Tensor, "row feature"]:
+        """Return the last layer's hidden states at ``rows`` of the flattened batch; no other row is worked out."""
+        if batch.forest is not None:
+            batch = replace(batch, forest=batch.forest.reading(rows))
+        return self.hidden_states(batch)[rows]
 
     def hidden_states(self, batch: TokenBatch) -> Float[Tensor, "position feature"]:
-        """Return the last layer's hidden states of all positions of the batch, flattened."""
+        """Return the last layer's hidden states of all positions of the batch, flattened.
+
+        Where the batch's forest names the rows that are read, the others are meaningless.
+        """
         core = self.core
         backbone = getattr(core, core.base_model_prefix)
         arguments: dict[str, Any] = {"position_ids": batch.position_ids, "use_cache": False}
