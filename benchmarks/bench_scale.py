@@ -89,7 +89,7 @@ def stages(path: Path, folder: Path) -> list[dict[str, Any]]:
     objective = build_objective(BradleyTerry())
     for step in range(10):
         for batch in collator(step_rows(order, step, 64).tolist()).batches:
-            objective(model(batch), batch.pairs).losses.sum().backward()
+            objective(model(batch), batch.labels).losses.sum().backward()
     mark("first ten steps of 64 groups", 640)
     return done
 

@@ -16,6 +16,8 @@ from typing import Any
 
 from plaudit.records import write_json
 
+_COUNTS = ("n", "scored", "unscored", "failed")
+
 
 def collect(run: Path) -> dict[str, Any]:
     """Return the result of a finished run."""
@@ -34,7 +36,8 @@ def collect(run: Path) -> dict[str, Any]:
         "data": {name: _counts(data) for name, data in record["data"].items()},
         "held_out": {
             name: result[name]
-            for name in ("n", "scored", "unscored", "failed", "ties", "tie_rule", "figures", "baselines", "slices")
+            for name in (*_COUNTS, "ties", "tie_rule", "figures", "baselines", "slices", "labels", "measures")
+            if name in result
         },
     }
 

@@ -1,4 +1,4 @@
-"""Write the tables of measured figures into README.md from the result files, so that no number is typed.
+"""Write the tables of measured figures into README.md and docs/families from the result files: no number is typed.
 
     python docs/build_figures.py
 
@@ -10,10 +10,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[1]
+FAMILIES = sorted((ROOT / "docs" / "families").glob("*.md"))
+NOT_MEASURED = "Not measured here."
 TASKS = {
     "hh": "pairs with the lengths of hh-rlhf",
     "k4": "K = 4 responses, all six pairs",
@@ -87,10 +93,12 @@ def tree_table() -> str:
 
 
 def accuracy_table() -> str:
-    """Return held-out accuracy of every recipe with a result, overall and by source."""
+    """Return held-out accuracy on preferences of every recipe with such a result, overall and by source."""
     rows = ["| recipe | held-out pairs | accuracy (95 % interval) | longer response wins |", "|---|--:|---|---|"]
     for path in sorted(ROOT.glob("recipes/*/result.json")):
         found = json.loads(path.read_text(encoding="utf-8"))["held_out"]
+        if "accuracy" not in found["figures"]:
+            continue
         name = path.parent.name
         cells = _cells(found["figures"], found["baselines"])
         rows.append(f"| [{name}](recipes/{name}) | {found['figures']['accuracy']['n']} | {cells} |")
@@ -102,12 +110,103 @@ def accuracy_table() -> str:
     return "\n".join(rows)
 
 
+def family_of(config: dict[str, Any]) -> str:
+    """Return the family that a recipe's config trains: the name of its page."""
+    if "unlabelled" in config:
+        return "semi_supervised"
+    if "unlabelled" in config:
+        return "semi_supervised"
+    objective = config.get("objective", {})
+    head = config["model"].get("head") or {}
+    match objective.get("type", "bradley_terry"):
+        case "bradley_terry":
+            return "kwise" if objective.get("weight") == "group" else "bradley_terry"
+        case "plackett_luce" | "top_one":
+            return "kwise"
+        case "regression":
+            return "attributes"
+        case "outcome" | "token_outcome":
+            return "outcome"
+        case "process" if head.get("type") == "comparison":
+            return "pairwise_preference"
+        case "process":
+            return "outcome" if head.get("form") == "one_turn" else "process"
+        case other:
+            return str(other)
+
+
+def family_table(family: str) -> str:
+    """Return what every recipe of a family measured, and which of its recipes were not run here."""
+    folders = [
+        path.parent
+        for path in sorted(ROOT.glob("recipes/*/config.yaml"))
+        if family_of(yaml.safe_load(path.read_text(encoding="utf-8"))) == family
+    ]
+    found = {folder.name: folder / "result.json" for folder in folders}
+    measured = {name: path for name, path in found.items() if path.exists()}
+    others = ", ".join(f"[{name}](../../recipes/{name})" for name in found if name not in measured)
+    parts = [_measured_table(measured) if measured else NOT_MEASURED]
+    if others:
+        parts.append(f"Recipes without a result here: {others}.")
+    return "\n\n".join(parts)
+
+
+def _measured_table(results: dict[str, Path]) -> str:
+    rows = ["| recipe | figure, held out | n | value (95 % interval) | baselines |", "|---|---|--:|---|---|"]
+    for name, path in results.items():
+        result = json.loads(path.read_text(encoding="utf-8"))["held_out"]
+        link = f"[{name}](../../recipes/{name})"
+        for figure, each, baselines in _held_out_figures(result):
+            others = "; ".join(f"{rule.replace('_', ' ')} {_interval(value)}" for rule, value in baselines.items())
+            rows.append(f"| {link} | {figure} | {each['n']} | {_interval(each)} | {others} |")
+    return "\n".join(rows)
+
+
+def _held_out_figures(result: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Yield the name of each figure that is shown, its interval, and its baselines by rule."""
+    if "accuracy" in result["figures"]:
+        yield "accuracy of preferences", result["figures"]["accuracy"], result["baselines"]
+    for measure in result.get("measures", ()):
+        of = measure["kind"] if measure["attribute"] is None else f"rating {measure['attribute']}"
+        for figure, each in measure["figures"].items():
+            yield f"{of}: {figure}".replace("_", " "), each, measure["baselines"].get(figure, {})
+
+
 def _cells(figures: dict[str, Any], baselines: dict[str, Any]) -> str:
     return f"{_interval(figures['accuracy'])} | {_interval(baselines['longer_response'])}"
 
 
 def _interval(found: dict[str, Any]) -> str:
     return f"{found['value']:.3f} ({found['low']:.3f}–{found['high']:.3f})"
+
+
+def over_optimisation_table() -> str:
+    """Return the gold reward of the best of 64 by one model, by ensembles and by the average of the weights."""
+    names = {
+        "one_model": "one model, the mean of the members",
+        "average": "average of the weights",
+        "mean": "mean of the rewards",
+        "minimum": "minimum",
+        "mean_minus_std": "mean − std",
+        "gold": "the gold reward itself",
+    }
+    (found,) = results("over_optimisation")
+    own, looping = found["policies"]["own"], found["policies"]["looping"]
+    rows = [
+        "| chosen by | best of 64 | gained over one model | best of 64, looping | gained | from 32 to 64, looping |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, words in names.items():
+        cells = [words]
+        for policy in (own, looping):
+            gain = policy["gain_over_one_model_at_64"].get(name)
+            cells += [_interval(policy["gold_reward"][name][-1]), "" if gain is None else _signed(gain)]
+        rows.append(f"| {' | '.join(cells)} | {_signed(looping['change_from_32_to_64'][name])} |")
+    return "\n".join(rows)
+
+
+def _signed(found: dict[str, Any]) -> str:
+    return f"{found['value']:+.3f} ({found['low']:+.3f} to {found['high']:+.3f})"
 
 
 def fill(text: str) -> str:
@@ -118,6 +217,8 @@ def fill(text: str) -> str:
         "scale": scale_table,
         "tree": tree_table,
         "accuracy": accuracy_table,
+        "over_optimisation": over_optimisation_table,
+        **{f"family-{page.stem}": partial(family_table, page.stem) for page in FAMILIES},
     }
     for name, table in tables.items():
         pattern = re.compile(rf"(<!-- figures:{name} -->\n).*?(<!-- /figures:{name} -->)", re.DOTALL)
@@ -126,5 +227,5 @@ def fill(text: str) -> str:
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    readme.write_text(fill(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in (ROOT / "README.md", *FAMILIES):
+        page.write_text(fill(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -20,7 +20,8 @@ PAGE = Path(__file__).resolve().parent / "reference" / "config.md"
 HEADER = """# Config
 
 Every key of a training config, with its default. A key is required where no default is shown. On the command
-line the same keys change a config, with their sections before them: `plaudit train c.yaml optim.lr=1e-6`.
+line the same keys change a config, with their sections before them: `plaudit train c.yaml optim.lr=1e-6`. The
+configs of other verbs stand at the end.
 
 This page is made from the config classes by `python docs/build_reference.py`.
 """
@@ -28,12 +29,23 @@ NAMES = {str: "text", int: "integer", float: "number", bool: "true or false", Pa
 BOUNDS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤", "min_length": "length ≥", "max_length": "length ≤"}
 
 
-def render(cls: type[BaseModel]) -> str:
-    """Return the page about ``cls``: a section for it and for every config class below it."""
-    paths: dict[type[BaseModel], list[str]] = {}
+def render(cls: type[BaseModel], **verbs: type[BaseModel]) -> str:
+    """Return the page about ``cls``: a section for it and for every config class below it.
+
+    The configs of further ``verbs`` follow; a class that has a section already gets no other.
+    """
+    shown: dict[type[BaseModel], list[str]] = {}
     for path, each in _classes("", cls):
-        paths.setdefault(each, []).append(path.removesuffix("."))
-    return "\n".join([HEADER, *(_section(found, each) for each, found in paths.items())])
+        shown.setdefault(each, []).append(path.removesuffix("."))
+    sections = [_section(found, each) for each, found in shown.items()]
+    for verb, root in verbs.items():
+        paths: dict[type[BaseModel], list[str]] = {}
+        for path, each in _classes("", root):
+            if each not in shown:
+                paths.setdefault(each, []).append(path.removesuffix("."))
+        sections += [_section(found, each, verb) for each, found in paths.items()]
+        shown |= paths
+    return "\n".join([HEADER, *sections])
 
 
 def _classes(path: str, cls: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
@@ -46,12 +58,13 @@ def _classes(path: str, cls: type[BaseModel]) -> Iterator[tuple[str, type[BaseMo
                 yield from _classes(f"{path}{name}{'.N' if is_list else ''}.", member)
 
 
-def _section(paths: list[str], cls: type[BaseModel]) -> str:
+def _section(paths: list[str], cls: type[BaseModel], verb: str | None = None) -> str:
     keys = ", ".join(f"`{path}`" for path in paths if path)
     tag = cls.model_fields.get("type")
     variant = f", `type: {tag.default}`" if tag is not None and get_origin(tag.annotation) is Literal else ""
+    top = f"{keys}{variant}" if keys else "Top level"
     lines = [
-        f"## {keys}{variant}" if keys else "## Top level",
+        f"## {top}" if verb is None else f"## `plaudit {verb}`: {top[0].lower()}{top[1:]}",
         "",
         inspect.cleandoc(cls.__doc__ or "").replace("``", "`"),
         "",
@@ -130,6 +143,7 @@ def _cell(text: str) -> str:
 
 
 if __name__ == "__main__":
+    from plaudit.labeling.config import SemiSupervisedConfig
     from plaudit.training.config import TrainConfig
 
-    PAGE.write_text(render(TrainConfig), encoding="utf-8")
+    PAGE.write_text(render(TrainConfig, ssrm=SemiSupervisedConfig), encoding="utf-8")

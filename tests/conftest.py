@@ -58,6 +58,41 @@ def make_groups():
 
 
 @pytest.fixture(scope="session")
+def make_labelled_groups(make_groups):
+    """Return a function of (count, seed) that gives groups with every kind of label, some of them missing."""
+    import dataclasses
+
+    import numpy as np
+
+    from plaudit.data.group import Step
+    from plaudit.data.steps import split_steps
+
+    def make(count, seed=0, **options):
+        rng = np.random.default_rng([seed, 1])
+
+        def draw(*values):
+            return values[int(rng.integers(len(values)))]
+
+        made = []
+        for group in make_groups(count, seed, **options):
+            size = len(group.responses)
+            steps = tuple(
+                tuple(Step(step.end, draw(0.0, 1.0, 0.5, None)) for step in split_steps(response, " "))
+                for response in group.responses
+            )
+            ratings = {
+                name: (1.5, *(draw(None, float(rng.normal())) for _ in range(size - 1))) for name in ("help", "safe")
+            }
+            outcomes = (True, *(draw(True, False, None) for _ in range(size - 1)))
+            ranks = (1, *(draw(1, 2, 3, None) for _ in range(size - 2)), 4)
+            labels = {"steps": steps, "ratings": ratings, "outcomes": outcomes, "ranks": ranks}
+            made.append(dataclasses.replace(group, **labels))
+        return made
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def make_decoder(tokenizer):
     """Return a function that gives a tiny random Llama reward model."""
     import copy

@@ -77,10 +77,67 @@ class ItemScore(Record):
     """For each preference, the label's margin, or null."""
     reason: str | None = None
     """Why a reward is missing."""
+    attributes: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)
+    """What the model says of each attribute: one number or null per response."""
+    steps: tuple[tuple[float | None, ...] | None, ...] | None = None
+    """For each response, the model's reward of each of its steps; null where it gives none."""
+    ranks: tuple[int | None, ...] | None = None
+    """Labelled rank of each response, 1 the best; null is unranked."""
+    ratings: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)
+    """Labelled rating of each response, by attribute; null is unrated."""
+    outcomes: tuple[bool | None, ...] | None = None
+    """Whether each response is correct; null is unknown."""
+    answers: tuple[str | None, ...] | None = None
+    """Final answer found in each response, where there are outcomes; null where none was found."""
+    step_labels: tuple[tuple[float | None, ...] | None, ...] | None = None
+    """For each response, the label of each of its steps; null is unlabelled."""
+
+
+class LabelCounts(Record):
+    """What became of the groups that carry one kind of label: n = scored + unscored + failed."""
+
+    n: int
+    """Groups that carry it."""
+    scored: int
+    """Groups whose label says something, and whose every labelled response has the rewards that it is compared with."""
+    unscored: int
+    """Groups whose label says nothing, as where all ranks are equal."""
+    failed: int
+    """Groups whose label says something, but a reward is missing."""
+
+
+class Measure(Record):
+    """What an evaluation found about one kind of label other than preferences."""
+
+    kind: Literal["ranking", "rating", "outcome", "step"]
+    """Kind of label."""
+    attribute: str | None = None
+    """The rated attribute; null for other kinds."""
+    headline: str
+    """The figure that is named first."""
+    counts: LabelCounts
+    """What became of the groups that carry the label."""
+    details: dict[str, int] = Field(default_factory=dict)
+    """What the figures rest on: responses, pairs, ties, what was left out."""
+    rules: dict[str, str] = Field(default_factory=dict)
+    """How what could be counted in several ways was counted: ties, thresholds, what the model's number is."""
+    figures: dict[str, Interval] = Field(default_factory=dict)
+    """Named figures with intervals."""
+    baselines: dict[str, dict[str, Interval]] = Field(default_factory=dict)
+    """For each figure, what rules that read no response reach on the same rows: figure → rule → interval."""
+    absent: dict[str, str] = Field(default_factory=dict)
+    """For each figure that has no value, the reason."""
+    slices: dict[str, dict[str, Interval]] = Field(default_factory=dict)
+    """The headline figure by source, where there are several: source → figure → interval."""
+
+    @property
+    def name(self) -> str:
+        """Return the kind of label, and of a rating the attribute."""
+        return self.kind if self.attribute is None else f"{self.kind} {self.attribute}"
 
 
 class Result(Record):
-    """What an evaluation found."""
+    """What an evaluation found: of preferences in its own fields, of every other kind of label in ``measures``."""
 
     name: str
     """Benchmark or file."""
@@ -95,11 +152,11 @@ class Result(Record):
     n: int
     """Items in the data: scored + unscored + failed."""
     scored: int
-    """Items whose every reward is a number."""
+    """Items that were scored for a label at least: of preferences, those whose every reward is a number."""
     unscored: int
     """Items that carry no label this result needs."""
     failed: int
-    """Labelled items that could not be scored: a reward is missing, as where a response was too long."""
+    """Labelled items that could not be scored for any label: a reward is missing, as where a response was too long."""
     ties: int
     """Exact ties among the scored preferences."""
     figures: dict[str, Interval] = Field(default_factory=dict)
@@ -110,6 +167,10 @@ class Result(Record):
     """Figures by slice (source): slice → figure → interval."""
     curves: dict[str, list[dict[str, float]]] = Field(default_factory=dict)
     """Tables behind the plots: reliability bins, histograms."""
+    labels: dict[str, LabelCounts] = Field(default_factory=dict)
+    """What became of the groups that carry each kind of label: ``preference``, and the name of each measure."""
+    measures: tuple[Measure, ...] = ()
+    """What was found about ranks, each rated attribute, outcomes and steps, where the groups carry them."""
     versions: dict[str, str] = Field(default_factory=dict)
     """Package versions."""
     created: str = ""

@@ -60,6 +60,99 @@ def test_a_bad_row_is_an_error_with_its_line_or_a_counted_skip(row, says, counte
     assert [line["rewards"] for line in written()] == [[8, 4], [8, 4]]
 
 
+def chat(*contents):
+    roles = ("user", "assistant")
+    return {"messages": [{"role": roles[k % 2], "content": content} for k, content in enumerate(contents)]}
+
+
+def compared(context, answer="A"):
+    return chat(f"[CONTEXT] {context} [RESPONSE A] this one [RESPONSE B] that \n", answer)
+
+
+def tagged(first, sign="+"):
+    return {"input": f"Which? {first} ки", "label": f"Which? {first} {sign}"}
+
+
+def tree(*children):
+    return {"question": "Q", "reasoning_steps": {"text": "Q", "mc_value": 1, "children": list(children)}}
+
+
+def rated(prompt, **columns):
+    names = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
+    return {"prompt": prompt, "response": "this one", **dict.fromkeys(names, 1), **columns}
+
+
+def prm800k(rating, chosen=0):
+    step = {"completions": [{"text": "this one", "rating": rating}], "chosen_completion": chosen}
+    return {"question": {"problem": "Q"}, "label": {"steps": [step]}}
+
+
+PUBLISHED = [
+    # format, a good row, a row that cannot be used and why, a malformed row and why
+    ("prm800k", prm800k(1), prm800k(None, None), "no step is rated or followed", prm800k(3), "rating is 3; allowed"),
+    (
+        "math_shepherd",
+        tagged("Step 1: a"),
+        tagged("Step 10: a"),
+        "no 'Step 1:' between problem and solution",
+        tagged("Step 1: a", "!"),
+        "label has ' !' at tag 1; allowed: + or -",
+    ),
+    (
+        "math_aps",
+        tree({"text": "a", "mc_value": 0.5}),
+        tree(),
+        "no solution of the problem has a value",
+        tree({"text": "a", "mc_value": -1}),
+        "mc_value is -1; it must lie between 0 and 1",
+    ),
+    (
+        "rlhflow_process",
+        chat("Which? Step 1: a", "+"),
+        chat("Which? This one.", "+"),
+        "no 'Step 1:' between problem and solution",
+        chat("Which? Step 1: a", "yes"),
+        "messages[1].content is 'yes'; allowed: + or -",
+    ),
+    (
+        "rlhflow_pair",
+        compared("Q"),
+        compared("Q [RESPONSE A] x"),
+        "text holds a tag of the format more than once",
+        compared("Q", "D"),
+        "messages[1].content is 'D'; allowed: A, B, Same",
+    ),
+    (
+        "helpsteer",
+        rated("Q"),
+        rated("Q\n<extra_id_1>Robot\nA"),
+        "a mark of a turn names no role",
+        rated("R", verbosity="low"),
+        "verbosity is 'low'; it must be a number",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("good", "unusable", "reason", "malformed", "says"),
+    [row[1:] for row in PUBLISHED],
+    ids=[row[0] for row in PUBLISHED],
+)
+def test_rows_of_public_data_sets_are_read_counted_or_refused(good, unusable, reason, malformed, says, place, invoke):
+    (place / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in (good, unusable, malformed)))
+    command = ("score", "functions_to_spoil:lengths", "rows.jsonl", "-o", "out.jsonl")
+    shown = invoke(*command)
+    assert shown.exit_code == 2
+    (line,) = shown.stderr.splitlines()
+    assert line.startswith("error: rows.jsonl:3: ")
+    assert says in line
+    skipped = invoke(*command, "--on-error", "skip")
+    assert skipped.exit_code == 0, skipped.output
+    assert f"1 {reason}" in skipped.stdout
+    assert "1 malformed " in skipped.stdout
+    assert len(written()) == 1
+
+
 def parquet(path, **columns):
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def test_every_layout_holds_the_same_conversations_and_ends_at_their_last_tokens
     batch = build_batch(groups, layout=layout, pad_id=PAD, padding_side=side)
     wanted = [group.tree.sequence(k).tolist() for group in groups for k in range(group.num_responses)]
     assert sequences_in(batch) == wanted
-    assert batch.response_group.tolist() == [0, 0, 1, 1, 1, 1, 2]
+    assert batch.labels.group.tolist() == [0, 0, 1, 1, 1, 1, 2]
     assert batch.num_responses == 7
     assert batch.group_index == (4, 9, 2)
 
@@ -77,8 +78,47 @@ def test_steps_end_at_the_same_tokens_in_every_layout(groups, layout, side):
     ]
     assert flat[batch.step_end].tolist() == wanted
     assert positions[batch.step_end].tolist() == [7, 10, 8, 4]
-    assert batch.step_response.tolist() == [1, 1, 0, 2 + 2]
-    np.testing.assert_array_equal(batch.step_label.numpy(), np.asarray([1.0, 0.0, np.nan, 0.5], dtype=np.float32))
+    assert batch.labels.step_response.tolist() == [1, 1, 0, 2 + 2]
+    np.testing.assert_array_equal(
+        batch.labels.step_label.numpy(), np.asarray([1.0, 0.0, np.nan, 0.5], dtype=np.float32)
+    )
+
+
+@pytest.mark.parametrize(("layout", "side"), VARIANTS)
+def test_tokens_of_the_responses_and_of_what_stands_before_them_are_the_same_in_every_layout(groups, layout, side):
+    batch = build_batch(groups, layout=layout, pad_id=PAD, padding_side=side, tokens=True)
+    flat, positions = batch.input_ids.flatten(), batch.position_ids.flatten()
+    sequences = [group.tree.sequence(k).tolist() for group in groups for k in range(group.num_responses)]
+    begins = [6, 6, 4, 4, 4, 4, 1]  # the last response opens its text: its first token has nothing before it
+    wanted = [sequence[begin:] for sequence, begin in zip(sequences, begins, strict=True)]
+    before = [sequence[begin - 1 : -1] for sequence, begin in zip(sequences, begins, strict=True)]
+    assert flat[batch.token_at].tolist() == list(itertools.chain(*wanted))
+    assert flat[batch.token_before].tolist() == list(itertools.chain(*before))
+    assert (positions[batch.token_at] - positions[batch.token_before] == 1).all()
+    assert batch.labels.token_response.tolist() == [k for k, each in enumerate(wanted) for _ in each]
+    assert batch.labels.length.tolist() == [3, 5, 4, 4, 2, 1, 4]
+
+
+def test_a_batch_that_is_not_built_for_tokens_lists_none(groups):
+    batch = build_batch(groups, layout="shared_prefix", pad_id=PAD)
+    assert len(batch.token_at) == len(batch.token_before) == len(batch.labels.token_response) == 0
+
+
+def test_labels_of_responses_stand_in_the_order_of_the_responses(make_token_group):
+    first = dataclasses.replace(
+        make_token_group(0, 3, [2, 2]),
+        ranks=np.asarray([2, 1], dtype=np.int32),
+        ratings={"helpful": np.asarray([1.0, np.nan], dtype=np.float32)},
+    )
+    second = dataclasses.replace(
+        make_token_group(1, 3, [2, 2, 1]), outcomes=np.asarray([1.0, 0.0, np.nan], dtype=np.float32)
+    )
+    labels = build_batch([first, second], layout="packed", pad_id=PAD, attributes=("brief", "helpful")).labels
+    assert labels.rank.tolist() == [2, 1, 0, 0, 0]
+    nan = np.nan
+    np.testing.assert_array_equal(labels.outcome.numpy(), np.asarray([nan, nan, 1, 0, nan], dtype=np.float32))
+    np.testing.assert_array_equal(labels.ratings[:, 0].numpy(), np.full(5, nan, dtype=np.float32))
+    np.testing.assert_array_equal(labels.ratings[:, 1].numpy(), np.asarray([1, nan, nan, nan, nan], dtype=np.float32))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -130,14 +170,17 @@ def test_an_empty_batch_is_refused():
 
 
 def test_a_batch_moves_whole(groups):
-    moved = build_batch(groups, layout="shared_prefix", pad_id=PAD).to(torch.device("meta"))
+    batch = build_batch(groups, layout="shared_prefix", pad_id=PAD, tokens=True)
+    assert batch.forest is not None
+    batch = dataclasses.replace(batch, forest=batch.forest.reading(batch.response_end))
+    moved = batch.to(torch.device("meta"))
     tensors = [
         value
-        for holder in (moved, moved.pairs, moved.forest)
+        for holder in (moved, moved.pairs, moved.labels, moved.forest)
         for value in (getattr(holder, field.name) for field in dataclasses.fields(holder))
         if isinstance(value, torch.Tensor)
     ]
-    assert len(tensors) == 7 + 5 + 2
+    assert len(tensors) == 6 + 5 + 8 + 3
     assert {tensor.device.type for tensor in tensors} == {"meta"}
 
 

@@ -327,3 +327,20 @@ def test_the_order_of_groups_is_kept_and_batching_changes_no_ids(encoder, make_g
     for one, other in zip(together, alone, strict=True):
         np.testing.assert_array_equal(one.tree.ids, other.tree.ids)
         np.testing.assert_array_equal(one.response_start, other.response_start)
+
+
+def test_a_step_that_ends_in_a_character_of_several_tokens_ends_at_the_last_of_them(encoder, tokenizer):
+    response = "cat ки\ndog 🦊"
+    steps = (Step(6, 1.0), Step(len(response), 0.0))
+    (encoded,), _ = encode(encoder(), Group(conversation("hi"), (response,), steps=(steps,)))
+    ids = encoded.tree.sequence(0)
+    read = [tokenizer.decode(ids[: position + 1]) for position in encoded.step_position]
+    assert [text.endswith(end) for text, end in zip(read, ("cat ки", "🦊"), strict=True)] == [True, True]
+
+
+def test_a_last_step_of_trailing_space_ends_with_the_text_that_the_template_keeps(encoder, tokenizer):
+    template = "{% for m in messages %}{{ m.role }}:{{ m.content | trim }}\n{% endfor %}"
+    group = Group(conversation("hi"), ("cat\ndog  \n",), steps=((Step(3, 1.0), Step(10, 0.0)),))
+    (encoded,), _ = encode(encoder(chat_template=template), group)
+    ids = encoded.tree.sequence(0)
+    assert tokenizer.decode(ids[: encoded.step_position[1] + 1]).endswith("dog")

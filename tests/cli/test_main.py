@@ -53,6 +53,7 @@ def failing_app():
     [
         [],
         ["train"],
+        ["ssrm"],
         ["score"],
         ["evaluate"],
         ["report"],

@@ -23,19 +23,20 @@ def shelf(tmp_path, monkeypatch) -> Path:
         (folder / name).mkdir(parents=True)
         (folder / name / "config.yaml").write_text(f"name: {name}\n")
         (folder / name / "README.md").write_text(f"# {name}\n\nTrains a {name} model.\n\nMore.\n")
+    (folder / "small" / "result.json").write_text("{}\n")
     (folder / "README.md").write_text("# Recipes\n")
     monkeypatch.setattr(recipes, "recipes_folder", lambda: folder)
     monkeypatch.chdir(tmp_path)
     return folder
 
 
-def test_a_list_shows_every_recipe_with_its_sentence(shelf):
+def test_a_list_shows_every_recipe_with_its_sentence_and_whether_it_was_measured(shelf):
     shown = CliRunner().invoke(app, ["recipes", "list"])
     assert shown.exit_code == 0
-    lines = [line.split("│")[1:3] for line in shown.output.splitlines() if line.startswith("│")]
+    lines = [line.split("│")[1:4] for line in shown.output.splitlines() if line.startswith("│")]
     assert [[cell.strip() for cell in line] for line in lines] == [
-        ["large", "Trains a large model."],
-        ["small", "Trains a small model."],
+        ["large", "Trains a large model.", "no"],
+        ["small", "Trains a small model.", "yes"],
     ]
 
 
@@ -47,6 +48,13 @@ def test_a_recipe_is_copied_whole_and_never_over_something(shelf):
     assert "error: small exists; name another folder" in again.stderr
     assert CliRunner().invoke(app, ["recipes", "copy", "small", "mine/first"]).exit_code == 0
     assert Path("mine/first/README.md").is_file()
+
+
+def test_a_copied_recipe_says_which_verb_trains_it(shelf):
+    (shelf / "large" / "config.yaml").write_text("train: {name: large}\nunlabelled: []\n")
+    for name, verb in (("small", "train"), ("large", "ssrm")):
+        shown = CliRunner().invoke(app, ["recipes", "copy", name])
+        assert f"train it with: plaudit {verb} {name}/config.yaml" in shown.output
 
 
 def test_a_misspelt_recipe_is_answered_with_the_nearest_one(shelf):

@@ -20,7 +20,7 @@ from plaudit.config import load_config
 from plaudit.data.group import Group, Message, Preference, Step
 from plaudit.errors import ConfigError
 from plaudit.evaluation.preference import DEFAULT_TIE_RULE, TieRule
-from plaudit.records import Interval, Result
+from plaudit.records import Interval, LabelCounts, Measure, Result
 from plaudit.training.config import TrainConfig
 
 NOON = datetime(2026, 3, 4, 12, 0, 5, tzinfo=UTC)
@@ -287,3 +287,56 @@ def test_a_model_that_is_not_there_is_one_line(scored_folder):
     shown = CliRunner().invoke(app, ["score", "no_such_module:reward", "pairs.jsonl", "-o", "x", "--on-error", "skip"])
     assert shown.exit_code == 2
     assert shown.stderr.startswith("error: no function 'no_such_module:reward'")
+
+
+def test_every_kind_of_label_is_printed_with_baselines_reasons_and_counts(capsys):
+    half = Interval(value=0.5, low=0.4, high=0.6, method="wilson", n=20)
+    measure = Measure(
+        kind="rating",
+        attribute="clarity",
+        headline="spearman",
+        counts=LabelCounts(n=12, scored=9, unscored=1, failed=2),
+        details={"responses": 20, "unrated_responses": 0},
+        rules={"number": "the model's output 'clarity'"},
+        figures={"spearman": half},
+        baselines={"spearman": {"length": half}},
+        absent={"rmse": "no units"},
+        slices={"web": {"spearman": half}},
+    )
+    result = Result(name="d", model="m", tie_rule="loss", n=12, scored=9, unscored=1, failed=2, ties=0)
+    print_result(result.model_copy(update={"measures": (measure,)}))
+    shown = capsys.readouterr().out
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if line.startswith("│")]
+    assert rows == [
+        ["figure", "spearman", "0.500", "0.400 – 0.600", "20"],
+        ["baseline", "length", "0.500", "0.400 – 0.600", "20"],
+        ["source", "web", "0.500", "0.400 – 0.600", "20"],
+    ]
+    assert "d: rating clarity" in shown
+    assert "no rmse: no units" in shown
+    assert "number: the model's output 'clarity'" in shown
+    assert "12 groups: 9 scored, 1 that say nothing, 2 failed\nresponses 20\n" in shown
+    assert shown.endswith("12 items: 9 scored, 1 without a label, 2 failed\n")
+
+
+def test_a_file_of_solutions_is_evaluated_by_problem_from_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shortest_first.py").write_text(
+        "def reward(prompt, responses):\n    return [-len(text) for text in responses]\n"
+    )
+    rows = [
+        {"prompt": f"Q{k}", "response": text, "label": label, "id": f"{k}-{text}"}
+        for k in range(3)
+        for text, label in (("answer: 1!", True), ("answer: 2", k == 0), ("answer: 1 or 1", True))
+    ]
+    path = write_rows(tmp_path / "solutions.jsonl", *rows)
+    arguments = ["evaluate", "shortest_first:reward", path, "-o", "out", "--group-by-prompt"]
+    shown = CliRunner().invoke(app, [*arguments, "--answer-pattern", "answer: (.)"])
+    assert shown.exit_code == 0, shown.output
+    result = Result.model_validate_json((tmp_path / "out" / "solutions" / "result.json").read_text())
+    (measure,) = result.measures
+    assert result.n == 3
+    assert measure.figures["best_of_k"].value == pytest.approx(1 / 3)
+    assert measure.baselines["best_of_k"]["majority_vote"].value == 1.0
+    assert "best_of_k" in shown.output

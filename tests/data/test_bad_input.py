@@ -14,10 +14,31 @@ PAIR = {"prompt": "Q", "responses": ["A", "B"], "preferences": [{"chosen": 0, "r
 RATED = {"prompt": "Q", "responses": ["A", "B"], "ranks": [1, 2]}
 OUTCOME = {"prompt": "Q", "response": "A", "label": True}
 STEPS = {"prompt": "Q", "steps": ["A", "B"], "labels": [1, 0]}
+TAGGED = {"input": "Q Step 1: a ки\nStep 2: b ки", "label": "Q Step 1: a +\nStep 2: b -"}
+TREE = {"text": "Q", "mc_value": 0.5, "children": [{"text": "a", "mc_value": 1, "children": []}]}
+APS = {"question": "Q", "reasoning_steps": TREE}
 
 
 def turns(*roles):
     return [{"role": role, "content": "x"} for role in roles]
+
+
+def prm800k(**step):
+    steps = [{"completions": [{"text": "a", "rating": 1}], "chosen_completion": 0} | step]
+    return {"question": {"problem": "Q"}, "label": {"steps": steps}}
+
+
+def prefix(text, value):
+    return {**APS, "reasoning_steps": [{"solution_prefix": text, "mc_value": value}]}
+
+
+def chat(*contents):
+    roles = ("user", "assistant")
+    return {"messages": [{"role": roles[k % 2], "content": content} for k, content in enumerate(contents)]}
+
+
+VERDICT = chat("Q Step 1: a", "+")
+COMPARED = chat("[CONTEXT] Q [RESPONSE A] a [RESPONSE B] b \n", "A")
 
 
 BAD_ROWS = [
@@ -93,6 +114,95 @@ BAD_ROWS = [
     ("stepwise", STEPS, {**STEPS, "labels": [1]}, "labels has 1 entries for 2 steps"),
     ("stepwise", STEPS, {**STEPS, "steps": ["", "B"]}, "steps[0] is ''; a step that no separator precedes"),
     ("stepwise", STEPS, {**STEPS, "labels": [1, "ok"]}, "labels[1] is 'ok'; it must be a number"),
+    ("stepwise", STEPS, {**STEPS, "labels": [1, -100]}, "labels[1] is -100, which means no label"),
+    ("prm800k", prm800k(), {**prm800k(), "label": None}, "label is missing; the row has: question, label"),
+    ("prm800k", prm800k(), {**prm800k(), "label": {"step": []}}, "label.steps is missing; label has: step"),
+    ("prm800k", prm800k(), {**prm800k(), "question": "Q"}, "question is 'Q'; it must be an object"),
+    ("prm800k", prm800k(), {**prm800k(), "question": {}}, "question.problem is missing; question has: no fields"),
+    ("prm800k", prm800k(), prm800k(chosen_completion=1), "label.steps[0].chosen_completion is 1; the step has 1"),
+    ("prm800k", prm800k(), prm800k(chosen_completion=-1), "label.steps[0].chosen_completion is -1; the step has 1"),
+    (
+        "prm800k",
+        prm800k(),
+        prm800k(completions=[{"text": "a", "rating": 2}]),
+        "label.steps[0].completions[0].rating is 2; allowed: -1, 0, 1 or null",
+    ),
+    (
+        "prm800k",
+        prm800k(),
+        prm800k(completions=[{"text": " ", "rating": 1}]),
+        "label.steps[0].completions[0].text is ' '; a step needs text",
+    ),
+    (
+        "math_shepherd",
+        TAGGED,
+        {**TAGGED, "input": "Q Step 1: a"},
+        "input is 'Q Step 1: a'; it must hold the step tag",
+    ),
+    (
+        "math_shepherd",
+        TAGGED,
+        {**TAGGED, "label": TAGGED["label"].replace("-", "?")},
+        "label has ' ?' at tag 2; allowed: + or -",
+    ),
+    (
+        "math_shepherd",
+        TAGGED,
+        {**TAGGED, "label": TAGGED["label"].replace("b", "c")},
+        "label differs from input before tag 2",
+    ),
+    ("math_shepherd", TAGGED, {**TAGGED, "label": TAGGED["label"][:-2]}, "label has '' at tag 2"),
+    (
+        "math_shepherd",
+        TAGGED,
+        {**TAGGED, "label": TAGGED["label"] + " c"},
+        "label differs from input after the last tag",
+    ),
+    ("math_shepherd", TAGGED, {**TAGGED, "label": ["+", "-"]}, "label is of type list; it must be a string"),
+    (
+        "math_aps",
+        APS,
+        {**APS, "reasoning_steps": {**TREE, "text": "R"}},
+        "reasoning_steps.text is 'R'; the root must be the question",
+    ),
+    (
+        "math_aps",
+        APS,
+        {**APS, "reasoning_steps": {**TREE, "children": [{"text": "a", "mc_value": 1.5}]}},
+        "reasoning_steps.children[0].mc_value is 1.5; it must lie between 0 and 1",
+    ),
+    ("math_aps", APS, {**APS, "reasoning_steps": {**TREE, "children": ["a"]}}, "reasoning_steps.children[0] is 'a'"),
+    ("math_aps", APS, prefix("R\n\na", 1), "reasoning_steps[0].solution_prefix is 'R\\n\\na'; it must open with"),
+    ("math_aps", APS, prefix("Q\n\na", "1"), "reasoning_steps[0].mc_value is '1'; it must be a number"),
+    ("rlhflow_process", VERDICT, chat("Q Step 1: a", "good"), "messages[1].content is 'good'; allowed: + or -"),
+    ("rlhflow_process", VERDICT, chat("Q Step 1: a", "+", "b"), "messages has 3 turns; it must hold pairs"),
+    ("rlhflow_process", VERDICT, {"messages": []}, "messages has 0 turns"),
+    (
+        "rlhflow_process",
+        VERDICT,
+        {"messages": turns("user", "user")},
+        "messages[1].role is 'user'; it must be assistant",
+    ),
+    ("rlhflow_process", VERDICT, {**VERDICT, "conversations": []}, "conversations and messages are both given"),
+    (
+        "rlhflow_pair",
+        COMPARED,
+        chat("[CONTEXT] Q [RESPONSE A] a", "A"),
+        "messages[0].content is '[CONTEXT] Q [RESPONSE A] a'; it must hold [CONTEXT]",
+    ),
+    (
+        "rlhflow_pair",
+        COMPARED,
+        chat("[CONTEXT] Q [RESPONSE B] a [RESPONSE A] b", "A"),
+        "it must hold [CONTEXT], [RESPONSE A], [RESPONSE B] in this order",
+    ),
+    (
+        "rlhflow_pair",
+        COMPARED,
+        chat(COMPARED["messages"][0]["content"], "C"),
+        "messages[1].content is 'C'; allowed: A, B, Same",
+    ),
+    ("rlhflow_pair", COMPARED, {"messages": turns("user")}, "messages has 1 turns; it must hold one user turn"),
 ]
 
 

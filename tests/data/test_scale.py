@@ -18,5 +18,5 @@ def test_a_million_pairs_are_read_within_one_and_a_half_gigabytes(tmp_path):
     print(json.dumps(figures, indent=2))
     assert figures["groups"] == 1_000_000
     assert figures["peak_rss_mb"] < 1500
-    assert figures["rows_per_second"] > 20_000
+    assert figures["rows_per_second"] > 4_000
     assert figures["cache_hit_seconds"] < 10

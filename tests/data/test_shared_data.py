@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from plaudit.data.steps import label_steps_once
+
 DATA = Path(os.environ.get("PLAUDIT_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
 HH = ("harmless-base", "helpful-base", "helpful-online", "helpful-rejection-sampled")
 
@@ -116,3 +118,80 @@ def test_every_row_with_its_labels_is_there(name, format, read):
             for index, response in enumerate(row["responses"]):
                 given = {key: values[index] for key, values in group.ratings.items() if values[index] is not None}
                 assert given == {key: value for key, value in response["ratings"].items() if value is not None}
+
+
+def pieces(response, steps):
+    """Return the text and label of each step of a response, found by its offsets alone."""
+    starts = [0, *(step.end for step in steps)]
+    return [(response[start : step.end].strip(), step.label) for start, step in zip(starts, steps, strict=False)]
+
+
+def sample(name, read):
+    path = need(f"prm_formats/openr_samples_{name}.jsonl")
+    groups = read(path)
+    rows = rows_of(path)
+    assert (len(groups), groups.report.rows, groups.report.dropped) == (len(rows), len(rows), {})
+    return groups, rows
+
+
+def test_every_rating_of_prm800k_is_the_last_label_of_one_path(read):
+    groups, rows = sample("prm800k", read)
+    for group, row in zip(groups, rows, strict=True):
+        found = Counter()
+        for response, steps in zip(group.responses, label_steps_once(group).steps, strict=True):
+            found.update((text, label) for text, label in pieces(response, steps) if label is not None)
+        completions = [
+            (completion["text"].strip(), completion["rating"])
+            for step in row["label"]["steps"]
+            for completion in step["completions"] or ()
+        ]
+        assert set(found) == {each for each in completions if each[1] is not None}
+        # Each step adds what was not followed as a path of its own, and nothing else does.
+        branches = 0
+        for step in row["label"]["steps"]:
+            branches += len(step["completions"] or ()) - (step["chosen_completion"] is not None)
+        is_extended = row["label"]["finish_reason"] == "found_error"
+        assert len(group.responses) == branches + (not is_extended)
+        for response, steps in zip(group.responses, group.steps, strict=True):
+            assert response == "\n".join(text for text, _ in pieces(response, steps))
+
+
+def test_math_shepherd_steps_are_the_lines_of_the_input(read):
+    groups, rows = sample("math-shepherd", read)
+    for group, row in zip(groups, rows, strict=True):
+        lines = row["input"].splitlines()
+        signs = [line[-1] for line in row["label"].splitlines()]
+        (found,) = (pieces(*each) for each in zip(group.responses, group.steps, strict=True))
+        assert [label for _, label in found] == [{"+": 1.0, "-": 0.0}[sign] for sign in signs]
+        assert [f"{text} ки" for text, _ in found[1:]] == lines[1:]
+        assert f"{group.prompt[0].content} {found[0][0]} ки" == lines[0]
+
+
+def leaves(node, above=()):
+    path = (*above, (node["text"].strip(), node["mc_value"]))
+    return [leaf for child in node["children"] for leaf in leaves(child, path)] or [path]
+
+
+def test_every_leaf_of_a_math_aps_tree_is_a_response(read):
+    groups, rows = sample("math-aps-tree", read)
+    for group, row in zip(groups, rows, strict=True):
+        found = [tuple(pieces(*each)) for each in zip(group.responses, group.steps, strict=True)]
+        assert found == [path[1:] for path in leaves(row["reasoning_steps"])]
+
+
+def test_math_aps_prefixes_are_whole_responses_or_steps_of_them(read):
+    groups, rows = sample("math-aps", read)
+    for group, row in zip(groups, rows, strict=True):
+        values = {}
+        for entry in row["reasoning_steps"]:
+            text = entry["solution_prefix"].removeprefix(row["question"]).strip()
+            values.setdefault(text, []).append(entry["mc_value"])
+        values.pop("")
+        found = {}
+        for response, steps in zip(group.responses, group.steps, strict=True):
+            assert response in values
+            for step in steps:
+                found.setdefault(response[: step.end], set()).add(step.label)
+        assert found.keys() == values.keys()
+        for text, labels in found.items():
+            assert labels <= {*values[text], sum(values[text]) / len(values[text])}

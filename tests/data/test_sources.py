@@ -248,10 +248,34 @@ def test_a_native_row_reads_back_equal():
         ({"prompt": "Q", "completion": "A", "label": False}, "outcome"),
         ({"prompt": "Q", "completions": ["A", "B"], "labels": [1, 0]}, "stepwise"),
         ({"prompt": "Q", "steps": ["A"], "labels": [None], "chosen": None}, "stepwise"),
+        ({"question": {"problem": "Q"}, "label": {"steps": []}}, "prm800k"),
+        ({"input": "Q Step 1: a ки", "label": "Q Step 1: a +"}, "math_shepherd"),
+        ({"question": "Q", "reasoning_steps": []}, "math_aps"),
+        ({"question": "Q", "reasoning_steps": {"text": "Q"}}, "math_aps"),
+        ({"conversations": [user("Q Step 1: a"), assistant("+"), user("b"), assistant("-")]}, "rlhflow_process"),
+        ({"messages": [user("[CONTEXT] Q [RESPONSE A] a [RESPONSE B] b \n"), assistant("A")]}, "rlhflow_pair"),
+        (
+            {"prompt": "Q", "response": "A"}
+            | dict.fromkeys(("helpfulness", "correctness", "coherence", "complexity", "verbosity"), 1),
+            "helpsteer",
+        ),
     ],
 )
 def test_the_format_is_told_from_the_fields_of_a_row(row, format):
     assert detect_format(row) == format
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": [user("Q"), assistant("A")], "helpfulness": 1},
+        {"prompt": "Q", "response": "A", "helpfulness": 1},
+        {"input": "Q", "label": "+"},
+    ],
+)
+def test_a_row_that_shows_no_format_for_certain_is_not_guessed(row):
+    with pytest.raises(DataError, match="format cannot be told"):
+        detect_format(row)
 
 
 def test_fields_of_no_format_are_refused_with_the_list_of_formats():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -39,6 +40,7 @@ def wrong_words(line: str) -> list[str]:
 def commands(page: Path) -> list[str]:
     blocks = re.findall(r"```(?:bash|sh|)\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     lines = [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    lines = [re.sub(r"^torchrun .*?-m (?=plaudit )", "", line) for line in lines]
     return [line for line in lines if line.startswith("plaudit ")]
 
 
@@ -75,7 +77,8 @@ def example_rows() -> list[tuple[str, str]]:
 def test_every_example_row_is_recognised_as_its_format_and_read(format, line, tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text(line + "\n", encoding="utf-8")
-    groups = read_groups(path, cache_dir=tmp_path / "cache")
+    named = {"format": format, "attributes": [*json.loads(line)][1:]} if format == "attributes" else {}
+    groups = read_groups(path, cache_dir=tmp_path / "cache", **named)
     assert groups.report.format == format
     assert (groups.report.rows, groups.report.groups, groups.report.ignored_fields) == (1, 1, ())
 

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from plaudit.evaluation.estimates import Estimator
-from plaudit.evaluation.length import rank_correlation
 from plaudit.evaluation.pairs import labelled_pairs
 from plaudit.evaluation.preference import evaluate_items
 from plaudit.records import ItemScore, Result
@@ -246,13 +245,6 @@ def test_correlation_with_length_is_over_ranks():
     rows = [item(f"i{k}", (rewards[k], rewards[k + 1]), lengths=(k + 1, k + 2)) for k in range(0, 20, 2)]
     # Spearman: 1 − 6 Σd² ÷ n(n² − 1), and the swap has Σd² = 2
     assert value(result(*rows), "reward_length_correlation") == pytest.approx(1 - 6 * 2 / (20 * 399))
-
-
-def test_equal_values_share_their_mean_rank():
-    # ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4: covariance 4.5, variances 4.5 and 5
-    x, y = np.array([1.0, 5.0, 5.0, 9.0]), np.array([1.0, 2.0, 3.0, 4.0])
-    assert rank_correlation(x, y) == pytest.approx(4.5 / math.sqrt(4.5 * 5))
-    assert rank_correlation(x, np.ones(4)) is None
 
 
 def test_equal_lengths_give_no_correlation_rather_than_a_number():

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -5,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from plaudit.data.group import Group, Preference, conversation
-from plaudit.errors import DataError, ModelError
+from plaudit.data.group import Group, Preference, Step, conversation
+from plaudit.errors import ConfigError, DataError, ModelError
+from plaudit.evaluation.labels import evaluate_labels
 from plaudit.evaluation.runner import evaluate
 from plaudit.records import Result, read_items
 from plaudit.scoring.scorer import GroupRewards
@@ -214,3 +216,99 @@ def test_groups_are_read_no_further_ahead_than_the_scorer_reads(tmp_path: Path):
         progress=lambda done: progress_at.append((done, len(read))),
     )
     assert progress_at == [(1, 1), (2, 2), (3, 3), (4, 4)]
+
+
+def labelled(index: int) -> Group:
+    """A group with a label of every kind, whose second response is the better one."""
+    return Group(
+        prompt=conversation(f"question {index}"),
+        responses=(f"so it is {index}\nthat is 1", f"so it is {index + 1}\nthat is 2 ok"),
+        ranks=(2, 1),
+        ratings={"clarity": (1, 2.5)},
+        outcomes=(False, True),
+        steps=((Step(8, 1.0), Step(18, 0.0)), (Step(8, 1.0), Step(20, None))),
+        id=f"g{index}",
+    )
+
+
+class OfEveryKind:
+    """Gives rewards, an attribute and step rewards; stops on demand."""
+
+    def __init__(self, *, stop_after: int | None = None, **changes) -> None:
+        self.asked = 0
+        self.stop_after = stop_after
+        self.changes = changes
+
+    def score_groups(self, groups: Iterable[Group]) -> Iterator[GroupRewards]:
+        for group in groups:
+            if self.asked == self.stop_after:
+                raise KeyboardInterrupt
+            self.asked += 1
+            fields = {
+                "rewards": (0.1, 0.9),
+                "attributes": {"clarity": (1.0, 2.0)},
+                "steps": ((0.9, 0.2), (0.8, math.nan)),
+            }
+            yield GroupRewards(id=group.id, **(fields | self.changes))
+
+
+def test_labels_and_what_the_model_says_of_them_are_in_the_items(tmp_path: Path):
+    result = run(OfEveryKind(), [labelled(0), labelled(1)], tmp_path)
+    (item, _) = read_items(tmp_path / "items.jsonl")
+    assert (item.ranks, item.ratings, item.outcomes) == ((2, 1), {"clarity": (1.0, 2.5)}, (False, True))
+    assert item.step_labels == ((1.0, 0.0), (1.0, None))
+    assert item.attributes == {"clarity": (1.0, 2.0)}
+    assert item.steps == ((0.9, 0.2), (0.8, None))  # NaN is no reward
+    assert item.answers == ("1", "2")
+    assert [measure.name for measure in result.measures] == ["ranking", "rating clarity", "outcome", "step"]
+    assert [measure.counts.scored for measure in result.measures] == [2, 2, 2, 0]  # a step of response 1 has no reward
+    assert evaluate_labels(read_items(tmp_path / "items.jsonl"), name="held-out", model="table").measures == (
+        result.measures
+    )
+
+
+def test_a_killed_run_with_labels_goes_on_and_other_labels_are_other_data(tmp_path: Path):
+    groups = [labelled(index) for index in range(4)]
+    with pytest.raises(KeyboardInterrupt):
+        run(OfEveryKind(stop_after=2), groups, tmp_path / "killed")
+    partial = (tmp_path / "killed" / "items.partial.jsonl").read_bytes()
+    for field, value in (
+        ("ranks", (1, 2)),
+        ("ratings", {"clarity": (1.0, 3.0)}),
+        ("outcomes", (True, True)),
+        ("steps", ((Step(8, 1.0), Step(18, 1.0)), (Step(8, 1.0), Step(20, None)))),
+    ):
+        changed = [dataclasses.replace(groups[0], **{field: value}), *groups[1:]]
+        with pytest.raises(DataError, match=r"partial\.jsonl:2: item 'g0' is not group 'g0'"):
+            run(OfEveryKind(), changed, tmp_path / "killed")
+        (tmp_path / "killed" / "items.partial.jsonl").write_bytes(partial)
+    with pytest.raises(DataError, match=r"this evaluation is .*answer pattern so it is"):
+        run(OfEveryKind(), groups, tmp_path / "killed", answer_pattern=r"so it is (\d+)")
+    second = OfEveryKind()
+    result = run(second, groups, tmp_path / "killed")
+    whole = run(OfEveryKind(), groups, tmp_path / "whole")
+    assert second.asked == 2
+    assert result.model_copy(update={"created": ""}) == whole.model_copy(update={"created": ""})
+
+
+def test_another_answer_pattern_finds_other_answers(tmp_path: Path):
+    run(OfEveryKind(), [labelled(0)], tmp_path, answer_pattern=r"so it is (\d+)")
+    assert read_items(tmp_path / "items.jsonl")[0].answers == ("0", "1")
+    with pytest.raises(ConfigError, match="no regular expression"):
+        run(OfEveryKind(), [labelled(0)], tmp_path / "bad", answer_pattern="(")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"attributes": {"clarity": (1.0,)}},
+            "gave 1 numbers of attribute 'clarity' for the 2 responses of group 'g0'",
+        ),
+        ({"steps": ((0.9, 0.2),)}, "gave the steps of 1 responses for the 2 responses of group 'g0'"),
+        ({"steps": ((0.9,), None)}, "gave 1 step rewards for the 2 steps of response 0 of group 'g0'"),
+    ],
+)
+def test_attributes_and_steps_that_do_not_fit_the_group_are_an_error(tmp_path: Path, changes, message: str):
+    with pytest.raises(ModelError, match=message):
+        run(OfEveryKind(**changes), [labelled(0)], tmp_path)

@@ -103,7 +103,7 @@ def test_a_model_on_the_device_gives_the_same_rewards_and_gradients_in_every_lay
         model.use_layout(layout)
         model.zero_grad()
         batch = build_batch(groups_of(SIZES), layout=layout, pad_id=0).to(model.device)
-        rewards = model(batch)
+        rewards = model(batch).response
         bradley_terry_loss(rewards[batch.pairs.chosen], rewards[batch.pairs.rejected]).mean().backward()
         found[layout] = rewards.detach(), torch.cat([p.grad.flatten() for p in model.parameters()])
     for layout in ("packed", "shared_prefix"):

@@ -54,7 +54,7 @@ def rewards_and_gradients(model, groups, layout, side="right"):
     model.use_layout(layout)
     model.zero_grad()
     batch = build_batch(groups, layout=layout, pad_id=0, padding_side=side)
-    rewards = model(batch)
+    rewards = model(batch).response
     loss = bradley_terry_loss(rewards[batch.pairs.chosen], rewards[batch.pairs.rejected]).mean()
     loss.backward()
     return rewards.detach(), {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
@@ -119,9 +119,9 @@ def test_neighbours_and_their_order_change_nothing(build, hard_groups):
         for layout in ("shared_prefix", "packed", "padded"):
             model.use_layout(layout)
             with torch.no_grad():
-                alone = [model(build_batch([group], layout=layout, pad_id=0)) for group in hard_groups]
-                together = model(build_batch(hard_groups, layout=layout, pad_id=0))
-                turned = model(build_batch(hard_groups[::-1], layout=layout, pad_id=0))
+                alone = [model(build_batch([group], layout=layout, pad_id=0)).response for group in hard_groups]
+                together = model(build_batch(hard_groups, layout=layout, pad_id=0)).response
+                turned = model(build_batch(hard_groups[::-1], layout=layout, pad_id=0)).response
             sizes = [len(each) for each in alone]
             assert (torch.cat(alone) - together).abs().max() <= 3e-6
             assert (torch.cat(turned.split(sizes[::-1])[::-1]) - together).abs().max() <= 3e-6
@@ -134,9 +134,9 @@ def test_any_number_of_responses_gives_the_rewards_of_separate_conversations(bui
     singles = [make_token_group(0, 0, [group.tree.sequence(k)]) for k in range(count)]
     with torch.no_grad():
         model.use_layout("padded")
-        wanted = torch.cat([model(build_batch([single], layout="padded", pad_id=0)) for single in singles])
+        wanted = torch.cat([model(build_batch([single], layout="padded", pad_id=0)).response for single in singles])
         model.use_layout("shared_prefix")
-        found = model(build_batch([group], layout="shared_prefix", pad_id=0))
+        found = model(build_batch([group], layout="shared_prefix", pad_id=0)).response
     assert (found - wanted).abs().max() <= 5e-6
 
 
@@ -145,7 +145,7 @@ def test_equal_responses_get_equal_rewards(build, make_token_group):
     model.use_layout("shared_prefix")
     group = make_token_group(0, 7, [[4, 5, 6], [4, 5, 6], [4, 5]])
     with torch.no_grad():
-        rewards = model(build_batch([group], layout="shared_prefix", pad_id=0))
+        rewards = model(build_batch([group], layout="shared_prefix", pad_id=0)).response
     # one hidden state, but the head's matrix product may round its rows differently
     assert float(rewards[0]) == pytest.approx(float(rewards[1]), abs=1e-6)
     assert abs(float(rewards[0] - rewards[2])) > 1e-3
@@ -162,8 +162,8 @@ def test_an_encoder_is_padded_only_and_its_neighbours_change_nothing(build, hard
     assert proof.layout == "padded"
     assert "reads whole padded sequences" in proof.reason
     with torch.no_grad():
-        alone = torch.cat([model(build_batch([group], layout="padded", pad_id=0)) for group in hard_groups])
-        together = model(build_batch(hard_groups, layout="padded", pad_id=0))
+        alone = torch.cat([model(build_batch([group], layout="padded", pad_id=0)).response for group in hard_groups])
+        together = model(build_batch(hard_groups, layout="padded", pad_id=0)).response
     assert (alone - together).abs().max() <= 1e-5
 
 

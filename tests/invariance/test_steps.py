@@ -120,7 +120,7 @@ def test_the_loss_is_the_mean_over_the_pairs_of_the_step(make_decoder, make_grou
     rows = epoch_order(9, seed=0, epoch=0)[:5]
     batch = build_batch([trainer.train_tokens[int(row)] for row in rows], layout="padded", pad_id=0)
     with torch.no_grad():
-        rewards = model(batch)
+        rewards = model(batch).response
     wanted = bradley_terry_loss(rewards[batch.pairs.chosen], rewards[batch.pairs.rejected]).mean()
     trainer.train()
     assert trainer.logged[0]["rm/loss"] == pytest.approx(float(wanted), rel=1e-6)
@@ -141,7 +141,11 @@ def test_evaluation_is_the_mean_over_all_pairs_whatever_the_budget(make_decoder,
 
 CONFIG = """
 name: ranks
-model: {{init: {{type: scratch, hidden_size: 16, num_layers: 1, num_heads: 2, vocabulary: 400}}, layout: {layout}}}
+model:
+  init: {{type: scratch, hidden_size: 16, num_layers: 1, num_heads: 2, vocabulary: 400}}
+  layout: {layout}
+  head: {head}
+objective: {objective}
 data: {{train: [{{path: pairs.jsonl}}], held_out: [{{path: pairs.jsonl}}]}}
 optim: {{lr: 1e-3, epsilon: 1.0e-4}}
 step: {{groups_per_step: {groups}, max_steps: 6, max_tokens: 100, log_every: 1, trackers: [], threads: 1}}
@@ -166,17 +170,38 @@ def train_with(folder, name, *launcher):
     return [{key: value for key, value in row.items() if not key.endswith(timed)} for row in rows], run
 
 
+OBJECTIVES = {
+    "bradley_terry": ("{type: bradley_terry}", "null"),
+    "odin": ("{type: odin}", "null"),
+    "process": ("{type: process}", "null"),
+    "turns": ("{type: process, over: vocabulary}", "{type: language_model, form: turns}"),
+    "joint": ("{type: token_outcome, language_model: 0.5}", '{type: language_model, words: ["+"]}'),
+    "grm": ("{type: bradley_terry, sft: 0.2}", "null"),
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("count", "groups", "layout"), [(7, 3, "padded"), (9, 8, "shared_prefix")])
-def test_two_processes_train_as_one_does(tmp_path, make_groups, count, groups, layout):
-    # 7 groups in steps of 3, and 9 in steps of 8: the last step of an epoch holds one group for two processes
-    write_groups(tmp_path / "pairs.jsonl", make_groups(count))
-    (tmp_path / "config.yaml").write_text(CONFIG.format(layout=layout, groups=groups))
+@pytest.mark.parametrize(
+    ("count", "groups", "layout", "name"),
+    [
+        (7, 3, "padded", "bradley_terry"),
+        (9, 8, "shared_prefix", "bradley_terry"),
+        *((9, 4, "shared_prefix", name) for name in OBJECTIVES if name != "bradley_terry"),
+    ],
+)
+def test_two_processes_train_as_one_does(tmp_path, make_labelled_groups, count, groups, layout, name):
+    # 7 groups in steps of 3, 9 in steps of 8 or 4: the last step of an epoch holds one group for two processes
+    write_groups(tmp_path / "pairs.jsonl", make_labelled_groups(count))
+    objective, head = OBJECTIVES[name]
+    text = CONFIG.format(layout=layout, groups=groups, objective=objective, head=head)
+    (tmp_path / "config.yaml").write_text(text)
     one, first = train_with(tmp_path, "one")
     two, second = train_with(tmp_path, "two", "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
     assert [row["step"] for row in one] == [row["step"] for row in two] == [1, 2, 3, 4, 5, 6, 6]
+    # the gradient of a correlation is divided by the spread of rewards that are nearly equal at first, rounding with it
+    tolerance = 1e-5 if name == "odin" else 2e-6
     for a, b in zip(one, two, strict=True):
-        assert b == pytest.approx(a, rel=2e-6, abs=1e-6)
+        assert b == pytest.approx(a, rel=tolerance, abs=1e-6)
     from safetensors.torch import load_file
 
     weights = [load_file(run / "model" / "model.safetensors") for run in (first, second)]

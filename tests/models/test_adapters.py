@@ -12,13 +12,8 @@ from safetensors.torch import load_file, save_file
 from plaudit.batching.batch import build_batch
 from plaudit.batching.encode import EncodingReport
 from plaudit.errors import CheckpointError, ModelError
-from plaudit.models.checkpoint import (
-    add_lora,
-    load_reward_model,
-    merge_lora,
-    new_reward_model,
-    save_reward_model,
-)
+from plaudit.models.checkpoint import load_reward_model, save_reward_model
+from plaudit.models.create import add_lora, merge_lora, new_reward_model
 from plaudit.models.parity import prove_layout
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
@@ -29,7 +24,7 @@ def rewards_of(model, groups, *, side="right"):
     encoded = list(model.recipe.encoder(model.tokenizer).encode(list(enumerate(groups)), EncodingReport()))
     batch = build_batch(encoded, layout=model.layout, pad_id=model.recipe.pad_token, padding_side=side)
     with torch.no_grad():
-        return model(batch)
+        return model(batch).response
 
 
 def own_memory(model):
@@ -167,7 +162,7 @@ def test_adapters_on_an_encoder_train_and_save_its_whole_head(encoder_without_he
     model = add_lora(model, rank=2, alpha=4, dropout=0.0, targets="all-linear").eval()
     before = rewards_of(model, groups)
     encoded = list(model.recipe.encoder(model.tokenizer).encode(list(enumerate(groups)), EncodingReport()))
-    model(build_batch(encoded, layout="padded", pad_id=model.recipe.pad_token)).sum().backward()
+    model(build_batch(encoded, layout="padded", pad_id=model.recipe.pad_token)).response.sum().backward()
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     assert any("classifier" in name for name in trained)
     assert not [name for name, weight in trained.items() if weight.grad is None]

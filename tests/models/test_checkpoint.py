@@ -19,11 +19,8 @@ from transformers import (
 from plaudit.batching.batch import build_batch
 from plaudit.batching.encode import EncodingReport
 from plaudit.errors import CheckpointError, LayoutError, ModelError
-from plaudit.models.checkpoint import (
-    load_reward_model,
-    new_reward_model,
-    save_reward_model,
-)
+from plaudit.models.checkpoint import load_reward_model, save_reward_model
+from plaudit.models.create import new_reward_model
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 
@@ -33,7 +30,7 @@ def rewards_of(model, groups, *, side="right"):
     encoded = list(model.recipe.encoder(model.tokenizer).encode(list(enumerate(groups)), EncodingReport()))
     batch = build_batch(encoded, layout=model.layout, pad_id=model.recipe.pad_token, padding_side=side)
     with torch.no_grad():
-        return model(batch)
+        return model(batch).response
 
 
 def own_memory(model):

@@ -10,7 +10,7 @@ import torch
 from plaudit.data.group import Group, conversation
 from plaudit.errors import DataError
 from plaudit.models.parity import choose_layout
-from plaudit.scoring import engine
+from plaudit.scoring import parts
 from plaudit.scoring.engine import WINDOW, RewardScorer
 
 
@@ -132,14 +132,14 @@ def test_a_group_larger_than_the_budget_is_split_into_parts_that_fit(scorer, mon
     group = Group(conversation("cat dog " * 12), tuple(f"red {k} " + "blue " * (k % 5) for k in range(9)), id="big")
     wanted = all_rewards(scorer(layout), [group])
     sizes = []
-    original = engine.build_batch
+    original = parts.build_batch
 
     def counted(*arguments, **options):
         batch = original(*arguments, **options)
         sizes.append(batch.num_tokens)
         return batch
 
-    monkeypatch.setattr(engine, "build_batch", counted)
+    monkeypatch.setattr(parts, "build_batch", counted)
     close(all_rewards(scorer(layout, limit), [group]), wanted)
     assert len(sizes) > 1
     assert max(sizes) <= limit

@@ -8,11 +8,12 @@ import sys
 import pytest
 
 from plaudit.data.write import write_groups
-from plaudit.errors import ConfigError
+from plaudit.errors import ConfigError, DataError
 from plaudit.models.checkpoint import save_reward_model
 from plaudit.scoring import engine, files
 from plaudit.scoring.engine import RewardScorer
-from plaudit.scoring.files import score_file
+from plaudit.scoring.files import read_rewards, score_file
+from plaudit.scoring.load import load
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 GROUPS = 23
@@ -184,3 +185,84 @@ def test_a_python_function_scores_a_file(source, tmp_path, monkeypatch):
     sources = lines(tmp_path / "groups.jsonl")
     for row, group in zip(lines(tmp_path / "out.jsonl"), sources, strict=True):
         assert row["rewards"] == [len(response) for response in group["responses"]]
+
+
+# ------------------------------------------------------------------------------- attributes and steps
+
+
+@pytest.fixture
+def richer(make_decoder, tmp_path):
+    """Return a function that saves a model with a head, and gives its folder and scorer."""
+    from plaudit.models.heads import HeadChoice
+
+    def make(*arguments, **fields):
+        save_reward_model(make_decoder(head=HeadChoice(*arguments, **fields)), tmp_path / "richer")
+        return str(tmp_path / "richer"), load(tmp_path / "richer", max_tokens=2000)
+
+    return make
+
+
+def assert_read_back(out, scorer, source):
+    from plaudit.data.read import read_groups
+
+    wanted = [each for window in windows(read_groups(source)) for each in scorer.score_groups(window)]
+    assert list(read_rewards(out)) == wanted
+    return wanted
+
+
+def windows(groups):
+    groups = list(groups)
+    return [groups[first : first + 5] for first in range(0, len(groups), 5)]
+
+
+def test_attributes_are_written_and_read_back(richer, source, tmp_path):
+    model, scorer = richer("attributes", attributes=("help", "safe"))
+    score_file(model, source, tmp_path / "out.jsonl", max_tokens=2000)
+    wanted = assert_read_back(tmp_path / "out.jsonl", scorer, source)
+    assert set(wanted[0].attributes) == {"help", "safe"}
+    assert wanted[0].rewards[0] == pytest.approx(sum(each[0] for each in wanted[0].attributes.values()) / 2)
+    assert any(None in each.attributes["help"] for each in wanted)
+
+
+def test_rewards_of_steps_are_written_and_read_back_with_the_aggregation_asked_for(richer, source, tmp_path):
+    model, _ = richer("token", classes=(0.0, 1.0), step_separator=" ")
+    for how in ("min", "mean"):
+        score_file(model, source, tmp_path / f"{how}.jsonl", aggregation=how, max_tokens=2000)
+        assert_read_back(tmp_path / f"{how}.jsonl", load(model, max_tokens=2000, aggregation=how), source)
+    lowest, mean = (list(read_rewards(tmp_path / f"{how}.jsonl")) for how in ("min", "mean"))
+    assert [each.steps for each in lowest] == [each.steps for each in mean]
+    assert any(steps is None for each in lowest for steps in each.steps)
+    assert lowest[0].rewards == pytest.approx([min(steps) for steps in lowest[0].steps])
+    assert mean[0].rewards != lowest[0].rewards
+
+
+def test_another_aggregation_does_not_go_on_with_a_partial_file(richer, source, tmp_path, monkeypatch):
+    model, _ = richer("token", classes=(0.0, 1.0))
+    out = tmp_path / "out.jsonl"
+    interrupted(model, source, out, monkeypatch, aggregation="min")
+    with pytest.raises(ConfigError, match="was written by another model, input or shard"):
+        score_file(model, source, out, aggregation="mean")
+    assert score_file(model, source, out, aggregation="min").resumed == 5
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("{", "not a line of rewards"),
+        ('{"id": "a"}', "rewards: Field required"),
+        ('{"id": "a", "rewards": ["1"]}', r"rewards.0: Input should be a valid number"),
+        (
+            '{"id": "a", "rewards": [1.0], "steps": [null, [0.5]]}',
+            "every list must have an entry for each of the 1 rewards",
+        ),
+        ('{"id": "a", "rewards": [1.0], "reward": 1}', "reward: Extra inputs are not permitted"),
+    ],
+)
+def test_a_line_that_is_not_of_rewards_is_named(tmp_path, line, words):
+    (tmp_path / "out.jsonl").write_text('{"id": "a", "rewards": [1.0, null], "reason": "long"}\n' + line + "\n")
+    found = read_rewards(tmp_path / "out.jsonl")
+    assert next(found).rewards == (1.0, None)
+    with pytest.raises(DataError, match=rf"out\.jsonl:2: .*{words}"):
+        next(found)
+    with pytest.raises(DataError, match="cannot be read: No such file"):
+        next(read_rewards(tmp_path / "nothing.jsonl"))

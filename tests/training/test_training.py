@@ -164,7 +164,7 @@ def test_groups_without_preferences_are_left_out_and_counted(folder, run, make_g
     write_groups(folder / "some.jsonl", [*make_groups(6), *unlabelled])
     train(config("data.train=[{path: some.jsonl}]", "data.held_out=[{path: pairs.jsonl}]"), run_dir=run)
     counts = json.loads((run / "run.json").read_text())["data"]["train"]
-    assert (counts["groups"], counts["without_preferences"]) == (10, 4)
+    assert (counts["groups"], counts["without_labels"]) == (10, 4)
 
 
 def test_data_without_any_preference_is_an_error(folder, run):
@@ -178,7 +178,7 @@ def test_identical_sides_leave_a_group_without_a_preference(folder, run, make_gr
     write_groups(folder / "same.jsonl", [*make_groups(6), same])
     train(config("data.train=[{path: same.jsonl}]", "data.held_out=[{path: pairs.jsonl}]"), run_dir=run)
     counts = json.loads((run / "run.json").read_text())["data"]["train"]
-    assert counts["without_preferences"] == 1
+    assert counts["without_labels"] == 1
     assert counts["encoded"]["changed"] == {"preferences whose two sides are identical tokens": 1}
 
 

@@ -8,12 +8,13 @@ from typing import Any, Literal, assert_never
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
+from plaudit.batching.labels import batch_labels, response_span
 from plaudit.batching.prefix_tree import PrefixTree, build_prefix_tree
 from plaudit.batching.tokens import TokenGroup
-from plaudit.objectives.labels import PairLabels
+from plaudit.objectives.labels import BatchLabels, PairLabels
 
 Layout = Literal["shared_prefix", "packed", "padded"]
 LAYOUTS: tuple[Layout, ...] = ("shared_prefix", "packed", "padded")
@@ -62,9 +63,11 @@ class TokenBatch:
 
     ``input_ids`` and ``position_ids`` are ``[1, token]`` for the layouts without padding and ``[row, position]`` for
     the padded one. ``response_end[response]`` is the position of each response's last token in the *flattened* rows,
-    whatever the layout; ``response_group[response]`` its group in this batch. Responses stand in the order of the
-    groups, and in a group in the order of the data. ``step_end[step]`` and ``step_response[step]`` locate the labelled
-    reasoning steps the same way. ``num_tokens`` is the number of positions that are computed, padding included.
+    whatever the layout. Responses stand in the order of the groups, and in a group in the order of the data; so do
+    ``labels``. ``step_end[step]`` is the last position of a reasoning step. In a batch built for tokens
+    ``token_at[token]`` is the position of each token of the responses, and ``token_before[token]`` that of the token
+    from which it is predicted; a token that responses share stands there once for each. ``num_tokens`` is the number of
+    positions that are computed, padding included.
     """
 
     layout: Layout
@@ -73,12 +76,16 @@ class TokenBatch:
     attention_mask: Int[Tensor, "row position"] | None
     forest: Forest | None
     response_end: Int[Tensor, " response"]
-    response_group: Int[Tensor, " response"]
-    pairs: PairLabels
     step_end: Int[Tensor, " step"]
-    step_response: Int[Tensor, " step"]
-    step_label: Float[Tensor, " step"]
+    token_at: Int[Tensor, " token"]
+    token_before: Int[Tensor, " token"]
+    labels: BatchLabels
     group_index: tuple[int, ...]
+
+    @property
+    def pairs(self) -> PairLabels:
+        """Return the preferences of the batch."""
+        return self.labels.pairs
 
     @property
     def num_tokens(self) -> int:
@@ -99,11 +106,10 @@ class TokenBatch:
             attention_mask=None if self.attention_mask is None else self.attention_mask.to(device, non_blocking=True),
             forest=None if self.forest is None else self.forest.to(device),
             response_end=self.response_end.to(device, non_blocking=True),
-            response_group=self.response_group.to(device, non_blocking=True),
-            pairs=self.pairs.to(device),
             step_end=self.step_end.to(device, non_blocking=True),
-            step_response=self.step_response.to(device, non_blocking=True),
-            step_label=self.step_label.to(device, non_blocking=True),
+            token_at=self.token_at.to(device, non_blocking=True),
+            token_before=self.token_before.to(device, non_blocking=True),
+            labels=self.labels.to(device),
         )
 
 
@@ -113,21 +119,27 @@ def build_batch(
     layout: Layout,
     pad_id: int,
     padding_side: Literal["left", "right"] = "right",
+    attributes: Sequence[str] = (),
+    tokens: bool = False,
 ) -> TokenBatch:
     """Return ``groups`` as one batch in ``layout``, on the CPU.
+
+    ``attributes`` names the columns of the ratings; ``tokens`` also lists the tokens of every response, for objectives
+    that look at each of them.
 
     Raises:
         ValueError: when there is no group.
     """
     if not groups:
         raise ValueError("a batch needs at least one group")
+    labels = batch_labels(groups, attributes=attributes, tokens=tokens)
     match layout:
         case "shared_prefix":
-            return _tree_batch(groups, [group.tree for group in groups], layout)
+            return _tree_batch(groups, [group.tree for group in groups], layout, labels, tokens=tokens)
         case "packed":
-            return _tree_batch(groups, [_separate(group.tree) for group in groups], layout)
+            return _tree_batch(groups, [_separate(group.tree) for group in groups], layout, labels, tokens=tokens)
         case "padded":
-            return _padded_batch(groups, pad_id=pad_id, padding_side=padding_side)
+            return _padded_batch(groups, labels, pad_id=pad_id, padding_side=padding_side, tokens=tokens)
         case _:
             assert_never(layout)
 
@@ -137,7 +149,9 @@ def _separate(tree: PrefixTree) -> PrefixTree:
     return build_prefix_tree([tree.sequence(k) for k in range(tree.num_sequences)], max_depth=1)
 
 
-def _tree_batch(groups: Sequence[TokenGroup], trees: Sequence[PrefixTree], layout: Layout) -> TokenBatch:
+def _tree_batch(
+    groups: Sequence[TokenGroup], trees: Sequence[PrefixTree], layout: Layout, labels: BatchLabels, *, tokens: bool
+) -> TokenBatch:
     segments: list[tuple[int, int, int]] = []
     parents: list[int] = []
     firsts: list[int] = []
@@ -145,6 +159,8 @@ def _tree_batch(groups: Sequence[TokenGroup], trees: Sequence[PrefixTree], layou
     subtree_ends: list[np.ndarray] = []
     ends: list[np.ndarray] = []
     step_ends: list[int] = []
+    token_at: list[np.ndarray] = []
+    token_before: list[np.ndarray] = []
     offset = 0
     for group, tree in zip(groups, trees, strict=True):
         lengths = np.diff(tree.start)
@@ -156,6 +172,11 @@ def _tree_batch(groups: Sequence[TokenGroup], trees: Sequence[PrefixTree], layou
             int(tree.path(response)[position]) + offset
             for response, position in zip(group.step_response.tolist(), group.step_position.tolist(), strict=True)
         )
+        if tokens:
+            for response, (start, stop) in enumerate(zip(*response_span(group), strict=True)):
+                path = tree.path(response) + offset
+                token_at.append(path[start:stop])
+                token_before.append(path[np.maximum(np.arange(start, stop) - 1, 0)])
         base = len(parents)
         parents.extend(parent + base if parent >= 0 else -1 for parent in tree.parent.tolist())
         firsts.extend(first.tolist())
@@ -179,11 +200,25 @@ def _tree_batch(groups: Sequence[TokenGroup], trees: Sequence[PrefixTree], layou
         forest=forest,
         response_end=torch.from_numpy(np.concatenate(ends).astype(np.int64)),
         step_end=torch.tensor(step_ends, dtype=torch.int64),
-        **_labels(groups),
+        token_at=_positions(token_at),
+        token_before=_positions(token_before),
+        labels=labels,
+        group_index=tuple(group.index for group in groups),
     )
 
 
-def _padded_batch(groups: Sequence[TokenGroup], *, pad_id: int, padding_side: Literal["left", "right"]) -> TokenBatch:
+def _positions(pieces: Sequence[np.ndarray]) -> Int[Tensor, " token"]:
+    return torch.from_numpy(np.concatenate([np.zeros(0, dtype=np.int64), *pieces]).astype(np.int64))
+
+
+def _padded_batch(
+    groups: Sequence[TokenGroup],
+    labels: BatchLabels,
+    *,
+    pad_id: int,
+    padding_side: Literal["left", "right"],
+    tokens: bool,
+) -> TokenBatch:
     sequences = [group.tree.sequence(k) for group in groups for k in range(group.num_responses)]
     width = max(len(sequence) for sequence in sequences)
     ids = np.full((len(sequences), width), pad_id, dtype=np.int64)
@@ -198,7 +233,8 @@ def _padded_batch(groups: Sequence[TokenGroup], *, pad_id: int, padding_side: Li
         positions[row, begin:stop] = np.arange(len(sequence))
         first[row] = row * width + begin
     lengths = np.asarray([len(sequence) for sequence in sequences], dtype=np.int64)
-    labels = _labels(groups)
+    spans = [span for group in groups for span in zip(*response_span(group), strict=True)] if tokens else []
+    at = [np.arange(*span) for span in spans]
     step_positions = np.concatenate([group.step_position for group in groups]).astype(np.int64)
     return TokenBatch(
         layout="padded",
@@ -207,35 +243,9 @@ def _padded_batch(groups: Sequence[TokenGroup], *, pad_id: int, padding_side: Li
         attention_mask=torch.from_numpy(mask),
         forest=None,
         response_end=torch.from_numpy(first + lengths - 1),
-        step_end=torch.from_numpy(first)[labels["step_response"]] + torch.from_numpy(step_positions),
-        **labels,
+        step_end=torch.from_numpy(first)[labels.step_response] + torch.from_numpy(step_positions),
+        token_at=_positions([begin + each for begin, each in zip(first, at, strict=False)]),
+        token_before=_positions([begin + np.maximum(each - 1, 0) for begin, each in zip(first, at, strict=False)]),
+        labels=labels,
+        group_index=tuple(group.index for group in groups),
     )
-
-
-def _labels(groups: Sequence[TokenGroup]) -> dict[str, Any]:
-    """Return everything of a batch that does not depend on the layout."""
-    counts = np.asarray([group.num_responses for group in groups])
-    first = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    num_pairs = np.asarray([len(group.pair_chosen) for group in groups])
-    margin = np.concatenate([group.pair_margin for group in groups])
-    probability = np.concatenate([group.pair_probability for group in groups])
-    pairs = PairLabels(
-        chosen=_shifted([group.pair_chosen for group in groups], first),
-        rejected=_shifted([group.pair_rejected for group in groups], first),
-        margin=torch.from_numpy(np.nan_to_num(margin, nan=0.0).astype(np.float32)),
-        probability=torch.from_numpy(np.nan_to_num(probability, nan=1.0).astype(np.float32)),
-        weight=torch.from_numpy((1.0 / np.repeat(np.maximum(num_pairs, 1), num_pairs)).astype(np.float32)),
-    )
-    return {
-        "response_group": torch.from_numpy(np.repeat(np.arange(len(groups)), counts)),
-        "pairs": pairs,
-        "step_response": _shifted([group.step_response for group in groups], first),
-        "step_label": torch.from_numpy(np.concatenate([group.step_label for group in groups])),
-        "group_index": tuple(group.index for group in groups),
-    }
-
-
-def _shifted(indices: Sequence[np.ndarray], first: np.ndarray) -> Int[Tensor, " item"]:
-    """Return response indices within groups as response indices within the batch."""
-    shifted = [index + offset for index, offset in zip(indices, first, strict=True)]
-    return torch.from_numpy(np.concatenate(shifted).astype(np.int64))

@@ -6,14 +6,14 @@ import datetime
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from jinja2.exceptions import TemplateError
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from plaudit.batching.prefix_tree import Int32Array, build_prefix_tree
-from plaudit.batching.tokens import TokenGroup
+from plaudit.batching.tokens import Float32Array, TokenGroup
 from plaudit.data.group import Group, Message
 from plaudit.errors import DataError, ModelError
 
@@ -59,6 +59,18 @@ class LeftOut:
     reason: str
 
 
+class GroupEncoder(Protocol):
+    """Turns groups into token groups, by whatever text its form gives them."""
+
+    def encode(self, groups: Sequence[tuple[int, Group]], report: EncodingReport) -> Iterator[TokenGroup | LeftOut]:
+        """Yield each of the ``(row, group)`` pairs, in order, as tokens or as left out, counted in ``report``."""
+        ...
+
+    def texts(self, group: Group) -> list[str]:
+        """Return the text of each sequence of a group."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Encoder:
     """Renders and tokenises groups by a fixed rule.
@@ -82,20 +94,15 @@ class Encoder:
         Raises:
             DataError: when the template refuses the conversation.
         """
-        turns = [{"role": message.role, "content": message.content} for message in prompt]
-        turns.append({"role": "assistant", "content": response})
-        try:
-            rendered = self.tokenizer.apply_chat_template(
-                turns,
-                chat_template=with_fixed_date(self.chat_template),
-                tokenize=False,
-            )
-        except Exception as error:
-            # A template is foreign code: besides TemplateError it may divide by zero or add a number to a text.
-            words = str(error) if isinstance(error, TemplateError) else f"{type(error).__name__}: {error}"
-            raise DataError(f"the chat template refuses this conversation: {_one_line(words)}") from None
-        assert isinstance(rendered, str)
-        return rendered
+        return render_turns(self.tokenizer, self.chat_template, (*prompt, Message("assistant", response)))
+
+    def texts(self, group: Group) -> list[str]:
+        """Return the text of each sequence of a group: its conversations.
+
+        Raises:
+            DataError: when the template refuses the conversation.
+        """
+        return [self.render(group.prompt, response) for response in group.responses]
 
     def encode(self, groups: Sequence[tuple[int, Group]], report: EncodingReport) -> Iterator[TokenGroup | LeftOut]:
         """Yield each of the ``(row, group)`` pairs, in order, as tokens or as left out, counted in ``report``."""
@@ -130,10 +137,9 @@ class Encoder:
     def _rendered(self, group: Group) -> list[tuple[str, int]]:
         """Return each conversation's text and the character at which its response begins."""
         before, _, _ = self.render(group.prompt, _RESPONSE_PLACE).rpartition(_RESPONSE_PLACE)
-        texts = [self.render(group.prompt, response) for response in group.responses]
         return [
             (text, _response_offset(text, before, response))
-            for text, response in zip(texts, group.responses, strict=True)
+            for text, response in zip(self.texts(group), group.responses, strict=True)
         ]
 
     def _token_group(
@@ -148,33 +154,13 @@ class Encoder:
         sequences = [self._ids(encoded, index) for index in span]
         response_start = np.asarray(
             [
-                _token_at(encoded, index, starts[index], len(sequence))
+                token_at(encoded, index, starts[index], len(sequence))
                 for index, sequence in zip(span, sequences, strict=True)
             ],
             dtype=np.int32,
         )
-        cut, lead = self._cut(sequences, response_start, report)
-        if isinstance(cut, str):
-            report.dropped[cut] += 1
-            return LeftOut(row, cut)
-        steps = _step_positions(group, encoded, span, starts)
-        if cut:
-            sequences = [np.concatenate([sequence[:lead], sequence[lead + cut :]]) for sequence in sequences]
-            response_start -= cut
-            steps[1] -= cut
-        tree = build_prefix_tree(sequences, min_saving=self.min_saving)
-        return TokenGroup(
-            index=row,
-            tree=tree,
-            response_start=response_start,
-            **_pair_labels(group, sequences, report),
-            ranks=np.asarray([rank or 0 for rank in group.ranks or ()], dtype=np.int32),
-            outcomes=_floats(group.outcomes or ()),
-            ratings={attribute: _floats(values) for attribute, values in group.ratings.items()},
-            step_response=steps[0],
-            step_position=steps[1],
-            step_label=_floats([step.label for each in group.steps or () for step in each or ()]),
-        )
+        steps = _step_places(group, encoded, span, starts)
+        return finished_group(row, group, sequences, response_start, steps, report, self)
 
     def _ids(self, encoded: BatchEncoding, index: int) -> Int32Array:
         ids = encoded["input_ids"][index]
@@ -182,22 +168,114 @@ class Encoder:
             ids = [*ids, self.final_token]
         return np.asarray(ids, dtype=np.int32)
 
-    def _cut(
-        self, sequences: Sequence[Int32Array], response_start: Int32Array, report: EncodingReport
-    ) -> tuple[int | str, int]:
-        """Return how many prompt tokens to cut, after how many special ones; or why to leave the group out."""
-        excess = max(len(sequence) for sequence in sequences) - self.max_length
-        if excess <= 0:
-            return 0, 0
-        if self.truncation == "drop":
-            return TOO_LONG, 0
-        special = set(self.tokenizer.all_special_ids)
-        lead = 1 if all(int(sequence[0]) in special for sequence in sequences) else 0
-        if excess > int(response_start.min()) - lead:
-            return RESPONSES_TOO_LONG, 0
-        report.changed[TRUNCATED] += 1
-        report.changed[TOKENS_CUT] += excess
-        return excess, lead
+
+class StepPlaces(NamedTuple):
+    """Where the steps of a group are read: of which response, at which position of its sequence, with which label."""
+
+    response: Int32Array
+    position: Int32Array
+    label: Float32Array
+
+
+class LengthRule(Protocol):
+    """What an encoder says of lengths."""
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Return the tokenizer."""
+        ...
+
+    @property
+    def max_length(self) -> int:
+        """Return the length of the longest sequence in tokens."""
+        ...
+
+    @property
+    def truncation(self) -> Truncation:
+        """Return what is done with longer ones."""
+        ...
+
+    @property
+    def min_saving(self) -> int:
+        """Return the fewest tokens that a branch of the prefix tree must save."""
+        ...
+
+
+def finished_group(
+    row: int,
+    group: Group,
+    sequences: list[Int32Array],
+    response_start: Int32Array,
+    steps: StepPlaces,
+    report: EncodingReport,
+    rule: LengthRule,
+) -> TokenGroup | LeftOut:
+    """Return the sequences of a group with its labels, cut as ``rule`` says; or why the group is left out."""
+    cut, lead = _prompt_cut(sequences, response_start, report, rule)
+    if isinstance(cut, str):
+        report.dropped[cut] += 1
+        return LeftOut(row, cut)
+    if cut:
+        sequences = [np.concatenate([sequence[:lead], sequence[lead + cut :]]) for sequence in sequences]
+        response_start = response_start - cut
+        steps = steps._replace(position=steps.position - cut)
+    return TokenGroup(
+        index=row,
+        tree=build_prefix_tree(sequences, min_saving=rule.min_saving),
+        response_start=response_start,
+        **_pair_labels(group, sequences, report),
+        ranks=np.asarray([rank or 0 for rank in group.ranks or ()], dtype=np.int32),
+        outcomes=floats(group.outcomes or ()),
+        ratings={attribute: floats(values) for attribute, values in group.ratings.items()},
+        step_response=steps.response,
+        step_position=steps.position,
+        step_label=steps.label,
+    )
+
+
+def _prompt_cut(
+    sequences: Sequence[Int32Array], response_start: Int32Array, report: EncodingReport, rule: LengthRule
+) -> tuple[int | str, int]:
+    """Return how many prompt tokens to cut, after how many special ones; or why to leave the group out."""
+    excess = max(len(sequence) for sequence in sequences) - rule.max_length
+    if excess <= 0:
+        return 0, 0
+    if rule.truncation == "drop":
+        return TOO_LONG, 0
+    special = set(rule.tokenizer.all_special_ids)
+    lead = 1 if all(int(sequence[0]) in special for sequence in sequences) else 0
+    if excess > int(response_start.min()) - lead:
+        return RESPONSES_TOO_LONG, 0
+    report.changed[TRUNCATED] += 1
+    report.changed[TOKENS_CUT] += excess
+    return excess, lead
+
+
+def render_turns(
+    tokenizer: PreTrainedTokenizerBase,
+    chat_template: str,
+    turns: Sequence[Message],
+    *,
+    generation_prompt: bool = False,
+) -> str:
+    """Return the text of a conversation, with what opens an assistant turn where ``generation_prompt`` asks for it.
+
+    Raises:
+        DataError: when the template refuses the conversation.
+    """
+    try:
+        rendered = tokenizer.apply_chat_template(
+            [{"role": turn.role, "content": turn.content} for turn in turns],
+            chat_template=with_fixed_date(chat_template),
+            tokenize=False,
+            add_generation_prompt=generation_prompt,
+        )
+    except Exception as error:
+        # A template is foreign code: besides TemplateError it may divide by zero or add a number to a text.
+        words = str(error) if isinstance(error, TemplateError) else f"{type(error).__name__}: {error}"
+        raise DataError(f"the chat template refuses this conversation: {_one_line(words)}") from None
+    assert isinstance(rendered, str)
+    return rendered
 
 
 def _one_line(words: str) -> str:
@@ -228,7 +306,7 @@ def _response_offset(text: str, before: str, response: str) -> int:
     return found
 
 
-def _token_at(encoded: BatchEncoding, index: int, character: int, length: int) -> int:
+def token_at(encoded: BatchEncoding, index: int, character: int, length: int) -> int:
     """Return the token that holds a character, or the next one that a token holds."""
     for offset in range(character, character + 64):
         token = encoded.char_to_token(index, offset)
@@ -237,25 +315,37 @@ def _token_at(encoded: BatchEncoding, index: int, character: int, length: int) -
     return length - 1
 
 
-def _step_positions(group: Group, encoded: BatchEncoding, span: range, starts: Sequence[int]) -> list[Int32Array]:
+def _step_places(group: Group, encoded: BatchEncoding, span: range, starts: Sequence[int]) -> StepPlaces:
     responses: list[int] = []
     positions: list[int] = []
+    labels: list[float | None] = []
     for k, (index, steps) in enumerate(zip(span, group.steps or (), strict=False)):
-        stripped = len(group.responses[k]) - len(group.responses[k].lstrip())
+        text = group.responses[k]
+        before, held = len(text) - len(text.lstrip()), len(text.strip())
         for step in steps or ():
             responses.append(k)
-            within = max(1, step.end - stripped)
-            positions.append(_last_token_before(encoded, index, starts[index] + within))
-    return [np.asarray(responses, dtype=np.int32), np.asarray(positions, dtype=np.int32)]
+            within = min(max(1, step.end - before), held)
+            positions.append(last_token_before(encoded, index, starts[index] + within))
+            labels.append(step.label)
+    return StepPlaces(np.asarray(responses, dtype=np.int32), np.asarray(positions, dtype=np.int32), floats(labels))
 
 
-def _last_token_before(encoded: BatchEncoding, index: int, character: int) -> int:
-    """Return the last token that holds text before ``character``."""
+def last_token_before(encoded: BatchEncoding, index: int, character: int) -> int:
+    """Return the last token that holds text before ``character``; one character may take several."""
     for offset in range(character - 1, -1, -1):
         token = encoded.char_to_token(index, offset)
         if token is not None:
+            while _holds(encoded, index, token + 1, offset):
+                token += 1
             return token
     raise DataError("a reasoning step holds no token")
+
+
+def _holds(encoded: BatchEncoding, index: int, token: int, character: int) -> bool:
+    if token >= len(encoded["input_ids"][index]):
+        return False
+    span = encoded.token_to_chars(index, token)
+    return span is not None and span.start <= character < span.end
 
 
 def _pair_labels(group: Group, sequences: Sequence[Int32Array], report: EncodingReport) -> dict[str, Any]:
@@ -269,12 +359,13 @@ def _pair_labels(group: Group, sequences: Sequence[Int32Array], report: Encoding
     return {
         "pair_chosen": np.asarray([preference.chosen for preference in kept], dtype=np.int32),
         "pair_rejected": np.asarray([preference.rejected for preference in kept], dtype=np.int32),
-        "pair_margin": _floats([preference.margin for preference in kept]),
-        "pair_probability": _floats([preference.probability for preference in kept]),
+        "pair_margin": floats([preference.margin for preference in kept]),
+        "pair_probability": floats([preference.probability for preference in kept]),
     }
 
 
-def _floats(values: Sequence[float | None]) -> np.ndarray:
+def floats(values: Sequence[float | None]) -> Float32Array:
+    """Return the values as an array; None becomes NaN."""
     return np.asarray([np.nan if value is None else value for value in values], dtype=np.float32)
 
 

@@ -6,19 +6,21 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, assert_never
 
 import numpy as np
 import pyarrow as pa
 
-from plaudit.batching.encode import Encoder, EncodingReport
+from plaudit.batching.encode import EncodingReport, GroupEncoder
 from plaudit.batching.planner import GroupSizes
 from plaudit.batching.prefix_tree import PrefixTree
 from plaudit.batching.tokens import TokenGroup
 from plaudit.data.group import Group
 from plaudit.errors import OutputError
+
+LabelKind = Literal["preferences", "ranks", "outcomes", "steps", "ratings"]
 
 _ROWS_PER_BATCH = 256
 _INTS, _FLOATS = pa.list_(pa.int32()), pa.list_(pa.float32())
@@ -83,6 +85,23 @@ class TokenSet:
     def _column(batches: list[pa.RecordBatch], name: str) -> np.ndarray:
         return _concatenated([batch.column(name).to_numpy() for batch in batches])
 
+    def count_labels(self, kind: LabelKind, *, attributes: Sequence[str] = ()) -> np.ndarray:
+        """Return, for each group, how many labels of that kind it carries; ratings count for ``attributes`` alone."""
+        batches = (self._reader.get_batch(index) for index in range(self._reader.num_record_batches))
+        match kind:
+            case "preferences":
+                return self.num_pairs
+            case "ranks":
+                return _concatenated([_count(batch, "ranks", lambda values: values > 0) for batch in batches])
+            case "outcomes":
+                return _concatenated([_count(batch, "outcomes", _is_known) for batch in batches])
+            case "steps":
+                return _concatenated([_count(batch, "step_label", _is_known) for batch in batches])
+            case "ratings":
+                return np.asarray([_count_ratings(group, attributes) for group in self], dtype=np.int64)
+            case _:
+                assert_never(kind)
+
     def __len__(self) -> int:
         """Return the number of groups."""
         return len(self.num_pairs)
@@ -102,9 +121,25 @@ class TokenSet:
                 yield _read_row(batch, row)
 
 
+def _is_known(values: np.ndarray) -> np.ndarray:
+    return ~np.isnan(values)
+
+
+def _count(batch: pa.RecordBatch, name: str, counts: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Return, for each row of a list column, how many of its values count."""
+    column = batch.column(name)
+    offsets = column.offsets.to_numpy()
+    total = np.concatenate([[0], np.cumsum(counts(column.values.to_numpy()))])
+    return total[offsets[1:]] - total[offsets[:-1]]
+
+
+def _count_ratings(group: TokenGroup, attributes: Sequence[str]) -> int:
+    return sum(int(_is_known(values).sum()) for name, values in group.ratings.items() if name in attributes)
+
+
 def encode_to_file(
     groups: Iterable[Group],
-    encoder: Encoder,
+    encoder: GroupEncoder,
     path: Path,
     *,
     progress: Callable[[int], None] | None = None,
@@ -146,7 +181,7 @@ def _kept_set(path: Path) -> TokenSet | None:
         return None
 
 
-def encode_stream(groups: Iterable[Group], encoder: Encoder, report: EncodingReport) -> Iterator[TokenGroup]:
+def encode_stream(groups: Iterable[Group], encoder: GroupEncoder, report: EncodingReport) -> Iterator[TokenGroup]:
     """Yield the token groups of ``groups`` in order, a few hundred at a time."""
     window: list[tuple[int, Group]] = []
     for row, group in enumerate(groups):
@@ -157,13 +192,13 @@ def encode_stream(groups: Iterable[Group], encoder: Encoder, report: EncodingRep
     yield from _kept(encoder, window, report)
 
 
-def _kept(encoder: Encoder, window: list[tuple[int, Group]], report: EncodingReport) -> Iterator[TokenGroup]:
+def _kept(encoder: GroupEncoder, window: list[tuple[int, Group]], report: EncodingReport) -> Iterator[TokenGroup]:
     return (each for each in encoder.encode(window, report) if isinstance(each, TokenGroup))
 
 
 def _record_batches(
     groups: Iterable[Group],
-    encoder: Encoder,
+    encoder: GroupEncoder,
     report: EncodingReport,
     progress: Callable[[int], None] | None,
 ) -> Iterator[pa.RecordBatch]:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from plaudit.data.report import ReadReport
 
+MODEL_HELP = "Folder, hub id, module:function, ensemble:RULE:MODEL,MODEL,… or dpo:POLICY,REFERENCE."
+"""What ``plaudit score`` and ``plaudit evaluate`` take for a model."""
+
 EXIT_FAILED_CHECK = 1
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130

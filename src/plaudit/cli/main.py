@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 from typing_extensions import override
 
+from plaudit.cli.average import average
 from plaudit.cli.console import EXIT_ERROR, EXIT_INTERRUPTED, debug_is_on, print_error
 from plaudit.cli.data import app as data_app
 from plaudit.cli.doctor import doctor
@@ -17,6 +18,7 @@ from plaudit.cli.quickstart import quickstart
 from plaudit.cli.recipes import app as recipes_app
 from plaudit.cli.report import report
 from plaudit.cli.score import score
+from plaudit.cli.ssrm import ssrm
 from plaudit.cli.train import train
 from plaudit.errors import PlauditError
 
@@ -88,10 +90,12 @@ def plaudit(
 
 app.command()(quickstart)
 app.command()(train)
+app.command()(ssrm)
 app.command()(score)
 app.command()(evaluate)
 app.command()(report)
 app.command()(doctor)
+app.command()(average)
 app.add_typer(data_app, name="data")
 app.add_typer(recipes_app, name="recipes")
 app.command()(version)

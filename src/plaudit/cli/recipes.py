@@ -1,4 +1,4 @@
-"""``plaudit recipes list`` and ``copy``: configs that were run, with the numbers to expect."""
+"""``plaudit recipes list`` and ``copy``: configs that were run here, or published by others, with what to expect."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from plaudit.errors import OutputError, UnknownNameError, closest_or_all
 
-app = typer.Typer(help="List or copy the recipes: configs that were run, with the numbers to expect.")
+app = typer.Typer(help="List or copy the recipes: configs to train from, with what to expect of them.")
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -28,12 +28,15 @@ def recipe_names(folder: Path) -> list[str]:
 
 @app.command("list")
 def list_recipes() -> None:
-    """Show each recipe with the first sentence of its README."""
+    """Show each recipe with the first sentence of its README, and whether it was run here (has a result.json)."""
     from plaudit.cli.console import print_table
 
     folder = recipes_folder()
-    rows = [(name, _sentence(folder / name / "README.md")) for name in recipe_names(folder)]
-    print_table("recipes", ("name", "what it does"), rows)
+    rows = [
+        (name, _sentence(folder / name / "README.md"), "yes" if (folder / name / "result.json").is_file() else "no")
+        for name in recipe_names(folder)
+    ]
+    print_table("recipes", ("name", "what it does", "measured"), rows)
     typer.echo("plaudit recipes copy NAME puts one into this folder")
 
 
@@ -56,7 +59,15 @@ def copy(
         shutil.copytree(folder / name, target)
     except OSError as error:
         raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
-    typer.echo(f"wrote {target}\ntrain it with: plaudit train {target / 'config.yaml'}")
+    config = target / "config.yaml"
+    typer.echo(f"wrote {target}\ntrain it with: plaudit {_verb(config)} {config}")
+
+
+def _verb(config: Path) -> str:
+    """Return the verb that reads a recipe's config."""
+    import yaml
+
+    return "ssrm" if "unlabelled" in yaml.safe_load(config.read_text(encoding="utf-8")) else "train"
 
 
 def _sentence(readme: Path) -> str:

@@ -8,19 +8,24 @@ from typing import Annotated, Literal
 
 import typer
 
-from plaudit.cli.console import find_modules_here, interrupt_keeps, print_counts, progress_bar
+from plaudit.cli.console import MODEL_HELP, find_modules_here, interrupt_keeps, print_counts, progress_bar
 from plaudit.data.sources.formats import FormatChoice
 from plaudit.errors import ConfigError
+from plaudit.statistics.aggregation import Aggregation
 
 
 def score(
-    model: Annotated[str, typer.Argument(help="Folder, hub id or module:function.", show_default=False)],
+    model: Annotated[str, typer.Argument(help=MODEL_HELP, show_default=False)],
     input_path: Annotated[str, typer.Argument(metavar="INPUT", help="File of groups.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.", show_default=False)],
     format: Annotated[FormatChoice, typer.Option(help="How rows become groups.")] = "auto",
     max_tokens: Annotated[
         int | None,
         typer.Option(min=1, help="Tokens in one forward pass.", show_default="chosen for the device"),
+    ] = None,
+    aggregation: Annotated[
+        Aggregation | None,
+        typer.Option(help="How step rewards make a response's.", show_default="that of the model"),
     ] = None,
     shard: Annotated[str, typer.Option(metavar="I/N", help="Score part I of N, from 0.")] = "0/1",
     on_error: Annotated[Literal["raise", "skip"], typer.Option(help="What to do with an unreadable row.")] = "raise",
@@ -40,6 +45,7 @@ def score(
             output,
             format=format,
             max_tokens=max_tokens,
+            aggregation=aggregation,
             shard=part,
             on_error=on_error,
             overwrite=overwrite,
@@ -49,6 +55,8 @@ def score(
     typer.echo(f"wrote {output}: {found.groups} groups, {found.scored} scored{resumed}")
     print_counts("not scored", found.left_out)
     print_counts("rows left out", found.dropped_rows)
+    if found.position_bias is not None:
+        typer.echo(found.position_bias.in_words())
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -32,7 +32,15 @@ class DataFile(Config):
     limit: Annotated[int, Field(ge=1)] | None = None
     """Groups to stop after."""
     step_separator: str = "\n"
-    """What joins the steps of stepwise rows into a response."""
+    """What joins the steps of a row into a response, in the formats that give them one by one."""
+    attributes: tuple[str, ...] = ()
+    """Label columns of the format ``attributes``, in the order of the ratings."""
+    group_by_prompt: bool = False
+    """Whether rows of one prompt that stand one after the other make one group, whatever the format and their ids."""
+    ranks_from: str | None = None
+    """Rating that ranks the responses of groups without ranks, the highest first; equal ratings share a rank."""
+    pairs: Literal["given", "all"] = "given"
+    """``given``: the preferences of the data. ``all``: one for every two responses of different rank."""
 
 
 def expand(path: str) -> str:

@@ -12,8 +12,10 @@ import pyarrow as pa
 from plaudit.data.columns import batch_of, with_identity
 from plaudit.data.files import Content, parse
 from plaudit.data.group import Group
+from plaudit.data.joining import check_joins, joined, same_prompt
+from plaudit.data.pairing import Pairs, derived
 from plaudit.data.sources.fields import UnusableRowError
-from plaudit.data.sources.formats import Format, fields_of, group_from_row
+from plaudit.data.sources.formats import Format, fields_of, group_from_row, joins_rows
 from plaudit.errors import DataError
 
 OnError = Literal["raise", "skip"]
@@ -29,8 +31,17 @@ class Block:
     override_source: bool
     format: Format
     step_separator: str
+    columns: tuple[str, ...]
+    ranks_from: str | None
+    pairs: Pairs
+    group_by_prompt: bool
     on_error: OnError
     rows: Sequence[tuple[int, Content]]
+
+    @property
+    def joins(self) -> bool:
+        """Return whether rows of one prompt that stand one after the other make one group."""
+        return self.group_by_prompt or joins_rows(self.format)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +56,16 @@ class Drop:
 
 @dataclass(slots=True)
 class Converted:
-    """The groups of a block as Arrow; group i was row ``places[i]`` of the block, number ``numbers[i]``."""
+    """The groups of a block as Arrow.
+
+    Group i was row number ``numbers[i]``, and ``joined[i]`` rows after it joined it; the last of them was row
+    ``places[i]`` of the block.
+    """
 
     batch: pa.RecordBatch
     numbers: list[int] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
+    joined: list[int] = field(default_factory=list)
     given_ids: list[str | None] = field(default_factory=list)
     drops: list[Drop] = field(default_factory=list)
     ignored_fields: set[str] = field(default_factory=set)
@@ -60,29 +76,73 @@ class Converted:
 def convert(block: Block) -> Converted:
     """Return the groups of a block; with ``on_error="raise"`` it ends before the first malformed row."""
     result = Converted(batch_of([]))
-    known = fields_of(block.format)
-    groups: list[Group] = []
+    known = fields_of(block.format, block.columns)
+    runs: list[list[Group]] = []
     for place, (number, content) in enumerate(block.rows, start=1):
         result.rows = place
         try:
             row = parse(content)
             if not known.issuperset(row):
                 result.ignored_fields.update(name for name in row if name not in known)
-            group = group_from_row(row, block.format, block.step_separator)
+            group = group_from_row(row, block.format, block.step_separator, block.columns)
+            named = _named(group, block, number)
+            may_join = block.group_by_prompt or (block.joins and not group.id)
+            has_company = may_join and bool(runs) and same_prompt(runs[-1][0], named)
+            if has_company:
+                check_joins(runs[-1][-1], named)
         except UnusableRowError as error:
             result.drops.append(Drop(place, number, error.reason, error.reason))
         except DataError as error:
             if block.on_error == "raise":
                 result.error = f"{block.path}:{number}: {error}"
+                if block.joins and runs:
+                    _forget_last(result, runs)
                 break
             result.drops.append(Drop(place, number, f"malformed {_field(str(error))}", str(error)))
         else:
-            groups.append(_named(group, block, number))
+            if has_company:
+                runs[-1].append(named)
+                result.places[-1] = place
+                result.joined[-1] += 1
+                continue
+            runs.append([named])
             result.given_ids.append(group.id or None)
             result.numbers.append(number)
             result.places.append(place)
-    result.batch = batch_of(groups)
+            result.joined.append(0)
+    result.batch = batch_of([derived(joined(run), ranks_from=block.ranks_from, pairs=block.pairs) for run in runs])
     return result
+
+
+def continues(block: Block, rows: Sequence[tuple[int, Content]], later: Content) -> bool | None:
+    """Return whether ``later`` is of the prompt of the last usable row of ``rows``, which stand before it.
+
+    Then no border of blocks may come between them. None where it cannot be told: ``later`` is not usable, or no row
+    before it is.
+    """
+    following = _read(block, later)
+    if following is None:
+        return None
+    for _, content in reversed(rows):
+        before = _read(block, content)
+        if before is not None:
+            return same_prompt(before, following)
+    return None
+
+
+def _read(block: Block, content: Content) -> Group | None:
+    try:
+        group = group_from_row(parse(content), block.format, block.step_separator, block.columns)
+    except DataError:
+        return None
+    return _named(group, block, 0)
+
+
+def _forget_last(result: Converted, runs: list[list[Group]]) -> None:
+    """Leave out the last group, which the row that cannot be read may have belonged to."""
+    runs.pop()
+    for values in (result.given_ids, result.numbers, result.places, result.joined):
+        values.pop()
 
 
 def _named(group: Group, block: Block, number: int) -> Group:

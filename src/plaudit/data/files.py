@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from plaudit.data.hub import hub_rows, is_hub_name
 from plaudit.data.sources.fields import Row, found
+from plaudit.data.sources.helpsteer import ATTRIBUTES as HELPSTEER_ATTRIBUTES
 from plaudit.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _ARROW_ROWS = 500
 _CSV_VALUES = frozenset(
     {"margin", "label", "labels", "correct", "responses", "completions", "steps"}
     | {"ranks", "scores", "ratings", "preferences", "outcomes"}
+    | {"messages", "conversations", *HELPSTEER_ATTRIBUTES}
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -16,11 +17,12 @@ import pyarrow as pa
 from plaudit.data.cache import ARROW_FILE, cache_folder, cache_key, cached_report, fill_cache
 from plaudit.data.columns import SCHEMA
 from plaudit.data.config import DataFile, expand
-from plaudit.data.convert import Block, Converted, OnError, convert
+from plaudit.data.convert import Block, Converted, OnError, continues, convert
 from plaudit.data.files import Content, check_readable, parse, raw_rows
 from plaudit.data.group_set import GroupSet, concatenate, features
+from plaudit.data.pairing import Pairs
 from plaudit.data.report import EXAMPLES_PER_REASON, ReadReport
-from plaudit.data.sources.formats import FORMATS, Format, FormatChoice, detect_format
+from plaudit.data.sources.formats import FORMATS, Format, FormatChoice, check_columns, detect_format
 from plaudit.errors import DataError, UnknownNameError, closest_or_all
 
 BLOCK_ROWS = 2000
@@ -41,6 +43,10 @@ def read_groups(
     cache_dir: Path | None = None,
     num_proc: int = 1,
     step_separator: str = "\n",
+    attributes: Sequence[str] = (),
+    group_by_prompt: bool = False,
+    ranks_from: str | None = None,
+    pairs: Pairs = "given",
 ) -> GroupSet:
     """Return the groups of one or more files, memory-mapped, with a report of every row left out.
 
@@ -54,39 +60,45 @@ def read_groups(
         limit: the number of groups to stop after.
         cache_dir: where the Arrow copy is kept; the default is in the cache of ``datasets``.
         num_proc: processes that parse and check.
-        step_separator: what joins the steps of ``stepwise`` rows into a response.
+        step_separator: what joins the steps of a row into a response, in the formats that give them one by one.
+        attributes: label columns of the format ``attributes``.
+        group_by_prompt: whether rows of one prompt that stand one after the other make one group, with the id of the
+            first; the report counts the others as joined.
+        ranks_from: rating that ranks the responses of groups without ranks.
+        pairs: ``all`` makes a preference of every two responses of different rank.
 
     Raises:
         DataError: ``file:line: field is …``, what was found and what is allowed; also for a repeated id, an
             empty file and anything that cannot be read.
         OutputError: where the cache cannot be written.
     """
+    _check_choices(format, on_error, limit)
+    check_columns(format, attributes)
+    paths = [str(path)] if isinstance(path, str | Path) else [str(each) for each in path]
+    if not paths:
+        raise DataError("there is nothing to read: the list of files is empty")
+    columns = tuple(attributes)
+    files = [
+        _File(each, split, format, source, on_error, step_separator, columns, group_by_prompt, ranks_from, pairs)
+        for each in paths
+    ]
+    for file in files:
+        check_readable(file.path)
+    options = dataclasses.asdict(files[0]) | {"path": None, "limit": limit}
+    folder = cache_folder(cache_dir) / cache_key([file.path for file in files], options)
+    report = cached_report(folder)
+    if report is None:
+        report = fill_cache(folder, lambda target: _write(files, target, limit=limit, num_proc=num_proc))
+    return GroupSet.from_arrow_file(folder / ARROW_FILE, report)
+
+
+def _check_choices(format: str, on_error: str, limit: int | None) -> None:
     if format != "auto" and format not in FORMATS:
         raise UnknownNameError(f"unknown format {format!r}; {closest_or_all(format, ('auto', *FORMATS))}")
     if on_error not in get_args(OnError):
         raise UnknownNameError(f"unknown on_error {on_error!r}; {closest_or_all(on_error, get_args(OnError))}")
     if limit is not None and limit < 1:
         raise DataError(f"limit is {limit}; it must be at least 1")
-    paths = [path] if isinstance(path, str | Path) else list(path)
-    if not paths:
-        raise DataError("there is nothing to read: the list of files is empty")
-    files = [_File(str(each), split, format, source, on_error, step_separator) for each in paths]
-    for file in files:
-        check_readable(file.path)
-    options = {
-        "format": format,
-        "split": split,
-        "source": source,
-        "on_error": on_error,
-        "limit": limit,
-        "step_separator": step_separator,
-        "names": [file.path for file in files],
-    }
-    folder = cache_folder(cache_dir) / cache_key([file.path for file in files], options)
-    report = cached_report(folder)
-    if report is None:
-        report = fill_cache(folder, lambda target: _write(files, target, limit=limit, num_proc=num_proc))
-    return GroupSet.from_arrow_file(folder / ARROW_FILE, report)
 
 
 def load_files(files: Sequence[DataFile], cache_dir: Path | None = None) -> GroupSet:
@@ -107,6 +119,10 @@ def load_files(files: Sequence[DataFile], cache_dir: Path | None = None) -> Grou
                 limit=file.limit,
                 cache_dir=cache_dir,
                 step_separator=file.step_separator,
+                attributes=file.attributes,
+                group_by_prompt=file.group_by_prompt,
+                ranks_from=file.ranks_from,
+                pairs=file.pairs,
             )
             for file in files
         ]
@@ -121,6 +137,10 @@ class _File:
     source: str | None
     on_error: OnError
     step_separator: str
+    attributes: tuple[str, ...]
+    group_by_prompt: bool
+    ranks_from: str | None
+    pairs: Pairs
 
     @property
     def stem(self) -> str:
@@ -136,6 +156,10 @@ class _File:
             override_source=self.source is not None,
             format=format,
             step_separator=self.step_separator,
+            columns=self.attributes,
+            ranks_from=self.ranks_from,
+            pairs=self.pairs,
+            group_by_prompt=self.group_by_prompt,
             on_error=self.on_error,
             rows=(),
         )
@@ -171,23 +195,30 @@ def _blocks(file: _File, prefix: str) -> Iterator[Block]:
         first, format = _detect(file, rows)
     template = file.block(prefix, format)
     is_empty = True
-    for chunk in _chunks(chain(first, rows)):
+    for chunk in _chunks(chain(first, rows), template):
         is_empty = False
         yield replace(template, rows=chunk)
     if is_empty:
         raise DataError(f"{file.path}: holds no rows")
 
 
-def _chunks(rows: Iterator[tuple[int, Content]]) -> Iterator[_Rows]:
-    """Yield runs of rows that are bounded in number and, for unparsed rows, in bytes."""
+def _chunks(rows: Iterator[tuple[int, Content]], block: Block) -> Iterator[_Rows]:
+    """Yield runs of rows that are bounded in number and, for unparsed rows, in bytes.
+
+    Where rows of one prompt make one group, a run goes on to the last row of its last prompt. Rows that tell no
+    prompt stay with it, up to as many as fill a run.
+    """
     chunk = _Rows()
-    size = 0
+    size = unsure = 0
     for row in rows:
+        if len(chunk) >= BLOCK_ROWS or size >= BLOCK_BYTES:
+            is_same = continues(block, chunk, row[1]) if block.joins else False
+            unsure = unsure + 1 if is_same is None else 0
+            if is_same is False or unsure > BLOCK_ROWS:
+                yield chunk
+                chunk, size, unsure = _Rows(), 0, 0
         chunk.append(row)
         size += len(row[1]) if isinstance(row[1], bytes) else 0
-        if len(chunk) >= BLOCK_ROWS or size >= BLOCK_BYTES:
-            yield chunk
-            chunk, size = _Rows(), 0
     if chunk:
         yield chunk
 
@@ -236,6 +267,7 @@ class _Tally:
     detected: bool
     rows: int = 0
     groups: int = 0
+    joined: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
     ignored_fields: set[str] = field(default_factory=set)
@@ -261,9 +293,11 @@ class _Tally:
             first = self.ids.first_place(block, converted.given_ids[index], number)
             if first is not None:
                 self._repeated(block, number, converted.given_ids[index] or f"{block.prefix}:{number}", first)
+                self.dropped["repeated id"] += converted.joined[index]
                 continue
             kept.append(index)
             self.groups += 1
+            self.joined += converted.joined[index]
             if self.is_full:
                 last = converted.places[index]
                 break
@@ -285,6 +319,7 @@ class _Tally:
             detected=self.detected,
             rows=self.rows,
             groups=self.groups,
+            joined=self.joined,
             dropped=self.dropped,
             examples={reason: tuple(places) for reason, places in self.examples.items()},
             ignored_fields=tuple(sorted(self.ignored_fields)),

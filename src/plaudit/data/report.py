@@ -12,7 +12,7 @@ EXAMPLES_PER_REASON = 5
 
 
 class ReadReport(Record):
-    """Counts of one reading: ``rows`` = ``groups`` + the sum of ``dropped``."""
+    """Counts of one reading: ``rows`` = ``groups`` + ``joined`` + the sum of ``dropped``."""
 
     path: str
     """What was read; several files are separated by commas."""
@@ -24,6 +24,8 @@ class ReadReport(Record):
     """Rows read."""
     groups: int
     """Rows that became groups."""
+    joined: int = 0
+    """Rows whose response joined the group of the row before, which has the same prompt."""
     dropped: dict[str, int] = Field(default_factory=dict)
     """For each reason, the rows left out."""
     examples: dict[str, tuple[str, ...]] = Field(default_factory=dict)
@@ -36,6 +38,8 @@ class ReadReport(Record):
         how = " (detected)" if self.detected else ""
         lines = [f"{self.path}", f"  format   {self.format}{how}", f"  rows     {self.rows}"]
         lines.append(f"  groups   {self.groups}")
+        if self.joined:
+            lines.append(f"  joined   {self.joined}  rows of the same prompt as the row before")
         for reason, count in sorted(self.dropped.items(), key=lambda item: (-item[1], item[0])):
             lines.append(f"  dropped  {count}  {reason}")
             lines.extend(f"           - {example}" for example in self.examples.get(reason, ()))
@@ -59,6 +63,7 @@ def merge_reports(reports: Sequence[ReadReport]) -> ReadReport:
         detected=any(report.detected for report in reports),
         rows=sum(report.rows for report in reports),
         groups=sum(report.groups for report in reports),
+        joined=sum(report.joined for report in reports),
         dropped=dropped,
         examples=examples,
         ignored_fields=tuple(sorted({name for report in reports for name in report.ignored_fields})),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from plaudit.records import Interval
+from plaudit.statistics.correlation import Correlation, CorrelationKind, clustered_interval
 from plaudit.statistics.intervals import cluster_bootstrap, wilson_interval
 
 SLOW_RESAMPLES = 200
@@ -54,6 +55,16 @@ class Estimator:
         method = f"wilson over {distinct} prompts"
         return found.model_copy(update={"low": by_prompt.low, "high": by_prompt.high, "method": method})
 
+    def mean_share(self, shares: np.ndarray, prompts: np.ndarray) -> Interval | None:
+        """Return the mean of ``shares``, each of several things and so mostly between 0 and 1; None of none.
+
+        A bootstrap over prompts: Wilson's interval is for things that are right or wrong, and too wide for shares.
+        Where every one is 0 or 1, or all are of one prompt, it is ``share``.
+        """
+        if np.isin(shares, (0.0, 1.0)).all():
+            return self.share(shares, prompts)
+        return self.mean(shares, prompts) or self.share(shares, prompts)
+
     def mean(self, values: np.ndarray, prompts: np.ndarray) -> Interval | None:
         """Return the mean of ``values``, with an interval over prompts; None for fewer than two prompts."""
         return cluster_bootstrap(values, prompts, confidence=self.confidence, resamples=self.resamples, seed=self.seed)
@@ -80,6 +91,21 @@ class Estimator:
             confidence=self.confidence,
             resamples=min(self.resamples, SLOW_RESAMPLES),
             seed=self.seed,
+        )
+
+    def correlation(
+        self, x: np.ndarray, y: np.ndarray, *, prompts: np.ndarray, kind: CorrelationKind, names: tuple[str, str]
+    ) -> Correlation:
+        """Return the correlation of x and y, both [row], with an interval over prompts, or why there is none."""
+        return clustered_interval(
+            x,
+            y,
+            prompts,
+            kind,
+            confidence=self.confidence,
+            resamples=min(self.resamples, SLOW_RESAMPLES),
+            seed=self.seed,
+            names=names,
         )
 
     def of_rows_biased(

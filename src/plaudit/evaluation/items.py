@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from plaudit.data.group import Group
 from plaudit.errors import ModelError
+from plaudit.evaluation.answers import LAST_NUMBER, extract_answer
 from plaudit.records import ItemScore
 from plaudit.scoring.scorer import GroupRewards, Scorer
 
+_LAST_NUMBER = re.compile(LAST_NUMBER)
 
-def item_score(group: Group, rewards: GroupRewards) -> ItemScore:
-    """Return the scored item of ``group``.
 
-    A reward that is NaN or infinite becomes null with a reason: it is counted as failed and never compared.
+def item_score(group: Group, rewards: GroupRewards, *, answers: re.Pattern[str] = _LAST_NUMBER) -> ItemScore:
+    """Return the scored item of ``group``; where it has outcomes, ``answers`` finds the responses' final answers.
+
+    A reward that is NaN or infinite becomes null with a reason: it is counted as failed and never compared. So do
+    such numbers of an attribute or of a step, without a reason: what they are needed for says so.
 
     Raises:
-        ModelError: when the rewards are of another group, or are not one per response.
+        ModelError: when the rewards are of another group, or are not one per response, or, of a response whose steps
+            are given, not one per step.
     """
     if rewards.id != group.id:
         raise ModelError(
@@ -42,7 +48,23 @@ def item_score(group: Group, rewards: GroupRewards) -> ItemScore:
         probabilities=tuple(preference.probability for preference in group.preferences),
         margins=tuple(preference.margin for preference in group.preferences),
         reason=reason,
+        attributes={name: _attribute(name, numbers, group) for name, numbers in rewards.attributes.items()},
+        steps=None if rewards.steps is None else _step_rewards(rewards.steps, group),
+        ranks=group.ranks,
+        ratings={name: tuple(values) for name, values in group.ratings.items()},
+        outcomes=group.outcomes,
+        answers=None
+        if group.outcomes is None
+        else tuple(extract_answer(response, answers) for response in group.responses),
+        step_labels=step_labels(group),
     )
+
+
+def step_labels(group: Group) -> tuple[tuple[float | None, ...] | None, ...] | None:
+    """Return for each response the labels of its steps, or None where the group has no steps."""
+    if group.steps is None:
+        return None
+    return tuple(None if steps is None else tuple(step.label for step in steps) for steps in group.steps)
 
 
 def prompt_hash(group: Group) -> str:
@@ -64,7 +86,38 @@ def _finite(rewards: GroupRewards) -> tuple[tuple[float | None, ...], str | None
     return tuple(values), "; ".join(reasons) or None
 
 
-def scored_groups(scorer: Scorer, groups: Iterable[Group]) -> Iterator[tuple[Group, ItemScore]]:
+def _attribute(name: str, values: Sequence[float | None], group: Group) -> tuple[float | None, ...]:
+    if len(values) != len(group.responses):
+        raise ModelError(
+            f"the scorer gave {len(values)} numbers of attribute {name!r} for the {len(group.responses)} responses "
+            f"of group {group.id!r}"
+        )
+    return tuple(map(_finite_or_none, values))
+
+
+def _step_rewards(steps: Sequence[Sequence[float] | None], group: Group) -> tuple[tuple[float | None, ...] | None, ...]:
+    if len(steps) != len(group.responses):
+        raise ModelError(
+            f"the scorer gave the steps of {len(steps)} responses for the {len(group.responses)} responses "
+            f"of group {group.id!r}"
+        )
+    given = (None,) * len(steps) if group.steps is None else group.steps
+    for index, (rewards, own) in enumerate(zip(steps, given, strict=True)):
+        if rewards is not None and own is not None and len(rewards) != len(own):
+            raise ModelError(
+                f"the scorer gave {len(rewards)} step rewards for the {len(own)} steps of response {index} "
+                f"of group {group.id!r}"
+            )
+    return tuple(None if rewards is None else tuple(map(_finite_or_none, rewards)) for rewards in steps)
+
+
+def _finite_or_none(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def scored_groups(
+    scorer: Scorer, groups: Iterable[Group], *, answers: re.Pattern[str] = _LAST_NUMBER
+) -> Iterator[tuple[Group, ItemScore]]:
     """Yield each group with its item, in order, reading ``groups`` only as far ahead as the scorer does.
 
     Raises:
@@ -84,7 +137,7 @@ def scored_groups(scorer: Scorer, groups: Iterable[Group]) -> Iterator[tuple[Gro
         if not waiting:
             raise ModelError(f"the scorer gave more results than the {done} groups it was given")
         group = waiting.popleft()
-        yield group, item_score(group, rewards)
+        yield group, item_score(group, rewards, answers=answers)
         done += 1
     missing = len(waiting) + sum(1 for _ in remaining)
     if missing:

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from plaudit.evaluation.estimates import Estimator
-from plaudit.evaluation.length import rank_correlation
 from plaudit.evaluation.pairs import PairTable, has_label, labelled_pairs, pair_table
 from plaudit.records import Interval, ItemScore, Result, package_versions
 from plaudit.statistics import calibration
 from plaudit.statistics.agreement import TieRule, length_only_accuracy, preference_accuracy
+from plaudit.statistics.correlation import spearman
 from plaudit.statistics.histograms import shared_histogram
 
 DEFAULT_TIE_RULE: TieRule = "loss"
@@ -106,11 +106,9 @@ def _figures(
             lambda rows: calibration.expected_calibration_error(margins[rows], bins=BINS), prompts
         ),
         "temperature": _temperature(pairs, estimate),
-        "reward_length_correlation": estimate.of_rows(
-            lambda rows: rank_correlation(lengths[rows], rewards[rows]), owners
-        ),
+        "reward_length_correlation": estimate.of_rows(lambda rows: spearman(lengths[rows], rewards[rows]), owners),
         "margin_length_correlation": estimate.of_rows(
-            lambda rows: rank_correlation(pairs.length_differences[rows], margins[rows]), prompts
+            lambda rows: spearman(pairs.length_differences[rows], margins[rows]), prompts
         ),
     }
     return {name: interval for name, interval in found.items() if interval is not None}

@@ -5,16 +5,19 @@ from __future__ import annotations
 import io
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from plaudit.data.group import Group
 from plaudit.errors import DataError, OutputError
-from plaudit.evaluation.items import prompt_hash, scored_groups
-from plaudit.evaluation.preference import DEFAULT_TIE_RULE, TieRule, evaluate_items
+from plaudit.evaluation.answers import LAST_NUMBER, compiled_pattern
+from plaudit.evaluation.items import prompt_hash, scored_groups, step_labels
+from plaudit.evaluation.labels import evaluate_labels
+from plaudit.evaluation.preference import DEFAULT_TIE_RULE, TieRule
 from plaudit.evaluation.surprising import SurpriseCollector
 from plaudit.records import ItemScore, Record, Result, first_problem, write_json_lines, write_record
-from plaudit.scoring.scorer import Scorer
+from plaudit.scoring.scorer import GivesLogOdds, Scorer
 
 PARTIAL_NAME = "items.partial.jsonl"
 ITEMS_NAME = "items.jsonl"
@@ -35,6 +38,8 @@ class PartialHeader(Record):
     """Hash of weights of the model: tells models of one recipe apart."""
     data_fingerprint: str | None = None
     """Hash of the evaluated data."""
+    answer_pattern: str = LAST_NUMBER
+    """Pattern of the final answer in a response."""
 
 
 def evaluate(
@@ -48,40 +53,46 @@ def evaluate(
     weights_hash: str | None = None,
     data_fingerprint: str | None = None,
     tie_rule: TieRule = DEFAULT_TIE_RULE,
+    answer_pattern: str = LAST_NUMBER,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Result:
-    """Return the preference result of ``scorer`` on ``groups``, and write it.
+    """Return the result of ``scorer`` on ``groups``, over every kind of label that they carry, and write it.
 
-    ``output_dir`` receives ``items.jsonl`` (every reward), ``surprising.json`` (the texts of the most
-    confidently wrong pairs) and, last, ``result.json``. Until then each scored item is a line of
-    ``items.partial.jsonl``; a run that was killed finds it there and scores only what is missing.
-    An unfinished run is taken up only where name, model, ``recipe_hash``, ``weights_hash`` and
-    ``data_fingerprint`` are those it was begun with. ``progress`` is called with the number of items done
-    so far.
+    ``output_dir`` receives ``items.jsonl`` (every reward), ``surprising.json`` (the texts of the most confidently
+    wrong pairs) and, last, ``result.json``. Until then each scored item is a line of ``items.partial.jsonl``; a run
+    that was killed finds it there and scores only what is missing. An unfinished run is taken up only where name,
+    model, hashes and ``answer_pattern`` are those it was begun with. The last match of that pattern in a response,
+    or of its first group, is its final answer, for the majority's vote where outcomes are known. ``progress`` is
+    called with the number of items done so far. A scorer of win rates is asked for its log-odds, since σ of a margin
+    is read as a probability.
 
     Raises:
         ModelError: when the scorer gives another number of rewards, other ids or another order.
         DataError: when ``items.partial.jsonl`` is of another evaluation, another model or other data.
         OutputError: when a file cannot be written.
+        ConfigError: when ``answer_pattern`` is no regular expression.
     """
+    pattern = compiled_pattern(answer_pattern)
     header = PartialHeader(
         name=name,
         model=model,
         recipe_hash=recipe_hash,
         weights_hash=weights_hash,
         data_fingerprint=data_fingerprint,
+        answer_pattern=answer_pattern,
     )
+    scorer = scorer.in_log_odds() if isinstance(scorer, GivesLogOdds) else scorer
     partial = output_dir / PARTIAL_NAME
     known = _resume(partial, header)
     collector = SurpriseCollector()
     items: list[ItemScore] = []
-    for group, item in _scored(scorer, groups, known, partial):
+    for group, item in _scored(scorer, groups, known, partial, pattern):
         items.append(item)
         collector.add(group, item)
         if progress is not None:
             progress(len(items))
-    result = evaluate_items(
+    result = evaluate_labels(
         items,
         name=name,
         model=model,
@@ -90,15 +101,19 @@ def evaluate(
         recipe_hash=recipe_hash,
         data_fingerprint=data_fingerprint,
     )
+    return _written(output_dir, items, collector, result)
+
+
+def _written(output_dir: Path, items: Sequence[ItemScore], collector: SurpriseCollector, result: Result) -> Result:
     write_json_lines(output_dir / ITEMS_NAME, items)
     write_record(output_dir / SURPRISING_NAME, collector.pairs())
     write_record(output_dir / RESULT_NAME, result)
-    partial.unlink()
+    (output_dir / PARTIAL_NAME).unlink()
     return result
 
 
 def _scored(
-    scorer: Scorer, groups: Iterable[Group], known: list[ItemScore], partial: Path
+    scorer: Scorer, groups: Iterable[Group], known: list[ItemScore], partial: Path, answers: re.Pattern[str]
 ) -> Iterator[tuple[Group, ItemScore]]:
     """Yield every group with its item: those on file, then the others, each written before it is yielded."""
     remaining = iter(groups)
@@ -112,7 +127,7 @@ def _scored(
         _check_same(group, item, f"{partial}:{line}")
         yield group, item
     with partial.open("ab", buffering=0) as file:
-        for group, item in scored_groups(scorer, remaining):
+        for group, item in scored_groups(scorer, remaining, answers=answers):
             _append(file, item, partial)
             yield group, item
 
@@ -127,17 +142,20 @@ def _append(file: io.FileIO, item: ItemScore, partial: Path) -> None:
 
 
 def _check_same(group: Group, item: ItemScore, place: str) -> None:
-    lengths = tuple(len(response) for response in group.responses)
-    preferences = tuple((preference.chosen, preference.rejected) for preference in group.preferences)
-    if (item.id, item.prompt_key, item.lengths, item.preferences) != (
-        group.id,
-        prompt_hash(group),
-        lengths,
-        preferences,
-    ):
+    expected = {
+        "id": group.id,
+        "prompt_key": prompt_hash(group),
+        "lengths": tuple(len(response) for response in group.responses),
+        "preferences": tuple((preference.chosen, preference.rejected) for preference in group.preferences),
+        "ranks": group.ranks,
+        "ratings": dict(group.ratings),
+        "outcomes": group.outcomes,
+        "step_labels": step_labels(group),
+    }
+    if any(getattr(item, name) != value for name, value in expected.items()):
         raise DataError(
             f"{place}: item {item.id!r} is not group {group.id!r} of the data at this place (another id, "
-            "prompt, length of a response or preference); the file is of other data: delete it to start again"
+            "prompt, length of a response or label); the file is of other data: delete it to start again"
         )
 
 
@@ -185,4 +203,6 @@ def _describe(header: PartialHeader) -> str:
         parts.append(f"weights {header.weights_hash}")
     if header.data_fingerprint is not None:
         parts.append(f"data {header.data_fingerprint}")
+    if header.answer_pattern != LAST_NUMBER:
+        parts.append(f"answer pattern {header.answer_pattern}")
     return ", ".join(parts)

@@ -9,13 +9,15 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import MethodType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 from transformers import (
     AutoConfig,
+    AutoModelForCausalLM,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
@@ -35,6 +37,22 @@ DTYPES = {
 }
 
 PAD_TOKEN = "<|pad|>"
+
+
+_AUTO_CLASSES: dict[str, Any] = {
+    "sequence": AutoModelForSequenceClassification,
+    "token": AutoModelForTokenClassification,
+    "language_model": AutoModelForCausalLM,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HeadSpec:
+    """Which class of transformers holds the head, how many outputs it has, and what they are called."""
+
+    task: Literal["sequence", "token", "language_model"] = "sequence"
+    outputs: int = 1
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +85,10 @@ def resolve_source(source: str) -> str:
     return str(path)
 
 
-def load_network(source: str, *, dtype: str, trust_remote_code: bool = False) -> LoadedNetwork:
-    """Return the sequence classifier in ``source`` with one label and dropout off.
+def load_network(
+    source: str, *, dtype: str, spec: HeadSpec | None = None, trust_remote_code: bool = False
+) -> LoadedNetwork:
+    """Return the network in ``source`` with the outputs that ``spec`` asks for (default: one reward), dropout off.
 
     Raises:
         ModelError: when there is no model, or its kind cannot be a reward model.
@@ -76,9 +96,10 @@ def load_network(source: str, *, dtype: str, trust_remote_code: bool = False) ->
     if dtype not in DTYPES:
         raise ModelError(f"unknown dtype {dtype!r}; {closest_or_all(dtype, DTYPES)}")
     config = load_config_of(source, trust_remote_code=trust_remote_code)
-    prepare_config(config)
+    spec = HeadSpec() if spec is None else spec
+    prepare_config(config, spec)
     with _explained(f"cannot load a reward model from {source}"), _without_report():
-        network, info = AutoModelForSequenceClassification.from_pretrained(
+        network, info = _AUTO_CLASSES[spec.task].from_pretrained(
             source,
             config=config,
             dtype=DTYPES[dtype],
@@ -143,10 +164,16 @@ def load_config_of(source: str, *, trust_remote_code: bool = False) -> PreTraine
     return config
 
 
-def prepare_config(config: PreTrainedConfig) -> None:
-    """Make ``config`` that of a scalar reward model: one label read as a number, dropout off, no cache."""
-    config.num_labels = 1
-    config.problem_type = "regression"
+def prepare_config(config: PreTrainedConfig, spec: HeadSpec | None = None) -> None:
+    """Make ``config`` that of a reward model: the outputs of ``spec`` (default: one reward), dropout off, no cache."""
+    spec = HeadSpec() if spec is None else spec
+    if spec.task != "language_model":
+        config.num_labels = spec.outputs
+        if spec.names:
+            config.id2label = dict(enumerate(spec.names))
+            config.label2id = {name: index for index, name in enumerate(spec.names)}
+    if spec.task == "sequence":
+        config.problem_type = "regression"
     config.use_cache = False
     text = config.get_text_config()
     for holder in {id(config): config, id(text): text}.values():
@@ -187,22 +214,45 @@ def ensure_padding(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
     network.config.pad_token_id = tokenizer.pad_token_id
 
 
+def longest_conversation(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """Return the longest conversation that the model and its tokenizer take.
+
+    Long-range and dynamic rotary embeddings change their frequencies with the longest sequence of a *batch* beyond the
+    length they were trained on; up to that length a reward does not depend on its neighbours.
+    """
+    config = network.config.get_text_config().to_dict()
+    positions = config.get("max_position_embeddings")
+    rope = config.get("rope_parameters") or {}
+    if rope.get("rope_type") in ("longrope", "dynamic"):
+        positions = rope.get("original_max_position_embeddings") or config.get(
+            "original_max_position_embeddings", positions
+        )
+    stated = tokenizer.model_max_length
+    limits = [limit for limit in (positions, stated) if isinstance(limit, int) and 0 < limit < 10**8]
+    return min(limits) if limits else None
+
+
+def is_language_model(network: PreTrainedModel) -> bool:
+    """Return whether the network predicts tokens: its head is the vocabulary, and belongs to the model."""
+    return network.get_output_embeddings() is not None
+
+
 def read_out_of(network: PreTrainedModel) -> ReadOut:
     """Return where this class reads its reward: at the last token for a decoder, else by its own classifier."""
     children = dict(network.named_children())
-    if isinstance(children.get("score"), nn.Module) and network.base_model_prefix in children:
+    if network.base_model_prefix in children and ("score" in children or is_language_model(network)):
         return "last_token"
     return "classifier"
 
 
 def initialise_head(network: PreTrainedModel, *, seed: int, names: Collection[str] | None = None) -> None:
-    """Draw the weights of a scalar ``score`` head from N(0, 1/(hidden + 1)); its biases, if any, become 0.
+    """Draw the weights of a ``score`` head from N(0, 1/(hidden + 1)); its biases, if any, become 0.
 
     The standard deviation is 1/√(hidden + 1). ``names`` limits it to those weights.
     Source: Stiennon et al. (2020), arXiv 2009.01325, appendix B.
     """
     generator = torch.Generator().manual_seed(seed)
-    for name, weight in head_parameters(network):
+    for name, weight in [] if is_language_model(network) else head_parameters(network):
         if names is not None and name not in names:
             continue
         with torch.no_grad():
@@ -231,7 +281,7 @@ def head_in_float32(network: PreTrainedModel, read_out: ReadOut) -> None:
     """Keep the head in float32 under a half-precision backbone or autocast: rewards need more than eight bits."""
     children = dict(network.named_children())
     for name, module in children.items():
-        if name == network.base_model_prefix:
+        if name == network.base_model_prefix or is_language_model(network):
             continue
         if read_out == "classifier":
             module.forward = MethodType(_forward_in_float32, module)

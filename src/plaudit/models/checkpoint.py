@@ -1,4 +1,4 @@
-"""Making, saving and loading reward models. Loading is strict: what would silently change a reward is an error."""
+"""Saving and loading reward models. Loading is strict: what would silently change a reward is an error."""
 
 from __future__ import annotations
 
@@ -9,75 +9,37 @@ import warnings
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from plaudit.batching.encode import Truncation
 from plaudit.errors import CheckpointError, ModelError, OutputError
 from plaudit.models.backbone import (
+    HeadSpec,
     LoadedNetwork,
     ensure_padding,
     head_in_float32,
-    head_modules,
-    initialise_head,
     load_config_of,
     load_network,
     load_tokenizer,
+    longest_conversation,
     read_out_of,
     resolve_source,
 )
 from plaudit.models.head_weights import checkpoint_file, restore_head
+from plaudit.models.heads import head_spec
 from plaudit.models.parity import LayoutProof, choose_layout
 from plaudit.models.recipe import (
     RECIPE_FILE,
     ScoringRecipe,
     check_special_tokens,
     read_recipe,
-    resolve_template,
     save_recipe,
     template_hash,
 )
 from plaudit.models.reward_model import RewardModel, core_of
 
 _ADAPTER = "adapter_config.json"
-
-
-def new_reward_model(
-    source: str,
-    *,
-    seed: int,
-    dtype: str = "float32",
-    chat_template: str | None = None,
-    max_length: int | None = None,
-    truncation: Truncation = "truncate_prompt",
-    trust_remote_code: bool = False,
-) -> RewardModel:
-    """Return a reward model to train, on the backbone in ``source``; a head that is not there is drawn from ``seed``.
-
-    Raises:
-        ModelError: when there is no model, tokenizer or chat template, or weights of the backbone are missing.
-    """
-    source = resolve_source(source)
-    with torch.random.fork_rng(devices=[]):
-        # transformers draws absent weights (a pooler, the layers of an encoder's head) from the global generator
-        torch.default_generator.manual_seed(seed)
-        loaded = load_network(source, dtype=dtype, trust_remote_code=trust_remote_code)
-    network = loaded.network
-    prefix = f"{network.base_model_prefix}."
-    lost = [name for name in loaded.missing if name.startswith(prefix) and "pooler" not in name]
-    if lost:
-        raise ModelError(f"{source} lacks weights of its backbone: {', '.join(lost[:5])}")
-    tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        recipe = _recipe(source, network, tokenizer, dtype, chat_template, max_length, truncation)
-    problem = check_special_tokens(recipe, tokenizer)
-    if problem:
-        raise ModelError(f"{source}: {problem}; choose another model.init.chat_template")
-    initialise_head(network, seed=seed, names=set(loaded.missing))
-    head_in_float32(network, recipe.read_out)
-    return RewardModel(network, tokenizer, recipe)
 
 
 def load_reward_model(
@@ -103,15 +65,18 @@ def load_reward_model(
     directory = Path(source)
     adapter = directory / _ADAPTER
     if not adapter.exists():
-        _check_outputs(source, trust_remote_code)
+        load_config_of(source, trust_remote_code=trust_remote_code)
     recipe_file = checkpoint_file(source, RECIPE_FILE)
     recipe = None if recipe_file is None else read_recipe(recipe_file.parent)
+    spec = HeadSpec() if recipe is None else head_spec(recipe)
+    if not adapter.exists():
+        _check_outputs(source, spec, trust_remote_code)
     wanted_dtype = dtype or (recipe.dtype if recipe else "float32")
     tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code)
     if adapter.exists():
-        network = _load_adapter(directory, wanted_dtype, tokenizer, trust_remote_code)
+        network = _load_adapter(directory, wanted_dtype, spec, tokenizer, trust_remote_code)
     else:
-        loaded = load_network(source, dtype=wanted_dtype, trust_remote_code=trust_remote_code)
+        loaded = load_network(source, dtype=wanted_dtype, spec=spec, trust_remote_code=trust_remote_code)
         _check_nothing_missing(source, loaded.missing)
         _check_nothing_left_over(source, loaded)
         network = loaded.network
@@ -181,94 +146,7 @@ def write_reward_model(model: RewardModel, directory: Path, state_dict: dict[str
     if isinstance(model.network, PeftModel):
         model.core.config.save_pretrained(directory)
     model.tokenizer.save_pretrained(directory)
-    save_recipe(model.recipe, directory)
-
-
-def add_lora(
-    model: RewardModel, *, rank: int, alpha: int, dropout: float, targets: str | tuple[str, ...], seed: int = 0
-) -> RewardModel:
-    """Return the model with low-rank adapters, drawn from ``seed``, and its whole head trained and saved.
-
-    Source: Hu et al. (2021), arXiv 2106.09685.
-    """
-    layout = model.layout
-    model.use_layout("padded")
-    config = LoraConfig(
-        task_type="SEQ_CLS",
-        r=rank,
-        lora_alpha=alpha,
-        lora_dropout=dropout,
-        target_modules=targets if isinstance(targets, str) else list(targets),
-        modules_to_save=head_modules(model.core),
-    )
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = get_peft_model(model.core, config)
-    except ValueError as error:
-        raise ModelError(f"model.lora.targets is {targets!r}: {str(error).splitlines()[0]}") from None
-    return RewardModel(network, model.tokenizer, model.recipe, layout=layout)
-
-
-def merge_lora(model: RewardModel) -> RewardModel:
-    """Return the model with its adapters merged into the weights; one without adapters is returned unchanged."""
-    if not isinstance(model.network, PeftModel):
-        return model
-    layout = model.layout
-    model.use_layout("padded")
-    merged = model.network.merge_and_unload()
-    head_in_float32(merged, model.recipe.read_out)
-    return RewardModel(merged, model.tokenizer, model.recipe, layout=layout)
-
-
-def _recipe(
-    source: str,
-    network: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    dtype: str,
-    chat_template: str | None,
-    max_length: int | None,
-    truncation: Truncation,
-) -> ScoringRecipe:
-    template, special_tokens = resolve_template(chat_template, tokenizer, source)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        ensure_padding(network, tokenizer)
-    read_out = read_out_of(network)
-    appended = special_tokens and read_out == "last_token"
-    limit = _longest(network, tokenizer)
-    if max_length is not None and limit is not None and max_length > limit:
-        raise ModelError(f"max_length is {max_length}, but {source} has positions for {limit} tokens only")
-    return ScoringRecipe(
-        chat_template=template,
-        special_tokens=special_tokens,
-        final_token=tokenizer.eos_token_id if appended else None,
-        pad_token=tokenizer.pad_token_id,
-        vocabulary=len(tokenizer),
-        max_length=max_length or min(limit or 4096, 4096),
-        truncation=truncation,
-        read_out=read_out,
-        architecture=type(network).__name__,
-        dtype=dtype,
-    )
-
-
-def _longest(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """Return the longest conversation that the model and its tokenizer take.
-
-    Long-range and dynamic rotary embeddings change their frequencies with the longest sequence of a *batch* beyond the
-    length they were trained on; up to that length a reward does not depend on its neighbours.
-    """
-    config = network.config.get_text_config().to_dict()
-    positions = config.get("max_position_embeddings")
-    rope = config.get("rope_parameters") or {}
-    if rope.get("rope_type") in ("longrope", "dynamic"):
-        positions = rope.get("original_max_position_embeddings") or config.get(
-            "original_max_position_embeddings", positions
-        )
-    stated = tokenizer.model_max_length
-    limits = [limit for limit in (positions, stated) if isinstance(limit, int) and 0 < limit < 10**8]
-    return min(limits) if limits else None
+    save_recipe(model.saved_recipe(), directory)
 
 
 def _foreign_recipe(
@@ -291,7 +169,7 @@ def _foreign_recipe(
         warnings.warn(words, stacklevel=3)
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token_id = tokenizer.eos_token_id
-    limit = _longest(network, tokenizer)
+    limit = longest_conversation(network, tokenizer)
     return ScoringRecipe(
         chat_template=tokenizer.chat_template,
         special_tokens=False,
@@ -322,17 +200,31 @@ def _check_recipe(source: str, recipe: ScoringRecipe, tokenizer: PreTrainedToken
         )
 
 
-def _check_outputs(source: str, trust_remote_code: bool) -> None:
+_CLASS_ENDINGS = {
+    "sequence": "ForSequenceClassification",
+    "token": "ForTokenClassification",
+    "language_model": "ForCausalLM",
+}
+
+
+def _check_outputs(source: str, spec: HeadSpec, trust_remote_code: bool) -> None:
     config = load_config_of(source, trust_remote_code=trust_remote_code)
     architectures = config.architectures if isinstance(config.architectures, list) else []
-    classifier = any(name.endswith("ForSequenceClassification") for name in architectures)
-    if architectures and not classifier:
+    if architectures and not any(_has_head(name, spec) for name in architectures):
+        wanted = "no reward head" if spec.task == "sequence" else f"not the head of its recipe ({spec.task})"
         raise CheckpointError(
-            f"{source} was saved as {architectures[0]}, which has no reward head; loading it would give random "
+            f"{source} was saved as {architectures[0]}, which has {wanted}; loading it would give random "
             "rewards. Train a head with `plaudit train`"
         )
-    if config.num_labels != 1:
-        raise CheckpointError(f"{source} has {config.num_labels} outputs; a scalar reward model has one")
+    if spec.task != "language_model" and config.num_labels != spec.outputs:
+        wanted = "a scalar reward model has one" if spec.outputs == 1 else f"its recipe says {spec.outputs}"
+        raise CheckpointError(f"{source} has {config.num_labels} outputs; {wanted}")
+
+
+def _has_head(architecture: str, spec: HeadSpec) -> bool:
+    """Return whether a class of this name has the head; causal models end in ForCausalLM or LMHeadModel."""
+    is_language = spec.task == "language_model" and architecture.endswith("LMHeadModel")
+    return architecture.endswith(_CLASS_ENDINGS[spec.task]) or is_language
 
 
 def _check_nothing_missing(source: str, missing: tuple[str, ...]) -> None:
@@ -358,7 +250,7 @@ def _check_nothing_left_over(source: str, loaded: LoadedNetwork) -> None:
 
 
 def _load_adapter(
-    directory: Path, dtype: str, tokenizer: PreTrainedTokenizerBase, trust_remote_code: bool
+    directory: Path, dtype: str, spec: HeadSpec, tokenizer: PreTrainedTokenizerBase, trust_remote_code: bool
 ) -> PeftModel:
     try:
         record = json.loads((directory / _ADAPTER).read_text(encoding="utf-8"))
@@ -375,9 +267,10 @@ def _load_adapter(
             names = list(file.keys())
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{weights} cannot be read: {error}") from None
-    if not any(".score." in name or ".classifier." in name for name in names):
+    has_head = any(".score." in name or ".classifier." in name for name in names)
+    if not has_head and spec.task != "language_model":
         raise CheckpointError(f"{directory} holds an adapter without its reward head; save it with modules_to_save")
-    loaded = load_network(base, dtype=dtype, trust_remote_code=trust_remote_code)
+    loaded = load_network(base, dtype=dtype, spec=spec, trust_remote_code=trust_remote_code)
     _check_nothing_missing(base, tuple(m for m in loaded.missing if not any(n.endswith(f".{m}") for n in names)))
     ensure_padding(loaded.network, tokenizer)
     return PeftModel.from_pretrained(loaded.network, str(directory))

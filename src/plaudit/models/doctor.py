@@ -12,18 +12,24 @@ import torch
 from plaudit.batching.batch import build_batch
 from plaudit.batching.encode import EncodingReport
 from plaudit.batching.tokens import TokenGroup
-from plaudit.data.group import Group, conversation
+from plaudit.data.group import Group, Preference, conversation
 from plaudit.errors import PlauditError
 from plaudit.models.backbone import head_parameters, load_config_of, load_tokenizer, resolve_source
 from plaudit.models.checkpoint import load_reward_model
 from plaudit.models.parity import TOLERANCE, prove_layout
+from plaudit.models.recipe import ScoringRecipe
 from plaudit.models.reward_model import RewardModel
 
 Status = Literal["ok", "warning", "error"]
 
 _SAMPLES = (
-    Group(conversation("What is two and two?"), ("It is four.", "It is four, as everyone knows by now."), id="a"),
-    Group(conversation("Name a colour."), ("Blue.", "I would rather not."), id="b"),
+    Group(
+        conversation("What is two and two?"),
+        ("It is four.", "It is four, as everyone knows by now."),
+        (Preference(0, 1),),
+        id="a",
+    ),
+    Group(conversation("Name a colour."), ("Blue.", "I would rather not."), (Preference(0, 1),), id="b"),
 )
 
 
@@ -67,6 +73,7 @@ def _recipe_checks(model: RewardModel) -> list[Check]:
     checks = [
         Check("scoring recipe", "ok", f"hash {recipe.hash}"),
         Check("chat template", "ok", f"hash {recipe.template_hash}, {len(recipe.chat_template)} characters"),
+        Check("head", "ok", _head_in_words(recipe)),
         Check("read-out", "ok", recipe.read_out.replace("_", " ")),
         Check("max length", "ok", f"{recipe.max_length} tokens; longer: {recipe.truncation.replace('_', ' ')}"),
         Check("weights", "ok", f"{recipe.dtype} on {model.device}"),
@@ -85,22 +92,30 @@ def _recipe_checks(model: RewardModel) -> list[Check]:
     return checks
 
 
+def _head_in_words(recipe: ScoringRecipe) -> str:
+    """Return the kind of head, and what its outputs stand for."""
+    kind = recipe.head.replace("_", " ")
+    if recipe.form == "comparison":
+        return f"{kind}, asked which of two responses is better, {recipe.comparison_mode.replace('_', ' ')} of a group"
+    outputs = recipe.attributes or tuple(f"{value:g}" for value in recipe.classes)
+    return f"{kind}: {', '.join(outputs)}" if outputs else kind
+
+
 def _sample_checks(model: RewardModel) -> list[Check]:
     encoder = model.recipe.encoder(model.tokenizer)
-    group = _SAMPLES[0]
-    text = encoder.render(group.prompt, group.responses[0])
+    text = encoder.texts(_SAMPLES[0])[0]
     encoded = [
         each for each in encoder.encode(list(enumerate(_SAMPLES)), EncodingReport()) if isinstance(each, TokenGroup)
     ]
     if len(encoded) < len(_SAMPLES):
-        return [Check("sample", "error", "two short conversations cannot be encoded", "raise max_length")]
+        return [Check("sample", "error", f"two short {model.recipe.form}s cannot be encoded", "raise max_length")]
     ids = encoded[0].tree.sequence(0).tolist()
     bos = model.tokenizer.bos_token_id
     begins = f"{ids.count(bos)} BOS" if bos is not None else "no BOS in this tokenizer"
     last = model.tokenizer.decode(ids[-1:])
     return [
         Check("rendered sample", "ok", repr(text if len(text) <= 200 else f"{text[:100]} … {text[-100:]}")),
-        Check("first and last token", "ok", f"{begins}; the conversation ends in {last!r}"),
+        Check("first and last token", "ok", f"{begins}; the {model.recipe.form} ends in {last!r}"),
         _transformers_check(model, encoded),
     ]
 
@@ -110,10 +125,12 @@ def _transformers_check(model: RewardModel, groups: list[TokenGroup]) -> Check:
     """Compare with the logits of transformers' own sequence classifier on the same padded ids."""
     model.use_layout("padded")
     batch = build_batch(groups, layout="padded", pad_id=model.recipe.pad_token).to(model.device)
-    ours = model(batch)
+    rows = batch.response_end
+    reads_hidden = model.recipe.read_out == "last_token"
+    ours = model.outputs_from(model.features_at(batch, rows)) if reads_hidden else model.classified(batch, rows)
     with _head_like_backbone(model):
-        logits = model.network(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
-    theirs = logits[:, 0].float()
+        logits = model.network(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.float()
+    theirs = _outputs_in(logits.flatten(0, 1)[rows] if logits.ndim == 3 else logits, model)
     difference = float((ours - theirs).abs().max() / ours.abs().max().clamp_min(1e-6))
     allowed = TOLERANCE[next(model.network.parameters()).dtype]
     found = f"rewards differ from transformers' by {difference:.1e} of their size (allowed: {allowed:.0e})"
@@ -125,6 +142,17 @@ def _transformers_check(model: RewardModel, groups: list[TokenGroup]) -> Check:
         found,
         "transformers reads another position, mostly because conversations end in the pad token",
     )
+
+
+def _outputs_in(logits: torch.Tensor, model: RewardModel) -> torch.Tensor:
+    """Return the head's outputs among the logits of transformers: all of them, or those of the class words."""
+    if model.recipe.head != "language_model":
+        return logits
+    columns = list(model.recipe.class_tokens)
+    if model.gain_and_bias is None:
+        return torch.log_softmax(logits, dim=-1)[:, columns]
+    gain, bias = model.gain_and_bias.unbind()
+    return gain * logits[:, columns] + bias
 
 
 @contextlib.contextmanager

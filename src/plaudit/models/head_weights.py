@@ -1,7 +1,8 @@
-"""The head's weights in full precision: loading a half-precision model must not round them."""
+"""The head's weights: a hash of them, and their full precision, which loading a half-precision model must not round."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -9,9 +10,29 @@ from safetensors import safe_open
 from transformers import PreTrainedModel
 from transformers.utils import cached_file
 
-from plaudit.models.backbone import head_parameters
+from plaudit.models.backbone import head_parameters, is_language_model
 
 _ADAPTER_PREFIX = "base_model.model."
+
+_SAMPLE = 256
+"""Values of each weight of a language model that go into its hash."""
+
+
+def head_hash(network: PreTrainedModel) -> str:
+    """Return a short hash by which models of one scoring recipe can be told apart.
+
+    It is taken over every weight of the head. A language model has no head of its own, so there it is taken over some
+    values, evenly spread, of every weight: training changes nearly all of them.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    is_language = is_language_model(network)
+    for name, weight in network.named_parameters() if is_language else head_parameters(network):
+        values = weight.detach().flatten()
+        if is_language:
+            values = values[:: max(1, values.numel() // _SAMPLE)]
+        digest.update(name.encode())
+        digest.update(values.double().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def checkpoint_file(source: str, name: str) -> Path | None:

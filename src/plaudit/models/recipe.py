@@ -5,19 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, assert_never
 
 from pydantic import Field, ValidationError
 from transformers import PreTrainedTokenizerBase
 
+from plaudit.batching.comparison import ComparisonEncoder
 from plaudit.batching.encode import Encoder, Truncation, check_fast
-from plaudit.data.group import Message
+from plaudit.batching.turns import Shown, TurnsEncoder
+from plaudit.data.group import Group, Message, Preference
 from plaudit.errors import CheckpointError, ModelError, closest_or_all
 from plaudit.records import Record, first_problem, write_record
+from plaudit.statistics.aggregation import Aggregation
 
 RECIPE_FILE = "plaudit.json"
 
 ReadOut = Literal["last_token", "classifier"]
+HeadKind = Literal["scalar", "attributes", "odin", "token", "language_model"]
+Form = Literal["conversation", "turns", "one_turn", "comparison"]
+ComparisonMode = Literal["all_pairs", "linear"]
 
 NAMED_TEMPLATES = {
     "plain": (
@@ -48,9 +54,33 @@ class ScoringRecipe(Record):
     truncation: Truncation
     """What is done with longer ones."""
     read_out: ReadOut
-    """``last_token``: the head reads the hidden state of the last token. ``classifier``: the class's own head."""
-    head: Literal["scalar"] = "scalar"
-    """Kind of head."""
+    """``last_token``: the head reads hidden states of the backbone. ``classifier``: the class's own head."""
+    head: HeadKind = "scalar"
+    """Kind of head: one reward, one per attribute, quality and length, a classifier of tokens, or the model's own."""
+    attributes: tuple[str, ...] = ()
+    """Names of the outputs of a head for attributes, in order."""
+    attribute_weights: tuple[float, ...] = ()
+    """Weights by which the attributes make the reward of a response; empty: their mean."""
+    classes: tuple[float, ...] = ()
+    """Values of the classes of a step, in the order of the outputs; empty: an outcome model, read at every token."""
+    class_tokens: tuple[int, ...] = ()
+    """Tokens by which a language model names the classes; a single one is read with a gain and a bias."""
+    gain: float = 1.0
+    """Multiplies the logit of a single class token."""
+    bias: float = 0.0
+    """Added to it."""
+    form: Form = "conversation"
+    """How a group becomes text: a conversation per response; its steps, or all of it, as turns; or comparisons."""
+    class_words: tuple[str, ...] = ()
+    """Texts of the class tokens, which are the assistant's turns where steps are turns."""
+    shown_words: Shown = "best"
+    """Words that earlier turns showed in training, where steps are turns; in use it is always the best one."""
+    comparison_mode: ComparisonMode = "all_pairs"
+    """Which comparisons make the rewards: of every pair of responses, or of each with one anchor."""
+    step_separator: str = "\n"
+    """What separates the reasoning steps of a response that brings none of its own."""
+    aggregation: Aggregation = "last"
+    """How the rewards of its steps make the reward of a response."""
     architecture: str
     """Model class."""
     dtype: str
@@ -63,12 +93,71 @@ class ScoringRecipe(Record):
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     @property
+    def reads_steps(self) -> bool:
+        """Return whether the reward of a response is made from those of its steps: a process model."""
+        return self.head in ("token", "language_model") and bool(self.classes) and self.form != "comparison"
+
+    @property
+    def reads_outcomes(self) -> bool:
+        """Return whether the reward is read at the last token of a response, and could be at any: an outcome model."""
+        return self.head in ("token", "language_model") and not self.classes and self.form == "conversation"
+
+    @property
     def template_hash(self) -> str:
         """Return a short hash of the chat template."""
         return template_hash(self.chat_template)
 
-    def encoder(self, tokenizer: PreTrainedTokenizerBase) -> Encoder:
-        """Return the encoder that renders and tokenises by this recipe."""
+    def encoder(
+        self, tokenizer: PreTrainedTokenizerBase, *, for_training: bool = False
+    ) -> Encoder | TurnsEncoder | ComparisonEncoder:
+        """Return the encoder that renders and tokenises by this recipe, in its form.
+
+        ``for_training`` lets the turns show the labels of the data, where the recipe says so.
+        """
+        match self.form:
+            case "conversation" | "turns" | "one_turn":
+                return self.response_encoder(tokenizer, for_training=for_training)
+            case "comparison":
+                return self.comparison_encoder(tokenizer)
+            case _:
+                assert_never(self.form)
+
+    def _turns_encoder(self, tokenizer: PreTrainedTokenizerBase, *, shown: Shown) -> TurnsEncoder:
+        check_fast(tokenizer)
+        return TurnsEncoder(
+            tokenizer=tokenizer,
+            chat_template=self.chat_template,
+            special_tokens=self.special_tokens,
+            max_length=self.max_length,
+            truncation=self.truncation,
+            words=self.class_words,
+            word_tokens=self.class_tokens,
+            classes=self.classes,
+            unit="step" if self.form == "turns" else "response",
+            shown=shown,
+        )
+
+    def response_encoder(
+        self, tokenizer: PreTrainedTokenizerBase, *, for_training: bool = False
+    ) -> Encoder | TurnsEncoder:
+        """Return the encoder of one text per response, by which a response gets a reward of its own."""
+        if self.form in ("turns", "one_turn"):
+            return self._turns_encoder(tokenizer, shown=self.shown_words if for_training else "best")
+        return self.conversation_encoder(tokenizer)
+
+    def comparison_encoder(self, tokenizer: PreTrainedTokenizerBase) -> ComparisonEncoder:
+        """Return the encoder of comparisons of two responses."""
+        check_fast(tokenizer)
+        return ComparisonEncoder(
+            tokenizer=tokenizer,
+            chat_template=self.chat_template,
+            special_tokens=self.special_tokens,
+            max_length=self.max_length,
+            truncation=self.truncation,
+        )
+
+    def conversation_encoder(self, tokenizer: PreTrainedTokenizerBase) -> Encoder:
+        """Return the encoder of whole conversations."""
         check_fast(tokenizer)
         return Encoder(
             tokenizer=tokenizer,
@@ -144,8 +233,8 @@ def check_special_tokens(recipe: ScoringRecipe, tokenizer: PreTrainedTokenizerBa
 
     Found: a BOS written twice (by the template and by the tokenizer).
     """
-    encoder = recipe.encoder(tokenizer)
-    text = encoder.render((Message("user", "a"),), "b")
+    sample = Group((Message("user", "a"),), ("b", "c"), (Preference(0, 1),))
+    text = recipe.encoder(tokenizer).texts(sample)[0]
     ids = tokenizer(text, add_special_tokens=recipe.special_tokens)["input_ids"]
     bos = tokenizer.bos_token_id
     if bos is not None and len(ids) > 1 and ids[0] == bos and ids[1] == bos:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, assert_never
 
 import torch
 from jaxtyping import Float, Int
@@ -14,8 +14,21 @@ from typing_extensions import override
 
 from plaudit.batching.batch import Layout, TokenBatch
 from plaudit.models.attention import ATTENTION_NAME
+from plaudit.models.backbone import head_parameters
+from plaudit.models.heads import (
+    class_log_probabilities,
+    language_head_of,
+    linear_head,
+    single_logit,
+    token_log_likelihood,
+)
 from plaudit.models.read_out import FOREST_ARGUMENT, restrict_last_layer
 from plaudit.models.recipe import ScoringRecipe
+from plaudit.objectives.precision import at_least_float32
+from plaudit.objectives.rewards import Rewards
+
+_FEW = 0.25
+"""Share of the positions up to which the last layer is worked out for the rows that are read alone."""
 
 
 def core_of(network: PreTrainedModel | PeftModel) -> PreTrainedModel:
@@ -26,11 +39,14 @@ def core_of(network: PreTrainedModel | PeftModel) -> PreTrainedModel:
 
 
 class RewardModel(nn.Module):
-    """A transformers sequence classifier read as a reward model.
+    """A network of transformers read as a reward model.
 
-    ``network`` is the ``*ForSequenceClassification`` (or a PEFT model around one), so every checkpoint loads there
-    too. For decoders the head ``score`` reads the hidden state of each response's last token, in float32; for encoders
-    the class's own classifier runs.
+    ``network`` is a ``*ForSequenceClassification``, ``*ForTokenClassification`` or ``*ForCausalLM`` (or a PEFT model
+    around one), so every checkpoint loads there too. For decoders the head reads hidden states of the backbone, in
+    float32; for encoders the class's own classifier runs. ``recipe.head`` says what the outputs mean.
+
+    With ``tells_likelihood`` it also gives the likelihood of response tokens, for objectives that ask for it: under
+    ``language_head``, which takes part in training and is no part of a checkpoint, or else under the model's own.
     """
 
     def __init__(
@@ -48,6 +64,11 @@ class RewardModel(nn.Module):
         core = self.core
         self._padded_attention: str = core.config._attn_implementation or "eager"
         self._layout: Layout = "padded"
+        self.language_head: nn.Module | None = None
+        self.tells_likelihood = False
+        self.gain_and_bias: nn.Parameter | None = None
+        if recipe.head == "language_model" and len(recipe.class_tokens) == 1:
+            self.gain_and_bias = nn.Parameter(torch.tensor([recipe.gain, recipe.bias], dtype=torch.float32))
         restrict_last_layer(core)
         self.use_layout(layout)
 
@@ -55,6 +76,13 @@ class RewardModel(nn.Module):
     def core(self) -> PreTrainedModel:
         """Return the sequence classifier itself, under any adapter."""
         return core_of(self.network)
+
+    def saved_recipe(self) -> ScoringRecipe:
+        """Return the scoring recipe with what training changes in it: the gain and the bias."""
+        if self.gain_and_bias is None:
+            return self.recipe
+        gain, bias = self.gain_and_bias.tolist()
+        return self.recipe.model_copy(update={"gain": gain, "bias": bias})
 
     @property
     def config(self) -> PreTrainedConfig:
@@ -88,8 +116,11 @@ class RewardModel(nn.Module):
         return self.features_at(batch, batch.response_end)
 
     def features_at(self, batch: TokenBatch, rows: Int[Tensor, " row"]) -> Float[Tensor, "row feature"]:
-        """Return the last layer's hidden states at ``rows`` of the flattened batch; no other row is worked out."""
-        if batch.forest is not None:
+        """Return the last layer's hidden states at ``rows`` of the flattened batch.
+
+        Where few rows are read, the last layer works for them alone.
+        """
+        if batch.forest is not None and len(rows) <= _FEW * batch.num_tokens:
             batch = replace(batch, forest=batch.forest.reading(rows))
         return self.hidden_states(batch)[rows]
 
@@ -108,19 +139,73 @@ class RewardModel(nn.Module):
         return backbone(input_ids=batch.input_ids, **arguments).last_hidden_state.flatten(0, 1)
 
     @override
-    def forward(self, batch: TokenBatch) -> Float[Tensor, " response"]:
-        """Return one reward per response of the batch, in float32 (float64 for a float64 model)."""
+    def forward(self, batch: TokenBatch) -> Rewards:
+        """Return what the head says of the batch, in at least float32.
+
+        Heads that look at steps or tokens do so for the steps of the batch, and for the response tokens of a batch that
+        was built for them; those without classes, outcome models, also at the end of each response. The likelihood of
+        the response tokens is there for a model that was told to tell it (``tells_likelihood``).
+        """
+        rows = self._rows_read(batch)
         if self.recipe.read_out == "classifier":
-            logits = self.network(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
-            return logits[:, 0].float() if logits.dtype != torch.float64 else logits[:, 0]
-        return self.rewards_from(self.features(batch))
+            return self._named(self.classified(batch, rows), batch)
+        if not self.tells_likelihood or not len(batch.token_before):
+            return self._named(self.outputs_from(self.features_at(batch, rows)), batch)
+        hidden = self.features_at(batch, torch.cat([rows, batch.token_before]))
+        rewards = self._named(self.outputs_from(hidden[: len(rows)]), batch)
+        targets = batch.input_ids.flatten()[batch.token_at]
+        head = language_head_of(self.core) if self.language_head is None else self.language_head
+        likelihood = token_log_likelihood(self.core, head, hidden[len(rows) :], targets)
+        return rewards._replace(log_likelihood=likelihood)
+
+    def _rows_read(self, batch: TokenBatch) -> Int[Tensor, " row"]:
+        """Return the positions that the head looks at: of steps, tokens and ends of responses, in this order."""
+        if self.recipe.head not in ("token", "language_model"):
+            return batch.response_end
+        ends = [batch.response_end] if self.recipe.reads_outcomes else []
+        return torch.cat([batch.step_end, batch.token_at, *ends])
+
+    def classified(self, batch: TokenBatch, rows: Int[Tensor, " row"]) -> Float[Tensor, "row output"]:
+        """Return the outputs of the class's own head: of each sequence, or of the tokens at ``rows``."""
+        logits = self.network(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+        return at_least_float32(logits.flatten(0, 1)[rows] if logits.ndim == 3 else logits)
+
+    def outputs_from(self, hidden: Float[Tensor, "row feature"]) -> Float[Tensor, "row output"]:
+        """Return the head's outputs for read-out hidden states, in at least float32."""
+        if self.recipe.head != "language_model":
+            return at_least_float32(linear_head(self.core.get_submodule("score"), hidden))
+        tokens = self.recipe.class_tokens
+        if self.gain_and_bias is None:
+            return class_log_probabilities(self.core, hidden, tokens)
+        gain, bias = self.gain_and_bias.unbind()
+        return gain * single_logit(self.core, hidden, tokens[0]) + bias
 
     def rewards_from(self, features: Float[Tensor, "response feature"]) -> Float[Tensor, " response"]:
-        """Return the head's rewards for read-out hidden states, computed in at least float32."""
-        head = self.core.get_submodule("score")
-        with torch.autocast(features.device.type, enabled=False):
-            dtype = next(head.parameters()).dtype
-            return head(features.to(dtype)).squeeze(-1)
+        """Return a scalar head's rewards for read-out hidden states, computed in at least float32."""
+        return self.outputs_from(features)[:, 0]
+
+    def _named(self, outputs: Float[Tensor, "row output"], batch: TokenBatch) -> Rewards:
+        """Return the outputs under the names that objectives and scorers read them by."""
+        match self.recipe.head:
+            case "scalar":
+                return Rewards(response=outputs[:, 0])
+            case "attributes":
+                return Rewards(attributes=outputs)
+            case "odin":
+                return Rewards(attributes=outputs, head_weight=self._head_weight())
+            case "token" | "language_model":
+                num_steps, num_tokens = len(batch.step_end), len(batch.token_at)
+                right = outputs[:, 0] if outputs.shape[1] == 1 else outputs[:, -1] - outputs[:, 0]
+                tokens, ends = right[num_steps : num_steps + num_tokens], right[num_steps + num_tokens :]
+                response = ends if self.recipe.reads_outcomes else None
+                return Rewards(response=response, steps=outputs[:num_steps], tokens=tokens)
+            case _:
+                assert_never(self.recipe.head)
+
+    def _head_weight(self) -> Float[Tensor, "attribute feature"]:
+        """Return the weights of the last linear layer of the head."""
+        weights = [weight for _, weight in head_parameters(self.core) if weight.ndim == 2]
+        return at_least_float32(weights[-1])
 
     def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
         """Recompute each layer in the backward pass instead of keeping its activations."""

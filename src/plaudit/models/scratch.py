@@ -6,9 +6,16 @@ from collections.abc import Iterable
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForSequenceClassification, PreTrainedTokenizerFast
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
+    LlamaForTokenClassification,
+    PreTrainedTokenizerFast,
+)
 
 from plaudit.models.backbone import initialise_head, prepare_config
+from plaudit.models.heads import SCALAR, HeadChoice
 from plaudit.models.recipe import ScoringRecipe
 from plaudit.models.reward_model import RewardModel
 
@@ -18,6 +25,13 @@ CHAT_TEMPLATE = (
 )
 
 SPECIAL_TOKENS = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>")
+
+
+_CLASSES = {
+    "sequence": LlamaForSequenceClassification,
+    "token": LlamaForTokenClassification,
+    "language_model": LlamaForCausalLM,
+}
 
 
 def build_tokenizer(texts: Iterable[str], *, vocabulary: int) -> PreTrainedTokenizerFast:
@@ -46,6 +60,7 @@ def build_decoder(
     max_length: int,
     seed: int,
     init_std: float = 0.02,
+    head: HeadChoice = SCALAR,
 ) -> RewardModel:
     """Return a randomly initialised Llama reward model: feed-forward width 8/3 · hidden, rounded up to 32.
 
@@ -64,10 +79,11 @@ def build_decoder(
         bos_token_id=None,
         initializer_range=init_std,
     )
-    prepare_config(config)
+    spec = head.spec()
+    prepare_config(config, spec)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = LlamaForSequenceClassification(config)
+        network = _CLASSES[spec.task](config)
     initialise_head(network, seed=seed)
     recipe = ScoringRecipe(
         chat_template=CHAT_TEMPLATE,
@@ -81,4 +97,4 @@ def build_decoder(
         architecture=type(network).__name__,
         dtype="float32",
     )
-    return RewardModel(network, tokenizer, recipe)
+    return RewardModel(network, tokenizer, head.described_in(recipe, tokenizer))

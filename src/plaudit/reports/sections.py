@@ -13,6 +13,7 @@ from plaudit.evaluation.surprising import SurprisingPair, SurprisingPairs
 from plaudit.records import Interval, ItemScore, Result, RunRecord
 from plaudit.reports import gallery, tables
 from plaudit.reports.inputs import Evaluation, Run
+from plaudit.reports.measures import measure_headlines, measure_sentences, measure_tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def _evaluation_section(evaluation: Evaluation, key: str) -> dict[str, Any]:
         "title": result.name,
         "model": result.model,
         "date": _date(result.created),
-        "sentences": headline_sentences(result),
+        "sentences": [*headline_sentences(result), *measure_sentences(result)],
         "scale": scale_rows(accuracy, result.baselines) if accuracy else [],
         "accuracy": tables.share(accuracy.value) if accuracy else None,
         "interval": tables.interval_text(accuracy, "share") if accuracy else None,
@@ -91,6 +92,8 @@ def _evaluation_section(evaluation: Evaluation, key: str) -> dict[str, Any]:
         "methods": sorted({interval.method for interval in result.figures.values()}),
         "confidence": f"{100 * accuracy.confidence:g}%" if accuracy else "95%",
         "slices": tables.slice_rows(result.slices),
+        "measures": measure_tables(result),
+        "headlines": measure_headlines(result),
         "plots": gallery.evaluation_plots(evaluation, key),
         "surprising": None if evaluation.surprising is None else _surprising(evaluation.surprising),
         "missing": list(evaluation.missing),
@@ -106,8 +109,13 @@ def failure_reasons(items: Sequence[ItemScore]) -> list[str]:
 
 
 def headline_sentences(result: Result) -> list[str]:
-    """Return the headline in plain words: the figure, its interval, and what length alone would reach."""
+    """Return the headline in plain words: the figure, its interval, and what length alone would reach.
+
+    Nothing where the groups carry other labels and no preferences.
+    """
     accuracy, baseline = result.figures.get("accuracy"), result.baselines.get("longer_response")
+    if accuracy is None and result.measures and "preference" not in result.labels:
+        return []
     if accuracy is None:
         return ["No preference pair could be scored, so there is no accuracy to report."]
     sentences = [

@@ -172,6 +172,8 @@ def slice_rows(slices: Mapping[str, Mapping[str, Interval]]) -> list[SliceRow]:
 def counts_sentence(result: Result) -> str:
     """Return what became of every item, in words: nothing is left out in silence."""
     counts = f"{result.scored:,} scored, {result.unscored:,} unscored, {result.failed:,} failed"
+    if result.measures and "preference" not in result.labels:
+        return f"{result.n:,} items: {counts}."
     rule = TIE_RULES.get(result.tie_rule, f"tie rule: {result.tie_rule}")
     ties = "no exact ties" if result.ties == 0 else f"{result.ties:,} exact tie{'s' * (result.ties > 1)}"
     return f"{result.n:,} items: {counts}; {ties} ({rule})."

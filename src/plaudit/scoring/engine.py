@@ -2,67 +2,77 @@
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
 
 from plaudit.batching.batch import build_batch
-from plaudit.batching.encode import EncodingReport, LeftOut
-from plaudit.batching.planner import GroupSizes, micro_batches
-from plaudit.batching.prefix_tree import build_prefix_tree
-from plaudit.batching.tokens import TokenGroup
+from plaudit.batching.encode import Encoder, EncodingReport, LeftOut
+from plaudit.batching.turns import TurnsEncoder
 from plaudit.data.group import Group, Message, conversation
-from plaudit.errors import ConfigError, DataError, InvalidGroupError
-from plaudit.models.backbone import head_parameters
+from plaudit.data.steps import split_steps
+from plaudit.errors import ConfigError, DataError, InvalidGroupError, ModelError
+from plaudit.models.head_weights import head_hash
 from plaudit.models.parity import LayoutProof
+from plaudit.models.recipe import ScoringRecipe
 from plaudit.models.reward_model import RewardModel
+from plaudit.scoring.parts import Part, encoded_parts, part_batches, parts_within
+from plaudit.scoring.readings import Readings, TokenValues, read, values_of_tokens, with_aggregation
 from plaudit.scoring.scorer import GroupRewards
+from plaudit.statistics.aggregation import Aggregation
 
 WINDOW = 256
 """Groups that are read, sorted by length and scored together; the memory of scoring does not grow beyond it."""
 
 DEFAULT_MAX_TOKENS = 16_384
 
+NO_STEP = "a response has no reasoning step"
+
 
 class RewardScorer:
     """A ``Scorer`` around a reward model."""
 
     def __init__(
-        self, model: RewardModel, *, max_tokens: int = DEFAULT_MAX_TOKENS, proof: LayoutProof | None = None
+        self,
+        model: RewardModel,
+        *,
+        max_tokens: int = DEFAULT_MAX_TOKENS,
+        proof: LayoutProof | None = None,
+        aggregation: Aggregation | None = None,
     ) -> None:
         """Score with ``model``, at most ``max_tokens`` positions at a time.
 
+        ``aggregation`` makes the reward of a response from those of its steps; absent means what the recipe says.
+
         Raises:
-            ConfigError: when ``max_tokens`` is below 1.
+            ConfigError: when ``max_tokens`` is below 1, or steps are to be aggregated of a model that reads none.
+            ModelError: when the model compares responses, and gives none a reward by itself.
         """
         if max_tokens < 1:
             raise ConfigError(f"max_tokens is {max_tokens}; it must be at least 1")
+        if model.recipe.form == "comparison":
+            raise ModelError(f"a model of the form {model.recipe.form} is scored by a PairwiseScorer; use plaudit.load")
         self.model = model.eval()
+        self.recipe = with_aggregation(model.recipe, aggregation)
         self.max_tokens = max_tokens
         self.proof = proof
         # Counts groups, kept where any response was scored; what was cut or left out it counts in responses.
         self.report = EncodingReport()
-        self._encoder = model.recipe.encoder(model.tokenizer)
-        self._uncut = replace(self._encoder, truncation="drop")
+        self._encoder: Encoder | TurnsEncoder = model.recipe.response_encoder(model.tokenizer)
 
     @property
     def recipe_hash(self) -> str:
-        """Return the hash of the model's scoring recipe."""
-        return self.model.recipe.hash
+        """Return the hash of the scoring recipe, with the aggregation of this scorer."""
+        return self.recipe.hash
 
     @property
     def head_hash(self) -> str:
-        """Return a short hash of the head's weights, by which models of one recipe can be told apart."""
-        digest = hashlib.blake2b(digest_size=8)
-        for name, weight in head_parameters(self.model.core):
-            digest.update(name.encode())
-            digest.update(weight.detach().double().cpu().numpy().tobytes())
-        return digest.hexdigest()
+        """Return a short hash of weights, by which models of one recipe can be told apart."""
+        return head_hash(self.model.core)
 
     def score(self, prompt: str | Sequence[Message | Mapping[str, str]], responses: Sequence[str]) -> tuple[float, ...]:
         """Return one reward per response to ``prompt``, a text (one user turn) or a conversation.
@@ -87,98 +97,105 @@ class RewardScorer:
             yield from self.score_window(window)
 
     @torch.inference_mode()
+    def token_values(
+        self, prompt: str | Sequence[Message | Mapping[str, str]], responses: Sequence[str]
+    ) -> tuple[TokenValues, ...]:
+        """Return, for each response, the probability that it ends right, as seen from each of its tokens.
+
+        Raises:
+            ModelError: when the model is no outcome model, which alone is trained to tell that at every token.
+            DataError: when the responses cannot be encoded together.
+        """
+        if not self.recipe.reads_outcomes:
+            raise ModelError(f"a model with a head of kind {self.recipe.head} gives no values of tokens")
+        group = Group(prompt=conversation(prompt), responses=tuple(responses), id="0")
+        (encoded,) = self._encoder.encode([(0, group)], EncodingReport())
+        if isinstance(encoded, LeftOut):
+            raise DataError(f"cannot score: {encoded.reason}")
+        model, values = self.model, list[TokenValues]()
+        for part, _ in parts_within(encoded, layout=model.layout, max_tokens=self.max_tokens):
+            batch = build_batch([part], layout=model.layout, pad_id=model.recipe.pad_token, tokens=True)
+            values.extend(values_of_tokens(model(batch.to(model.device)), batch, model.tokenizer))
+        return tuple(values)
+
+    @torch.inference_mode()
     def score_window(self, groups: Sequence[Group]) -> list[GroupRewards]:
         """Return the rewards of ``groups``, scored together."""
-        rewards: list[np.ndarray] = [np.full(len(group.responses), np.nan) for group in groups]
-        reasons: list[str | None] = [None] * len(groups)
-        parts: list[tuple[TokenGroup, np.ndarray]] = []
-        for row, each in enumerate(self._uncut.encode(list(enumerate(groups)), EncodingReport())):
-            members = np.arange(len(groups[row].responses))
-            if isinstance(each, LeftOut):
-                each, members, reasons[row] = self._one_by_one(row, groups[row])
-            self.report.groups += 1
-            if each is not None:
-                self.report.kept += 1
-                parts.extend((part, members[held]) for part, held in self._parts(each))
-        self._fill(parts, rewards)
+        groups = [self._in_steps(group) for group in groups]
+        found = [_Found.of(len(group.responses), self.recipe) for group in groups]
+        parts, reasons = encoded_parts(
+            groups, self._encoder, layout=self.model.layout, max_tokens=self.max_tokens, report=self.report
+        )
+        self._fill(parts, found)
         return [
-            _group_rewards(group, values, reason)
-            for group, values, reason in zip(groups, rewards, reasons, strict=True)
+            each.as_group_rewards(group, self.recipe, reason)
+            for group, each, reason in zip(groups, found, reasons, strict=True)
         ]
 
-    def _one_by_one(self, row: int, group: Group) -> tuple[TokenGroup | None, np.ndarray, str | None]:
-        """Return what can be scored of a group that is not encoded whole, its responses, and why others are left out.
+    def _in_steps(self, group: Group) -> Group:
+        """Return the group with each response in steps, where the model reads steps: its own, or else split ones."""
+        if not self.recipe.reads_steps or self.recipe.form == "one_turn":
+            return group
+        own = group.steps or (None,) * len(group.responses)
+        steps = (
+            split_steps(response, self.recipe.step_separator) if given is None else given
+            for response, given in zip(group.responses, own, strict=True)
+        )
+        return dataclasses.replace(group, steps=tuple(steps))
 
-        Each response is encoded as if it stood alone, so that no reward depends on what stands beside it.
-        """
-        alone = [(k, Group(group.prompt, (text,), id=group.id)) for k, text in enumerate(group.responses)]
-        counts = EncodingReport()
-        encoded = list(self._encoder.encode(alone, counts))
-        self.report.dropped += counts.dropped
-        self.report.changed += counts.changed
-        for reason, example in counts.examples.items():
-            self.report.examples.setdefault(reason, example)
-        kept = [each for each in encoded if isinstance(each, TokenGroup)]
-        reasons = dict.fromkeys(each.reason for each in encoded if isinstance(each, LeftOut))
-        members = np.asarray([each.index for each in kept], dtype=np.int64)
-        return _together(row, kept), members, "; ".join(reasons) or None
-
-    def _parts(self, group: TokenGroup) -> list[tuple[TokenGroup, np.ndarray]]:
-        """Return the group, or parts of it that each fit into ``max_tokens``, with the responses they hold."""
-        if self._cost(group) <= self.max_tokens or group.num_responses == 1:
-            return [(group, np.arange(group.num_responses))]
-        parts: list[tuple[TokenGroup, np.ndarray]] = []
-        members: list[int] = []
-        for k in range(group.num_responses):
-            with_next = _with_responses(group, np.asarray([*members, k]))
-            if members and self._cost(with_next) > self.max_tokens:
-                parts.append((_with_responses(group, np.asarray(members)), np.asarray(members)))
-                members = []
-            members.append(k)
-        parts.append((_with_responses(group, np.asarray(members)), np.asarray(members)))
-        return parts
-
-    def _cost(self, group: TokenGroup) -> int:
-        return int(GroupSizes.of([group]).cost(self.model.layout)[0])
-
-    def _fill(self, parts: Sequence[tuple[TokenGroup, np.ndarray]], rewards: list[np.ndarray]) -> None:
+    def _fill(self, parts: Sequence[Part], found: Sequence[_Found]) -> None:
         model = self.model
-        sizes = GroupSizes.of([group for group, _ in parts])
-        plan = micro_batches(range(len(parts)), sizes, layout=model.layout, max_tokens=self.max_tokens)
-        for micro in plan:
-            chosen = [parts[row] for row in micro.rows]
-            batch = build_batch([group for group, _ in chosen], layout=model.layout, pad_id=model.recipe.pad_token)
-            values = model(batch.to(model.device)).double().cpu().numpy()
+        batches = part_batches(parts, layout=model.layout, max_tokens=self.max_tokens, pad_id=model.recipe.pad_token)
+        for batch, chosen in batches:
+            moved = batch.to(model.device)
+            readings = read(model(moved), moved.labels, self.recipe)
             first = 0
             for group, members in chosen:
-                rewards[group.index][members] = values[first : first + len(members)]
+                found[group.index].take(members, readings, first)
                 first += len(members)
 
 
-def _together(row: int, singles: Sequence[TokenGroup]) -> TokenGroup | None:
-    """Return groups of one response each as one group in ``row``, or None where there are none."""
-    if not singles:
-        return None
-    return TokenGroup(
-        index=row,
-        tree=build_prefix_tree([each.tree.sequence(0) for each in singles]),
-        response_start=np.concatenate([each.response_start for each in singles]),
-    )
+@dataclasses.dataclass(slots=True)
+class _Found:
+    """What has been found out about the responses of one group: NaN where nothing has."""
+
+    rewards: np.ndarray
+    attributes: np.ndarray
+    steps: list[tuple[float, ...] | None] | None
+
+    @classmethod
+    def of(cls, responses: int, recipe: ScoringRecipe) -> _Found:
+        """Return a group of which nothing is known yet."""
+        return cls(
+            rewards=np.full(responses, np.nan),
+            attributes=np.full((responses, len(recipe.attributes)), np.nan),
+            steps=[None] * responses if recipe.reads_steps else None,
+        )
+
+    def take(self, members: np.ndarray, readings: Readings, first: int) -> None:
+        """Take over the readings from ``first`` on, for the responses ``members``."""
+        own = slice(first, first + len(members))
+        self.rewards[members] = readings.rewards[own]
+        self.attributes[members] = readings.attributes[own]
+        if self.steps is not None and readings.steps is not None:
+            for member, steps in zip(members.tolist(), readings.steps[own], strict=True):
+                self.steps[member] = steps if all(map(math.isfinite, steps)) else None
+
+    def as_group_rewards(self, group: Group, recipe: ScoringRecipe, reason: str | None) -> GroupRewards:
+        """Return the rewards of the group; one that is no finite number is None, with the reason."""
+        rewards = _finite(self.rewards)
+        if self.steps is not None and () in self.steps:
+            reason = "; ".join([*([] if reason is None else [reason]), NO_STEP])
+        elif reason is None and None in rewards:
+            reason = "the model gave a reward that is not a finite number"
+        return GroupRewards(
+            id=group.id,
+            rewards=rewards,
+            attributes={name: _finite(self.attributes[:, k]) for k, name in enumerate(recipe.attributes)},
+            steps=None if self.steps is None else tuple(self.steps),
+            reason=reason,
+        )
 
 
-def _with_responses(group: TokenGroup, members: np.ndarray) -> TokenGroup:
-    """Return the group with some of its responses and no labels."""
-    sequences = [group.tree.sequence(int(k)) for k in members]
-    return TokenGroup(
-        index=group.index,
-        tree=build_prefix_tree(sequences),
-        response_start=group.response_start[members],
-    )
-
-
-def _group_rewards(group: Group, values: np.ndarray, reason: str | None) -> GroupRewards:
-    found = tuple(float(value) if math.isfinite(value) else None for value in values)
-    scored = GroupRewards(id=group.id, rewards=found, reason=reason)
-    if reason is None and None in found:
-        return replace(scored, reason="the model gave a reward that is not a finite number")
-    return scored
+def _finite(values: np.ndarray) -> tuple[float | None, ...]:
+    return tuple(float(value) if math.isfinite(value) else None for value in values)

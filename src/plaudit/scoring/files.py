@@ -9,31 +9,41 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from pydantic import Field, ValidationError, model_validator
 
 from plaudit.data.group import Group
 from plaudit.data.group_set import GroupSet
 from plaudit.data.read import read_groups
 from plaudit.data.sources.formats import FormatChoice
 from plaudit.errors import ConfigError, DataError, OutputError
-from plaudit.records import check_target, write_json
+from plaudit.records import Record, check_target, first_problem, write_json
 from plaudit.scoring.adapters import FunctionScorer
-from plaudit.scoring.engine import WINDOW, RewardScorer
+from plaudit.scoring.engine import WINDOW
+from plaudit.scoring.ensemble import EnsembleScorer
 from plaudit.scoring.load import load_scorer
-from plaudit.scoring.scorer import GroupRewards
+from plaudit.scoring.pairwise import PairwiseScorer
+from plaudit.scoring.scorer import GroupRewards, Identified, Scorer
+from plaudit.statistics.aggregation import Aggregation
+from plaudit.statistics.position_bias import PositionBias
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(slots=True)
 class ScoreReport:
-    """What was scored: ``groups`` = ``scored`` + the sum of ``left_out``; ``resumed`` were scored by an earlier run."""
+    """What was scored: ``groups`` = ``scored`` + the sum of ``left_out``; ``resumed`` were scored by an earlier run.
+
+    ``position_bias`` is that of a model that compares responses, over the comparisons of this run.
+    """
 
     groups: int = 0
     scored: int = 0
     resumed: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     dropped_rows: dict[str, int] = field(default_factory=dict)
+    position_bias: PositionBias | None = None
 
 
 def score_file(
@@ -43,12 +53,16 @@ def score_file(
     *,
     format: FormatChoice = "auto",
     max_tokens: int | None = None,
+    aggregation: Aggregation | None = None,
     shard: tuple[int, int] = (0, 1),
     on_error: str = "raise",
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> ScoreReport:
     """Write one JSON line per group, ``{"id", "rewards", …}``, in the order of the input, and return the counts.
+
+    A line also holds ``attributes``, ``steps`` (the reward of each step) and ``uncertainty`` where the scorer gives
+    them, and ``reason`` where a reward is null; ``read_rewards`` reads the file back.
 
     While it runs the lines go to ``OUTPUT.partial``; a later call with the same model, input and shard goes on after
     the last whole window of it, so that the file is the same as of an uninterrupted run. ``shard=(i, n)`` scores part
@@ -66,16 +80,18 @@ def score_file(
         raise ConfigError(f"shard {shard[0]}/{shard[1]} does not exist; shards are numbered from 0")
     groups = read_groups(input_path, format=format, on_error="skip" if on_error == "skip" else "raise")
     part = _shard(groups, shard)
-    scorer = load_scorer(model, max_tokens=max_tokens)
+    scorer = load_scorer(model, max_tokens=max_tokens, aggregation=aggregation)
+    identified = scorer if isinstance(scorer, Identified) else None
     identity = {
         "model": model,
-        "recipe_hash": scorer.recipe_hash if isinstance(scorer, RewardScorer) else None,
-        "head_hash": scorer.head_hash if isinstance(scorer, RewardScorer) else None,
+        "recipe_hash": identified.recipe_hash if identified else None,
+        "head_hash": identified.head_hash if identified else None,
         "input": part.fingerprint,
         "shard": list(shard),
-        "max_tokens": scorer.max_tokens if isinstance(scorer, RewardScorer) else None,
+        "max_tokens": max_tokens if isinstance(scorer, FunctionScorer | EnsembleScorer) else scorer.max_tokens,
     }
     report = ScoreReport(dropped_rows=dict(groups.report.dropped))
+    report.position_bias = scorer.position_bias if isinstance(scorer, PairwiseScorer) else None
     try:
         partial = _open_partial(output, identity)
         try:
@@ -128,7 +144,7 @@ def _identity_path(output: Path) -> Path:
 
 def _score(
     groups: GroupSet,
-    scorer: RewardScorer | FunctionScorer,
+    scorer: Scorer,
     partial: Path,
     report: ScoreReport,
     progress: Progress | None,
@@ -182,17 +198,65 @@ def _reason_of(line: bytes, group: Group, place: str) -> str | None:
         DataError: when the line is not one of plaudit, or of another group.
     """
     try:
-        found = json.loads(line)
-        identifier, rewards, reason = found["id"], found["rewards"], found.get("reason")
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        found = _parsed(line)
+    except DataError:
         raise DataError(f"{place}: not a line of rewards; remove the file to start again") from None
-    is_whole = isinstance(rewards, list) and len(rewards) == len(group.responses)
-    if identifier != group.id or not is_whole or not isinstance(reason, str | None):
+    if found.id != group.id or len(found.rewards) != len(group.responses):
         raise DataError(
             f"{place}: these are not the rewards of group {group.id!r} with {len(group.responses)} responses; "
             "remove the file to start again"
         )
-    return reason
+    return found.reason
+
+
+def read_rewards(path: str | Path) -> Iterator[GroupRewards]:
+    """Yield the rewards of each group in a file that ``plaudit score`` wrote, in order, as they were written.
+
+    Raises:
+        DataError: naming the file, and the line that is not one of rewards.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    yield _parsed(line)
+                except DataError as error:
+                    raise DataError(f"{path}:{number}: {error}") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _parsed(line: bytes) -> GroupRewards:
+    """Return the rewards that ``_line`` wrote.
+
+    Raises:
+        DataError: when it did not write this line.
+    """
+    try:
+        return _Line.model_validate_json(line, strict=True).as_group_rewards()
+    except ValidationError as error:
+        raise DataError(f"not a line of rewards: {first_problem(error)}") from None
+
+
+class _Line(Record):
+    """One line of a file of rewards."""
+
+    id: str
+    rewards: tuple[float | None, ...]
+    attributes: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)
+    steps: tuple[tuple[float, ...] | None, ...] | None = None
+    uncertainty: tuple[float | None, ...] | None = None
+    reason: str | None = None
+
+    @model_validator(mode="after")
+    def _one_entry_per_response(self) -> Self:
+        columns = [*self.attributes.values(), self.steps, self.uncertainty]
+        if any(column is not None and len(column) != len(self.rewards) for column in columns):
+            raise ValueError(f"every list must have an entry for each of the {len(self.rewards)} rewards")
+        return self
+
+    def as_group_rewards(self) -> GroupRewards:
+        return GroupRewards(self.id, self.rewards, self.attributes, self.steps, self.uncertainty, self.reason)
 
 
 def _count(reason: str | None, report: ScoreReport) -> None:

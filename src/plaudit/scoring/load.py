@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from transformers.utils.logging import disable_progress_bar
 
-from plaudit.errors import ModelError
+from plaudit.errors import ConfigError, ModelError
 from plaudit.models.checkpoint import load_reward_model
+from plaudit.models.language_model import load_language_model
 from plaudit.scoring.adapters import FunctionScorer, load_function
 from plaudit.scoring.engine import DEFAULT_MAX_TOKENS, RewardScorer
+from plaudit.scoring.ensemble import EnsembleScorer, Rule, Scale
+from plaudit.scoring.implicit import DEFAULT_BETA, ImplicitRewardScorer, PerToken
+from plaudit.scoring.pairwise import PairwiseScorer
+from plaudit.statistics.aggregation import Aggregation
 
 RUN_MODEL = "model"
+
+AnyScorer = RewardScorer | PairwiseScorer | FunctionScorer | EnsembleScorer | ImplicitRewardScorer
+"""What a name can stand for."""
+
+_IMPLICIT: dict[str, PerToken] = {"dpo": "sum", "dpo-mean": "mean"}
+_RULES: dict[str, Rule] = {"mean": "mean", "minimum": "minimum"}
+_MINUS = re.compile(r"mean-(\d+\.?\d*|\.\d+)?std")
+_SCALED = re.compile(r"(?P<model>.+)@(?P<mean>[-+.\deE]+)/(?P<std>[-+.\deE]+)")
 
 
 def load(
@@ -21,32 +35,130 @@ def load(
     dtype: str | None = None,
     device: str | None = None,
     max_tokens: int | None = None,
+    aggregation: Aggregation | None = None,
     strict: bool = True,
     trust_remote_code: bool = False,
-) -> RewardScorer:
+) -> RewardScorer | PairwiseScorer:
     """Return the reward model in a directory (a model, or a run that holds one) or of a hub id, ready to score.
+
+    A model that compares two responses in one text comes as a ``PairwiseScorer``, any other as a ``RewardScorer``.
+    ``aggregation`` is how the rewards of its steps make that of a response, for a process model; absent means what its
+    scoring recipe says.
 
     Raises:
         CheckpointError: when loading it would silently change its rewards.
+        ConfigError: when steps are to be aggregated of a model that reads none.
         ModelError, LayoutError: when it cannot be loaded, or not in the layout that was asked for.
     """
     disable_progress_bar()
-    source = str(model)
-    if not source:
-        raise ModelError("the name of the model is empty; give a directory or a hub id")
-    directory = Path(source)
-    if (directory / RUN_MODEL / "config.json").exists() and not (directory / "config.json").exists():
-        source = str(directory / RUN_MODEL)
+    source = model_source(str(model))
     loaded, proof = load_reward_model(
         source, layout=layout, dtype=dtype, device=device, strict=strict, trust_remote_code=trust_remote_code
     )
-    return RewardScorer(loaded, max_tokens=DEFAULT_MAX_TOKENS if max_tokens is None else max_tokens, proof=proof)
+    limit = DEFAULT_MAX_TOKENS if max_tokens is None else max_tokens
+    if loaded.recipe.form != "comparison":
+        return RewardScorer(loaded, max_tokens=limit, proof=proof, aggregation=aggregation)
+    if aggregation is not None:
+        raise ConfigError(f"aggregation is {aggregation}, but {source} compares responses and reads no steps")
+    return PairwiseScorer(loaded, max_tokens=limit, proof=proof)
 
 
-def load_scorer(model: str, *, max_tokens: int | None = None) -> RewardScorer | FunctionScorer:
-    """Return the scorer that a command line names: a directory, a hub id, or ``module:function``."""
+def model_source(name: str) -> str:
+    """Return the directory or hub id of the model that ``name`` names: of a run its model.
+
+    Raises:
+        ModelError: when the name is empty.
+    """
+    if not name:
+        raise ModelError("the name of the model is empty; give a directory or a hub id")
+    directory = Path(name)
+    if (directory / RUN_MODEL / "config.json").exists() and not (directory / "config.json").exists():
+        return str(directory / RUN_MODEL)
+    return name
+
+
+def load_scorer(model: str, *, max_tokens: int | None = None, aggregation: Aggregation | None = None) -> AnyScorer:
+    """Return the scorer that a command line names.
+
+    - ``DIRECTORY`` or a hub id: a reward model;
+    - ``module:function``: a Python function;
+    - ``ensemble:RULE:MODEL,MODEL,…``: several of these together. RULE is ``mean``, ``minimum``, ``mean-std`` or, with
+      another λ, ``mean-0.5std``; ``MODEL@MEAN/STD`` standardises the rewards of a member;
+    - ``dpo:POLICY,REFERENCE``: the implicit reward of two language models; ``dpo:POLICY`` without a reference,
+      ``dpo-mean:…`` per token, ``dpo:beta=0.05:…`` with another β.
+
+    Raises:
+        ConfigError: when steps are to be aggregated of what gives them no rewards, or a name of the last two forms is
+            not of its form.
+        ModelError, CheckpointError: when it cannot be loaded.
+    """
     if model.startswith(("http://", "https://")):
         raise ModelError(f"{model}: remote scorers are not part of this version; give a directory or a hub id")
-    if ":" in model and not Path(model).exists():
-        return load_function(model)
-    return load(model, max_tokens=max_tokens)
+    kind, colon, rest = model.partition(":")
+    if not colon or Path(model).exists():
+        return load(model, max_tokens=max_tokens, aggregation=aggregation)
+    if kind == "ensemble":
+        return _load_ensemble(rest, max_tokens=max_tokens, aggregation=aggregation)
+    if aggregation is not None:
+        raise ConfigError(f"aggregation is {aggregation}, but {model} gives no rewards to aggregate; leave it out")
+    if kind in _IMPLICIT:
+        return _load_implicit(rest, per_token=_IMPLICIT[kind], max_tokens=max_tokens)
+    return load_function(model)
+
+
+def _load_ensemble(text: str, *, max_tokens: int | None, aggregation: Aggregation | None) -> EnsembleScorer:
+    """Return the ensemble that ``RULE:MODEL,MODEL,…`` names."""
+    word, _, listed = text.partition(":")
+    minus = _MINUS.fullmatch(word)
+    if word not in _RULES and minus is None:
+        raise ConfigError(f"ensemble: the rule is {word!r}; it must be mean, minimum, mean-std or mean-0.5std, say")
+    members = listed.split(",")
+    if len(members) < 2 or not all(members):
+        raise ConfigError(f"ensemble: the members are {listed!r}; there must be two or more with commas between")
+    for member in members:
+        if member.startswith(("ensemble:", *(f"{kind}:" for kind in _IMPLICIT))):
+            raise ConfigError(
+                f"ensemble: {member} cannot be a member in a name; make an EnsembleScorer of it in Python"
+            )
+    found = [_SCALED.fullmatch(member) for member in members]
+    scaled = [each for each in found if each is not None]
+    if scaled and len(scaled) < len(members):
+        raise ConfigError(
+            "ensemble: some members have a scale (@MEAN/STD) and some have none; give it to all or to none"
+        )
+    scales = [Scale(_number(each["mean"], each[0]), _number(each["std"], each[0])) for each in scaled]
+    names = [each["model"] for each in scaled] or members
+    return EnsembleScorer(
+        [load_scorer(name, max_tokens=max_tokens, aggregation=aggregation) for name in names],
+        "mean_minus_std" if minus else _RULES[word],
+        penalty=float(minus[1]) if minus and minus[1] else 1.0,
+        scales=scales or None,
+        names=names,
+    )
+
+
+def _load_implicit(text: str, *, per_token: PerToken, max_tokens: int | None) -> ImplicitRewardScorer:
+    """Return the implicit reward that ``POLICY,REFERENCE`` names, after ``beta=NUMBER:`` if that is there."""
+    beta = DEFAULT_BETA
+    if text.startswith("beta="):
+        word, _, text = text.removeprefix("beta=").partition(":")
+        beta = _number(word, f"beta={word}")
+    names = text.split(",")
+    if len(names) > 2 or not all(names):
+        raise ConfigError(f"dpo: the models are {text!r}; they must be POLICY,REFERENCE, or POLICY alone")
+    disable_progress_bar()
+    policy, *reference = [load_language_model(model_source(name))[0] for name in names]
+    return ImplicitRewardScorer(
+        policy,
+        reference[0] if reference else None,
+        beta=beta,
+        per_token=per_token,
+        max_tokens=DEFAULT_MAX_TOKENS if max_tokens is None else max_tokens,
+    )
+
+
+def _number(word: str, place: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        raise ConfigError(f"{place}: {word!r} is not a number") from None

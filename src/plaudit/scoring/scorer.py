@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from plaudit.data.group import Group
+from plaudit.statistics.aggregation import first_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +15,9 @@ class GroupRewards:
     """The rewards of one group, in the order of its responses.
 
     ``rewards[k]`` is None where response k could not be scored; ``reason`` then says why. ``attributes`` holds one
-    number per response and attribute; ``steps[k]`` one reward per reasoning step; ``uncertainty[k]`` a standard
-    deviation, all in the units of the reward.
+    number per response and attribute; ``steps[k]`` one reward per reasoning step, empty where the response has none; of
+    a process model it is the probability that the step is right. ``uncertainty[k]`` is a standard deviation in the
+    units of the reward.
     """
 
     id: str
@@ -25,10 +27,45 @@ class GroupRewards:
     uncertainty: tuple[float | None, ...] | None = None
     reason: str | None = None
 
+    def first_error(self, response: int, *, threshold: float = 0.5) -> int | None:
+        """Return the first step of a response whose reward is below ``threshold``, or None where none is.
+
+        Raises:
+            ValueError: when the rewards of its steps are not known: the model reads none, or could not score it.
+        """
+        steps = None if self.steps is None else self.steps[response]
+        if not steps:
+            raise ValueError(f"no step of response {response} of group {self.id!r} has a reward")
+        return first_error(steps, threshold=threshold)
+
 
 class Scorer(Protocol):
     """Gives rewards to groups: one ``GroupRewards`` per group, in the order of the input, streaming."""
 
     def score_groups(self, groups: Iterable[Group]) -> Iterator[GroupRewards]:
         """Yield the rewards of each group, in order, reading no further ahead than a bounded window."""
+        ...
+
+
+@runtime_checkable
+class Identified(Protocol):
+    """A scorer whose rewards can be told from another's: what was begun with one is not gone on with by another."""
+
+    @property
+    def recipe_hash(self) -> str:
+        """Return a short hash of everything that fixes its rewards besides the weights."""
+        ...
+
+    @property
+    def head_hash(self) -> str:
+        """Return a short hash of weights, by which scorers of one recipe can be told apart."""
+        ...
+
+
+@runtime_checkable
+class GivesLogOdds(Protocol):
+    """A scorer of win rates: differences of them rank, but only its log-odds say how sure it is."""
+
+    def in_log_odds(self) -> Scorer:
+        """Return the scorer with rewards of which σ of a difference is the probability of being better."""
         ...

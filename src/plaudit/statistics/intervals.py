@@ -24,12 +24,12 @@ def wilson_interval(successes: float, n: int, confidence: float = 0.95) -> Inter
         DataError: for a negative ``n`` or successes outside 0 to n.
         ConfigError: for a confidence outside 0 to 1.
     """
-    _check_confidence(confidence)
+    check_confidence(confidence)
     if n < 0 or not 0.0 <= successes <= n:
         raise DataError(f"successes is {successes} of n = {n}; it must lie between 0 and n")
     if n == 0:
         return None
-    z = _normal_quantile(confidence)
+    z = normal_quantile(confidence)
     share = successes / n
     shrink = 1.0 + z * z / n
     centre = (share + z * z / (2 * n)) / shrink
@@ -75,7 +75,7 @@ def cluster_bootstrap(
         DataError: when the lengths differ or a value is not finite.
         ConfigError: for fewer than one resample, or a confidence outside 0 to 1.
     """
-    _check_confidence(confidence)
+    check_confidence(confidence)
     array = _finite(values, "values")
     if len(clusters) != len(array):
         raise DataError(f"clusters has {len(clusters)} entries for {len(array)} values")
@@ -157,10 +157,12 @@ def _finite(values: ArrayLike, name: str) -> NDArray[np.float64]:
     return array
 
 
-def _check_confidence(confidence: float) -> None:
+def check_confidence(confidence: float) -> None:
+    """Raise ConfigError unless ``confidence`` lies between 0 and 1."""
     if not 0.0 < confidence < 1.0:
         raise ConfigError(f"confidence is {confidence}; it must lie between 0 and 1")
 
 
-def _normal_quantile(confidence: float) -> float:
+def normal_quantile(confidence: float) -> float:
+    """Return z such that a standard normal draw lies within ±z with probability ``confidence``: 1.96 for 0.95."""
     return float(special.ndtri(0.5 + confidence / 2))

@@ -136,15 +136,13 @@ class ProgressBar(TrainerCallback):
         logs: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Show the latest loss and accuracy."""
+        """Show the latest loss, and accuracy or error."""
         if self._progress is None or logs is None:
             return
         if "rm/loss" in logs:
-            words = f"loss {logs['rm/loss']:.4f}  accuracy {logs['rm/accuracy']:.3f}"
-            self._progress.update(self._progress.task_ids[0], metrics=words)
+            self._progress.update(self._progress.task_ids[0], metrics=_in_words(logs, "rm/"))
         elif "eval_rm/loss" in logs:
-            words = f"loss {logs['eval_rm/loss']:.4f}  accuracy {logs['eval_rm/accuracy']:.3f}"
-            self._progress.console.print(f"step {state.global_step}: held out: {words}")
+            self._progress.console.print(f"step {state.global_step}: held out: {_in_words(logs, 'eval_rm/')}")
 
     @override
     def on_train_end(
@@ -243,3 +241,12 @@ class OrderlyStop(TrainerCallback):
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
             self._previous = None
+
+
+_SHOWN = ("loss", "accuracy", "step_accuracy", "mse")
+
+
+def _in_words(logs: dict[str, float], prefix: str) -> str:
+    """Return what a line of progress says of the latest metrics."""
+    found = [(name, logs[prefix + name]) for name in _SHOWN if prefix + name in logs]
+    return "  ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in found)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from plaudit.config import Config
 from plaudit.data.config import DataFile
 from plaudit.objectives.config import BradleyTerry, ObjectiveConfig
+from plaudit.statistics.aggregation import Aggregation
 
 
 class PretrainedInit(Config):
@@ -69,11 +70,58 @@ class LoRA(Config):
     """Merge the adapters into the weights of the final model."""
 
 
+class TokenHead(Config):
+    """A classifier of tokens, read at the end of each reasoning step or at every response token."""
+
+    type: Literal["token"] = "token"
+    """Kind of head."""
+    step_separator: Annotated[str, Field(min_length=1)] = "\n"
+    """What separates the steps of a response that brings none of its own."""
+    aggregation: Aggregation = "last"
+    """How the rewards of its steps make the reward of a response."""
+
+
+class LanguageModelHead(Config):
+    """The language model's own head: words name the classes, and are predicted where a step ends."""
+
+    type: Literal["language_model"]
+    """Kind of head."""
+    words: Annotated[tuple[str, ...], Field(min_length=1)] = ("-", "+")
+    """One word per class, each one token, from the worst to the best; a single word is read with a gain and a bias."""
+    form: Literal["conversation", "turns", "one_turn"] = "conversation"
+    """``turns``: each step is a user turn, answered with a word; ``one_turn``: the whole response is one."""
+    shown_words: Literal["best", "labels"] = "best"
+    """Words of earlier turns in training: always the best one, as in use, or those of the labels, as RLHFlow trains."""
+    step_separator: Annotated[str, Field(min_length=1)] = "\n"
+    """What separates the steps of a response that brings none of its own."""
+    aggregation: Aggregation = "last"
+    """How the rewards of its steps make the reward of a response."""
+
+
+class ComparisonHead(Config):
+    """The language model's own head, which says which of two responses in one text is better (RLHFlow's pair-pm).
+
+    It goes with the objective ``process``: each preference is one comparison, whose label is the probability that the
+    response named first is the better one.
+    """
+
+    type: Literal["comparison"] = "comparison"
+    """Kind of head."""
+    words: tuple[Annotated[str, Field(min_length=1)], Annotated[str, Field(min_length=1)]] = ("A", "B")
+    """Words that say that the first, and that the second response is better, each one token."""
+    orders: Literal["drawn", "both"] = "drawn"
+    """In training: which response of a preference is named first is ``drawn`` from the seed; or ``both`` orders."""
+    mode: Literal["all_pairs", "linear"] = "all_pairs"
+    """In use: compare every pair of a group, or (``linear``) each response with one anchor and deduce the rest."""
+
+
 class ModelSection(Config):
     """The model and how it sees text."""
 
     init: Annotated[PretrainedInit | ScratchInit, Field(discriminator="type")]
     """What it starts from."""
+    head: Annotated[TokenHead | LanguageModelHead | ComparisonHead, Field(discriminator="type")] | None = None
+    """Where the objective leaves a choice, what gives the rewards; null for a classifier of tokens."""
     layout: Literal["auto", "shared_prefix", "packed", "padded"] = "auto"
     """How groups become tensors; ``auto`` takes the fastest one that is proved exact for the model."""
     max_length: Annotated[int, Field(gt=1)] | None = None
@@ -175,3 +223,11 @@ class TrainConfig(Config):
     """AdamW and its schedule."""
     step: StepSection = StepSection()
     """The optimiser step, memory, and what is written when."""
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _bradley_terry_unless_said(cls, value: Any) -> Any:
+        """Take an objective that names no type for Bradley–Terry."""
+        if isinstance(value, dict) and "type" not in value:
+            return {"type": "bradley_terry"} | value
+        return value

@@ -24,8 +24,10 @@ from plaudit.batching.planner import num_steps
 from plaudit.config import dump_config, load_config
 from plaudit.data.write import write_groups
 from plaudit.errors import ConfigError, DataError, OutputError, PlauditError
-from plaudit.models.checkpoint import merge_lora, save_reward_model
+from plaudit.models.checkpoint import load_reward_model, save_reward_model
+from plaudit.models.create import merge_lora
 from plaudit.models.parity import LayoutProof
+from plaudit.models.quality import quality_head_alone
 from plaudit.models.reward_model import RewardModel
 from plaudit.objectives.build import build_objective
 from plaudit.records import RunRecord, git_state, package_versions, write_record, write_text
@@ -39,6 +41,7 @@ from plaudit.training.callbacks import (
     last_complete_checkpoint,
 )
 from plaudit.training.config import TrainConfig
+from plaudit.training.heads import head_of, what_is_missing
 from plaudit.training.prepare import PreparedTokens, prepare_groups, prepare_model, prepare_tokens
 from plaudit.training.trainer import RewardTrainer
 
@@ -60,6 +63,7 @@ def train(config: TrainConfig, *, run_dir: Path, resume: bool = False) -> Path:
         OutputError: when the folder cannot be written; what was written before is whole.
     """
     training_arguments(config, run_dir, steps_per_epoch=1)
+    head_of(config)
     disable_progress_bar()
     state = PartialState(cpu=not torch.cuda.is_available())
     if config.step.threads is not None:
@@ -67,9 +71,9 @@ def train(config: TrainConfig, *, run_dir: Path, resume: bool = False) -> Path:
     with state.main_process_first(), _claimed(config, run_dir, resume=resume, is_main=state.is_main_process):
         train_groups, held_out_groups = prepare_groups(config.data, cache_dir=run_dir / "data")
         model, proof = prepare_model(config, train_groups)
-        train_tokens = prepare_tokens(train_groups, model, run_dir / "data")
+        train_tokens = prepare_tokens(train_groups, model, run_dir / "data", config)
         _check_something_left(train_tokens)
-        held_out = prepare_tokens(held_out_groups, model, run_dir / "data") if len(held_out_groups) else None
+        held_out = prepare_tokens(held_out_groups, model, run_dir / "data", config) if len(held_out_groups) else None
         record = _first_record(config, model, proof, train_tokens, held_out, state.num_processes)
         if state.is_main_process:
             _check_same_inputs(run_dir / "run.json", record)
@@ -164,11 +168,15 @@ def _some(rows: np.ndarray, count: int) -> np.ndarray:
 
 
 def _save_final(trainer: RewardTrainer, model: RewardModel, run_dir: Path, *, merge: bool) -> None:
-    """Save the trained model; a sharded one is gathered by the trainer itself."""
+    """Save the trained model, of ODIN the quality head alone; a sharded one is gathered by the trainer itself."""
+    folder = run_dir / MODEL_FOLDER
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
-        trainer.save_model(str(run_dir / MODEL_FOLDER))
+        trainer.save_model(str(folder))
+        if trainer.is_world_process_zero() and model.recipe.head == "odin":
+            gathered, _ = load_reward_model(str(folder), layout="padded", device="cpu")
+            save_reward_model(quality_head_alone(gathered), folder)
     elif trainer.is_world_process_zero():
-        save_reward_model(merge_lora(model) if merge else model, run_dir / MODEL_FOLDER)
+        save_reward_model(quality_head_alone(merge_lora(model) if merge else model), folder)
 
 
 @contextlib.contextmanager
@@ -211,7 +219,8 @@ def _check_something_left(train: PreparedTokens) -> None:
         left_out = train.counts["encoded"]["dropped"] | train.counts["encoded"]["changed"]
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
         raise DataError(
-            f"no training group carries a preference, which this objective needs: {train.counts['groups']} of "
+            f"no training group carries {what_is_missing(train.counts['labels'])}, which this objective needs: "
+            f"{train.counts['groups']} of "
             f"{train.tokens.report.groups} groups were encoded{f' ({reasons})' if reasons else ''}"
         )
 
@@ -304,8 +313,8 @@ def _tell(record: RunRecord) -> None:
             f"{shared:,} tokens with shared prefixes, {separate:,} without ({separate / max(shared, 1):.1f}×)"
         )
         left_out = counts["read"]["dropped"] | counts["encoded"]["dropped"] | counts["encoded"]["changed"]
-        if counts["without_preferences"]:
-            left_out = left_out | {"groups without preferences": counts["without_preferences"]}
+        if counts["without_labels"]:
+            left_out = left_out | {f"groups without {what_is_missing(counts['labels'])}": counts["without_labels"]}
         for reason, count in left_out.items():
             print(f"{name}: {count} {reason}")
     print(f"layout: {record.model['layout']} ({record.model['layout_reason']})")

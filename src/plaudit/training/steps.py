@@ -81,6 +81,8 @@ class StepCollator:
     pad_id: int
     rank: int
     num_ranks: int
+    attributes: tuple[str, ...] = ()
+    with_tokens: bool = False
 
     def __call__(self, rows: Sequence[int]) -> StepBatches:
         """Return this rank's share of the step."""
@@ -100,7 +102,9 @@ class StepCollator:
     def build(self, micro: MicroBatch) -> TokenBatch:
         """Return one micro-batch as tensors."""
         groups = [self.tokens[row] for row in micro.rows]
-        return build_batch(groups, layout=self.layout, pad_id=self.pad_id)
+        return build_batch(
+            groups, layout=self.layout, pad_id=self.pad_id, attributes=self.attributes, tokens=self.with_tokens
+        )
 
 
 def step_loader(

@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import json
 import math
 import time
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate.utils import DistributedType
-from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainingArguments
 from typing_extensions import override
 
+from plaudit.batching.batch import TokenBatch
 from plaudit.batching.planner import micro_batches
 from plaudit.batching.token_set import TokenSet
-from plaudit.errors import CheckpointError, TrainingError
-from plaudit.models.checkpoint import write_reward_model
+from plaudit.errors import TrainingError
 from plaudit.models.reward_model import RewardModel
 from plaudit.objectives.build import ItemLosses, Objective
+from plaudit.objectives.rewards import StepRewards
 from plaudit.records import write_json
 from plaudit.training.steps import Rows, StepBatches, StepCollator, step_loader
+from plaudit.training.weights import load_weights, save_weights
+from plaudit.training.whole_step import step_rewards
 
 
 class RewardTrainer(Trainer):
@@ -79,6 +79,8 @@ class RewardTrainer(Trainer):
             pad_id=self.reward_model.recipe.pad_token,
             rank=self.accelerator.process_index,
             num_ranks=self.accelerator.num_processes,
+            attributes=self.item_objective.needs.attributes,
+            with_tokens=self.item_objective.needs.tokens or self.item_objective.needs.log_likelihood,
         )
 
     @override
@@ -116,14 +118,16 @@ class RewardTrainer(Trainer):
         model.train()
         device = self.args.device
         weight = self._global_weight(step, device)
+        counted = [not is_filler for is_filler in step.fillers]
+        whole = self._whole_step(model, zip(step.batches, counted, strict=True))
         loss_sum = torch.zeros((), device=device)
         last = len(step.batches) - 1
         for index, (batch, is_filler) in enumerate(zip(step.batches, step.fillers, strict=True)):
-            share = 0.0 if is_filler else self.accelerator.num_processes / weight
+            share = 0.0 if is_filler or weight == 0 else self.accelerator.num_processes / weight
             with self._synchronised(model, is_last=index == last):
                 with self.compute_loss_context_manager():
                     moved = batch.to(device)
-                    items = self.item_objective(model(moved), moved.pairs)
+                    items = self.item_objective(model(moved), moved.labels, whole)
                     loss = (items.losses * items.weights).sum() * share
                 self._check_finite(loss, batch.group_index)
                 self.accelerator.backward(loss)
@@ -137,8 +141,15 @@ class RewardTrainer(Trainer):
         weight = torch.zeros((), device=device, dtype=torch.float64)
         for batch, is_filler in zip(step.batches, step.fillers, strict=True):
             if not is_filler:
-                weight += self.item_objective.weights(batch.pairs).sum().to(weight)
+                weight += self.item_objective.weights(batch.labels).sum().to(weight)
         return float(self.accelerator.reduce(weight, reduction="sum"))
+
+    def _whole_step(self, model: nn.Module, batches: Iterable[tuple[TokenBatch, bool]]) -> StepRewards | None:
+        """Return the rewards of all batches on all ranks, without gradient, where the objective asks for them."""
+        if not self.item_objective.needs.whole_step:
+            return None
+        with self.compute_loss_context_manager():
+            return step_rewards(model, batches, self.accelerator, weigh=self.item_objective.weights)
 
     def _synchronised(self, model: nn.Module, *, is_last: bool) -> contextlib.AbstractContextManager[None]:
         """Return the context of one micro-batch: gradients are exchanged in the last one only."""
@@ -198,7 +209,8 @@ class RewardTrainer(Trainer):
         )
         total = self.accelerator.reduce(local, reduction="sum").tolist()
         weight, tokens, groups = total[-3:]
-        metrics = {f"rm/{name}": value / weight for name, value in zip(names, total, strict=False)}
+        # Without any item there is nothing to take a mean of; ``rm/loss`` is then 0.
+        metrics = {f"rm/{name}": value / (weight or 1.0) for name, value in zip(names, total, strict=False)}
         metrics |= {
             "rm/lr": lr,
             "tokens_per_second": tokens / seconds,
@@ -231,11 +243,13 @@ class RewardTrainer(Trainer):
         model.eval()
         sums: dict[str, float] = defaultdict(float)
         ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
-        rounds = math.ceil(len(plan) / ranks)
-        for index in range(rank, rounds * ranks, ranks):
+        turns = range(rank, math.ceil(len(plan) / ranks) * ranks, ranks)
+        batches = ((collator.build(plan[min(index, len(plan) - 1)]), index < len(plan)) for index in turns)
+        whole = self._whole_step(model, batches)
+        for index in turns:
             batch = collator.build(plan[min(index, len(plan) - 1)]).to(self.args.device)
             with self.compute_loss_context_manager():
-                items = self.item_objective(model(batch), batch.pairs)
+                items = self.item_objective(model(batch), batch.labels, whole)
             counts = items.weights if index < len(plan) else torch.zeros_like(items.weights)
             for name, values in {"loss": items.losses, **items.logged}.items():
                 sums[name] += float((values * counts).sum().double())
@@ -246,7 +260,7 @@ class RewardTrainer(Trainer):
         )
         values = dict(zip(names, total.tolist(), strict=True))
         weight = values.pop("weight")
-        return {f"rm/{name}": value / weight for name, value in values.items()}
+        return {f"rm/{name}": value / (weight or 1.0) for name, value in values.items()}
 
     @override
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
@@ -255,9 +269,7 @@ class RewardTrainer(Trainer):
             return
         directory = Path(output_dir or str(self.args.output_dir))
         directory.mkdir(parents=True, exist_ok=True)
-        if state_dict is not None:
-            state_dict = {name.removeprefix("network."): value for name, value in state_dict.items()}
-        write_reward_model(self.reward_model, directory, state_dict)
+        save_weights(self.reward_model, directory, state_dict)
 
     @override
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
@@ -286,60 +298,3 @@ class RewardTrainer(Trainer):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
         load_weights(self.reward_model, Path(resume_from_checkpoint))
-
-
-def load_weights(model: RewardModel, directory: Path) -> None:
-    """Load the weights of a checkpoint into ``model``, exactly and completely.
-
-    Raises:
-        CheckpointError: when weights are missing or left over.
-    """
-    if isinstance(model.network, PeftModel):
-        weights = _read_weights(directory / "adapter_model.safetensors")
-        absent = get_peft_model_state_dict(model.network).keys() - weights.keys()
-        if absent:
-            raise CheckpointError(f"{directory} lacks weights of the adapter: {sorted(absent)[:3]}")
-        result = set_peft_model_state_dict(model.network, weights)
-        if result.unexpected_keys:
-            raise CheckpointError(f"{directory} holds weights of another adapter: {result.unexpected_keys[:3]}")
-        return
-    model.core.load_state_dict(_read_core(model.core, directory))
-
-
-def _read_core(core: PreTrainedModel, directory: Path) -> dict[str, Tensor]:
-    """Return the weights of a checkpoint under the names and in the layout of ``core``, all in float32.
-
-    transformers reads what it saved: for mixtures of experts the file holds another layout than the model. Float32
-    holds every weight of a lower precision exactly, so copying them into ``core`` loses nothing.
-    """
-    config = copy.deepcopy(core.config)
-    config._attn_implementation = None
-    try:
-        with torch.random.fork_rng(devices=[]):
-            loaded: Any = type(core).from_pretrained(
-                directory,
-                config=config,
-                dtype=torch.float32,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-                use_safetensors=True,
-            )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        words = next(iter(str(error).splitlines()), type(error).__name__)
-        raise CheckpointError(f"{directory} cannot be read: {words}") from None
-    read, info = loaded
-    missing, unexpected, other = (
-        sorted(info[kind])[:3] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
-    )
-    if missing or unexpected or other:
-        raise CheckpointError(
-            f"{directory} does not fit the model: missing {missing}, unexpected {unexpected}, of another shape {other}"
-        )
-    return read.state_dict()
-
-
-def _read_weights(file: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{file} cannot be read: {error}") from None

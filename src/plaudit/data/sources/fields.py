@@ -18,6 +18,16 @@ Reason = Literal[
     "prompt ends in an assistant turn",
     "empty turn in the prompt",
     "empty response",
+    "no 'Step 1:' between problem and solution",
+    "more than one 'Step 1:' between problem and solution",
+    "a labelled step holds no text",
+    "no step is rated or followed",
+    "steps come after one that nobody followed",
+    "the labeller marked the problem as bad",
+    "no solution of the problem has a value",
+    "text holds a tag of the format more than once",
+    "turns of the context do not alternate",
+    "a mark of a turn names no role",
 ]
 
 
@@ -37,15 +47,16 @@ def found(value: object) -> str:
     return f"of type {type(value).__name__}"
 
 
-def required(row: Row, name: str) -> object:
-    """Return ``row[name]``; null counts as missing.
+def required(row: Row, name: str, inside: str = "") -> object:
+    """Return ``row[name]``; null counts as missing. ``inside`` is the place of ``row`` in the whole row: ``label.``.
 
     Raises:
         DataError: naming the field and the fields that the row has.
     """
     value = row.get(name)
     if value is None:
-        raise DataError(f"{name} is missing; the row has: {', '.join(map(str, row)) or 'no fields'}")
+        fields = ", ".join(map(str, row)) or "no fields"
+        raise DataError(f"{inside}{name} is missing; {inside.rstrip('.') or 'the row'} has: {fields}")
     return value
 
 

@@ -18,6 +18,7 @@ from plaudit.data.sources.fields import (
 from plaudit.errors import DataError
 
 FIELDS = frozenset({"prompt", "completions", "steps", "labels", "id", "source"})
+IGNORED = -100
 
 
 def group_from_row(row: Row, separator: str = "\n") -> Group:
@@ -47,4 +48,6 @@ def group_from_row(row: Row, separator: str = "\n") -> Group:
 
 
 def _label(value: object, name: str) -> float | None:
+    if value == IGNORED:
+        raise DataError(f"{name} is {IGNORED}, which means no label in PyTorch; write null for an unlabelled step")
     return float(value) if isinstance(value, bool) else number(value, name)

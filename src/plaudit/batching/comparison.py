@@ -1,0 +1,291 @@
+"""Comparisons as tokens: both responses in one text, which a language model goes on from with the letter of the better.
+
+The text is that of RLHFlow's pair-pm, in the one user turn of a conversation that the chat template renders with its
+generation prompt. So the place where the answer is predicted is the last token of the rendered text, whatever the
+template; a reader that leaves the generation prompt out reads, with templates that honour it, where no answer was ever
+predicted. All comparisons of a group share the prompt, and those with the same first response that one too.
+
+Sources: Zhao et al. (2023), SLiC-HF, arXiv 2305.10425; Dong et al. (2024), RLHF Workflow, arXiv 2405.07863.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, assert_never
+
+import numpy as np
+from transformers import BatchEncoding, PreTrainedTokenizerBase
+
+from plaudit.batching.encode import (
+    REFUSED,
+    TOKENS_CUT,
+    TRUNCATED,
+    EncodingReport,
+    LeftOut,
+    Truncation,
+    last_token_before,
+    render_turns,
+    token_at,
+)
+from plaudit.batching.prefix_tree import Int32Array, build_prefix_tree
+from plaudit.batching.tokens import TokenGroup
+from plaudit.data.group import Group, Message
+from plaudit.data.sources.rlhflow_pair import TAGS
+from plaudit.errors import DataError
+
+Orders = Literal["drawn", "both"]
+
+PROMPT_TAG = "groups whose prompt holds a tag of the comparison text"
+RESPONSE_TAG = "comparisons with a response that holds a tag of the comparison text"
+COMPARISON_TOO_LONG = "comparisons longer than max_length"
+PAIR_TOO_LONG = "comparisons whose two responses alone are longer than max_length"
+IDENTICAL = "comparisons of identical responses"
+NO_PREFERENCE = "groups without a preference"
+NO_COMPARISON = "groups left without a comparison"
+
+_CONTEXT, _FIRST, _SECOND = TAGS
+_SAMPLE = (Message("user", "a"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two responses of a group by index, in the order in which the text names them.
+
+    ``label`` is the probability that the first one is the better one, None where it is unknown.
+    """
+
+    first: int
+    second: int
+    label: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedComparisons:
+    """The comparisons of a group that could be encoded, one sequence of ``tokens`` each, and why others could not."""
+
+    tokens: TokenGroup | None
+    comparisons: tuple[Comparison, ...]
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Sequence:
+    """A comparison as tokens: those of the prompt stand from ``prompt`` up to ``responses``."""
+
+    comparison: Comparison
+    ids: Int32Array
+    prompt: int
+    responses: int
+
+    @property
+    def room(self) -> int:
+        """Return the number of tokens that may be cut."""
+        return max(0, self.responses - self.prompt)
+
+    def cut(self, count: int) -> _Sequence:
+        """Return the sequence without the first ``count`` tokens of the prompt, or without any where it has fewer."""
+        count = min(count, self.room)
+        ids = np.concatenate([self.ids[: self.prompt], self.ids[self.prompt + count :]])
+        return _Sequence(self.comparison, ids, self.prompt, self.responses - count)
+
+
+def comparison_text(prompt: Sequence[Message], first: str, second: str) -> str:
+    """Return the user turn that asks which response to ``prompt`` is the better one, ``first`` (A) or ``second`` (B).
+
+    ``[CONTEXT] {context} [RESPONSE A] {first} [RESPONSE B] {second}`` and a space and a line break, with a context of
+    one ``<turn> role`` line and one line of text per turn.
+    """
+    turns = "".join(f"\n<turn> {message.role}\n {message.content}" for message in prompt)
+    return f"{_CONTEXT} \n{turns}\n {_FIRST} {first} {_SECOND} {second} \n"
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonEncoder:
+    """Renders and tokenises the comparisons of groups by a fixed rule.
+
+    A group becomes one token group whose sequences are its comparisons; each ends at the position where the answer is
+    predicted, and this is its one "step", labelled with the probability that the first response is the better one. For
+    training every preference gives one comparison, in an order drawn from ``seed``, the row and the id of its group, or
+    both orders. Nothing is appended to a sequence. Where one is longer than ``max_length``, the prompt loses tokens
+    from the left, behind the opening of the text and equally many in all comparisons that stand together, or with
+    ``truncation="drop"`` the comparison is left out.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    chat_template: str
+    special_tokens: bool
+    max_length: int
+    truncation: Truncation
+    orders: Orders = "drawn"
+    seed: int = 0
+    min_saving: int = 8
+
+    def render(self, prompt: Sequence[Message], first: str, second: str) -> str:
+        """Return the whole text of a comparison, up to where the answer follows.
+
+        Raises:
+            DataError: when the template refuses the text, or changes its tags.
+        """
+        turn = Message("user", comparison_text(prompt, first, second))
+        text = render_turns(self.tokenizer, self.chat_template, (turn,), generation_prompt=True)
+        if any(text.count(tag) != 1 for tag in TAGS):
+            raise DataError(f"the chat template does not leave each of {', '.join(TAGS)} in the text once")
+        return text
+
+    def texts(self, group: Group) -> list[str]:
+        """Return the text of each comparison that the preferences of a group give, were it in row 0.
+
+        Raises:
+            DataError: when the template refuses the text.
+        """
+        return [
+            self.render(group.prompt, group.responses[each.first], group.responses[each.second])
+            for each in self.comparisons(0, group)
+        ]
+
+    def comparisons(self, row: int, group: Group) -> list[Comparison]:
+        """Return the comparisons to train on: one per preference in a drawn order, or two."""
+        draw = random.Random(f"comparisons/{self.seed}/{row}/{group.id}")
+        made: list[Comparison] = []
+        for preference in group.preferences:
+            probability = 1.0 if preference.probability is None else preference.probability
+            given = Comparison(preference.chosen, preference.rejected, probability)
+            turned = Comparison(preference.rejected, preference.chosen, 1.0 - probability)
+            match self.orders:
+                case "drawn":
+                    made.append(given if draw.random() < 0.5 else turned)
+                case "both":
+                    made += (given, turned)
+                case _:
+                    assert_never(self.orders)
+        return made
+
+    def encode(self, groups: Sequence[tuple[int, Group]], report: EncodingReport) -> Iterator[TokenGroup | LeftOut]:
+        """Yield each of the ``(row, group)`` pairs, in order, as tokens or as left out, counted in ``report``.
+
+        Groups are counted in ``report.dropped``; in ``report.changed`` comparisons that are left out of a group.
+        """
+        for row, group in groups:
+            report.groups += 1
+            made = self._encoded(row, group, [self.comparisons(row, group)], report)
+            if made.tokens is not None:
+                report.kept += 1
+                yield made.tokens
+            else:
+                yield LeftOut(row, "; ".join(made.reasons) or NO_PREFERENCE)
+
+    def encode_pairs(
+        self, row: int, group: Group, pairs: Sequence[tuple[int, int]], report: EncodingReport
+    ) -> EncodedComparisons:
+        """Return both orders of each pair of responses, unlabelled.
+
+        A pair is cut by itself, so that no probability depends on what other responses stand beside it.
+        """
+        units = [[Comparison(first, second), Comparison(second, first)] for first, second in pairs]
+        report.groups += 1
+        made = self._encoded(row, group, units, report)
+        report.kept += made.tokens is not None
+        return made
+
+    def answer_token(self, word: str) -> int | None:
+        """Return the token that ``word`` becomes where an answer stands, or None where it is not one more token.
+
+        A tokenizer may make another token of a word that stands alone than of one that follows the prompt.
+        """
+        text = self.render(_SAMPLE, "b", "c")
+        encoded = self._tokenize([text, text + word])
+        before, after = (
+            encoded["input_ids"][index][: last_token_before(encoded, index, len(each)) + 1]
+            for index, each in enumerate((text, text + word))
+        )
+        return after[-1] if after[:-1] == before else None
+
+    def _tokenize(self, texts: list[str]) -> BatchEncoding:
+        return self.tokenizer(texts, add_special_tokens=self.special_tokens, return_attention_mask=False, verbose=False)
+
+    def _encoded(
+        self, row: int, group: Group, units: Sequence[Sequence[Comparison]], report: EncodingReport
+    ) -> EncodedComparisons:
+        """Return the comparisons of ``units`` that can be encoded; those of one unit are cut equally."""
+        if not any(units):
+            report.dropped[NO_PREFERENCE] += 1
+            return EncodedComparisons(None, (), (NO_PREFERENCE,))
+        if any(holds_tag(message.content) for message in group.prompt):
+            report.dropped[PROMPT_TAG] += 1
+            return EncodedComparisons(None, (), (PROMPT_TAG,))
+        reasons: list[str] = []
+        usable = [_usable(group, unit, reasons) for unit in units]
+        try:
+            sequences = iter(self._sequences(group, [each for unit in usable for each in unit]))
+        except DataError as error:
+            report.dropped[REFUSED] += 1
+            report.examples.setdefault(REFUSED, f"group {group.id!r}: {error}")
+            return EncodedComparisons(None, (), (f"{REFUSED}: {error}",))
+        fitted = [self._fitted([next(sequences) for _ in unit], reasons, report) for unit in usable]
+        kept = [each for unit in fitted for each in unit]
+        report.changed.update(reasons)
+        found = tuple(dict.fromkeys(reasons))
+        if not kept:
+            report.dropped[NO_COMPARISON] += 1
+            return EncodedComparisons(None, (), found)
+        return EncodedComparisons(self._together(row, kept), tuple(each.comparison for each in kept), found)
+
+    def _sequences(self, group: Group, comparisons: Sequence[Comparison]) -> list[_Sequence]:
+        texts = [
+            self.render(group.prompt, group.responses[each.first], group.responses[each.second]) for each in comparisons
+        ]
+        encoded = self._tokenize(texts) if texts else None
+        made: list[_Sequence] = []
+        for index, (text, comparison) in enumerate(zip(texts, comparisons, strict=True)):
+            assert encoded is not None
+            # What follows the last token of the text was added by the tokenizer: an end token, say.
+            stop = last_token_before(encoded, index, len(text)) + 1
+            prompt = token_at(encoded, index, text.index(_CONTEXT) + len(_CONTEXT) - 1, stop) + 1
+            responses = token_at(encoded, index, text.index(_FIRST), stop)
+            ids = np.asarray(encoded["input_ids"][index][:stop], dtype=np.int32)
+            made.append(_Sequence(comparison, ids, prompt, responses))
+        return made
+
+    def _fitted(self, unit: Sequence[_Sequence], reasons: list[str], report: EncodingReport) -> list[_Sequence]:
+        """Return the sequences of a unit that fit, all cut equally; why others do not goes to ``reasons``."""
+        cuts = self.truncation == "truncate_prompt"
+        kept = [each for each in unit if len(each.ids) - (each.room if cuts else 0) <= self.max_length]
+        reasons += [PAIR_TOO_LONG if cuts else COMPARISON_TOO_LONG] * (len(unit) - len(kept))
+        excess = max((len(each.ids) - self.max_length for each in kept), default=0)
+        if excess <= 0:
+            return kept
+        report.changed[TRUNCATED] += 1
+        report.changed[TOKENS_CUT] += excess
+        return [each.cut(excess) for each in kept]
+
+    def _together(self, row: int, sequences: Sequence[_Sequence]) -> TokenGroup:
+        labels = [np.nan if each.comparison.label is None else each.comparison.label for each in sequences]
+        return TokenGroup(
+            index=row,
+            tree=build_prefix_tree([each.ids for each in sequences], min_saving=self.min_saving),
+            response_start=np.asarray([each.responses for each in sequences], dtype=np.int32),
+            step_response=np.arange(len(sequences), dtype=np.int32),
+            step_position=np.asarray([len(each.ids) - 1 for each in sequences], dtype=np.int32),
+            step_label=np.asarray(labels, dtype=np.float32),
+        )
+
+
+def holds_tag(text: str) -> bool:
+    """Return whether ``text`` holds a tag of the comparison text, so that it could not be told where it ends."""
+    return any(tag in text for tag in TAGS)
+
+
+def _usable(group: Group, unit: Sequence[Comparison], reasons: list[str]) -> list[Comparison]:
+    """Return the comparisons of different responses without a tag; why others are left out goes to ``reasons``."""
+    kept: list[Comparison] = []
+    for each in unit:
+        first, second = group.responses[each.first], group.responses[each.second]
+        if holds_tag(first) or holds_tag(second):
+            reasons.append(RESPONSE_TAG)
+        elif first == second:
+            reasons.append(IDENTICAL)
+        else:
+            kept.append(each)
+    return kept

@@ -1,0 +1,120 @@
+"""One result over whatever labels there are: every item in one count, every kind in a measure of its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from plaudit.evaluation.labels import evaluate_labels
+from plaudit.evaluation.preference import evaluate_items
+from plaudit.records import Result
+
+
+@pytest.fixture
+def evaluate():
+    """Return the result of items, of few resamples."""
+
+    def of(*items, **options):
+        return evaluate_labels(items, name="d", model="m", resamples=50, **options)
+
+    return of
+
+
+@pytest.fixture
+def of_every_kind(make_item):
+    """Items of which each carries other labels, one nothing, and one a missing reward."""
+    return (
+        make_item("pair", (2.0, 1.0), preferences=((0, 1),)),
+        make_item("ranked", (2.0, 1.0, 0.0), ranks=(1, 2, 3), ratings={"clarity": (3.0, 2.0, None)}),
+        make_item("rated", (1.0,), ratings={"depth": (4.0,), "clarity": (None,)}),
+        make_item("solved", (0.1, 0.9), outcomes=(False, True), answers=("1", "2")),
+        make_item("stepwise", (0.5,), step_labels=((1.0, 0.0),), steps=((0.9, 0.1),)),
+        make_item("nothing", (0.5,)),
+        make_item("tied", (0.5, 0.1), ranks=(1, 1)),
+        make_item("failed", (None, 0.1), ranks=(1, 2)),
+        make_item("half failed", (None, 0.1, 0.2), preferences=((0, 1),), ranks=(None, 1, 2)),
+    )
+
+
+def test_each_kind_of_label_that_is_there_is_measured_and_counted(evaluate, of_every_kind):
+    found = evaluate(*of_every_kind)
+    assert [measure.name for measure in found.measures] == [
+        "ranking",
+        "rating clarity",
+        "rating depth",
+        "outcome",
+        "step",
+    ]
+    counts = {name: (each.n, each.scored, each.unscored, each.failed) for name, each in found.labels.items()}
+    assert counts == {
+        "preference": (2, 1, 0, 1),
+        "ranking": (4, 2, 1, 1),
+        "rating clarity": (1, 1, 0, 0),
+        "rating depth": (1, 1, 0, 0),
+        "outcome": (1, 1, 0, 0),
+        "step": (1, 1, 0, 0),
+    }
+    assert {measure.name: measure.counts for measure in found.measures} == {
+        name: each for name, each in found.labels.items() if name != "preference"
+    }
+
+
+def test_an_item_is_scored_where_it_is_for_any_label_and_is_in_one_count(evaluate, of_every_kind):
+    found = evaluate(*of_every_kind)
+    # unscored: nothing, tied; failed: failed; half failed is scored for its ranks
+    assert (found.n, found.scored, found.unscored, found.failed) == (9, 6, 2, 1)
+
+
+def test_preferences_alone_give_the_result_that_they_gave_before(evaluate, make_item):
+    items = [make_item(f"i{k}", (float(k % 3), 1.0), preferences=((0, 1),), lengths=(k + 1, 9)) for k in range(12)]
+    items += [make_item("no label", (1.0, 2.0)), make_item("failed", (None, 2.0), preferences=((0, 1),))]
+    found = evaluate(*items)
+    alone = evaluate_items(items, name="d", model="m", resamples=50)
+    assert (found.labels["preference"].n, found.measures) == (13, ())
+    assert found.model_copy(update={"labels": {}, "created": ""}) == alone.model_copy(update={"created": ""})
+
+
+def test_no_items_give_an_empty_result(evaluate):
+    found = evaluate()
+    assert (found.n, found.scored, found.labels, found.measures, found.figures) == (0, 0, {}, (), {})
+
+
+def test_a_result_is_read_back_as_it_was_written(evaluate, of_every_kind):
+    found = evaluate(*of_every_kind)
+    assert Result.model_validate_json(found.model_dump_json()) == found
+
+
+def test_the_headline_of_each_source_stands_in_the_slices(evaluate, make_item):
+    items = [
+        make_item(f"{source}{k}", (float(k < right), 0.5), ranks=(1, 2), source=source)
+        for source, right in (("a", 4), ("b", 1))
+        for k in range(4)
+    ]
+    (measure,) = evaluate(*items).measures
+    assert {source: each["pairwise_agreement"].value for source, each in measure.slices.items()} == {
+        "a": 1.0,
+        "b": 0.25,
+    }
+    assert measure.slices["a"]["random"].value == 0.5
+    assert evaluate(*items[:4]).measures[0].slices == {}
+
+
+def test_one_step_label_below_zero_makes_three_classes_of_all(evaluate, make_item):
+    neutral = make_item("a", (0.5,), step_labels=((0.0, 1.0),), steps=((0.9, 0.9),))
+    wrong = make_item("b", (0.5,), step_labels=((-1.0,),), steps=((0.1,),))
+    assert evaluate(neutral).measures[0].details["wrong_steps"] == 1
+    assert evaluate(neutral, wrong).measures[0].details["wrong_steps"] == 1
+
+
+def test_the_tie_rule_reaches_every_measure(evaluate, make_item):
+    items = [make_item(f"i{k}", (1.0, 1.0), ranks=(1, 2), outcomes=(True, False)) for k in range(4)]
+    for tie_rule, value in (("loss", 0.0), ("half", 0.5)):
+        found = evaluate(*items, tie_rule=tie_rule)
+        assert [measure.figures["pairwise_agreement"].value for measure in found.measures] == [value, value]
+
+
+def test_the_seed_moves_intervals_and_never_values(evaluate, make_item):
+    items = [make_item(f"i{k}", (float(k % 5), 1.0), ratings={"a": (float(k % 3), 1.0)}) for k in range(30)]
+    first, again, other = (evaluate(*items, seed=seed).measures[0].figures["pearson"] for seed in (1, 1, 2))
+    assert first == again
+    assert first.value == other.value
+    assert first.low != other.low

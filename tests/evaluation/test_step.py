@@ -1,0 +1,224 @@
+"""Steps: single steps and the first error of a chain, by hand; unlabelled steps carry nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from plaudit.evaluation.first_error import in_first_half
+from plaudit.evaluation.step import labels_have_three_classes, measure_steps, reads_steps
+
+
+@pytest.fixture
+def measure(estimate):
+    """Return the measure of items."""
+
+    def of(*items):
+        return measure_steps(
+            items,
+            three_classes=labels_have_three_classes(items),
+            by_step=reads_steps(items),
+            estimate=estimate,
+        )
+
+    return of
+
+
+def value(found, name):
+    return found.figures[name].value
+
+
+def beside(found, name):
+    return {rule: interval.value for rule, interval in found.baselines[name].items()}
+
+
+@pytest.fixture
+def chain(make_item):
+    """Return a function that gives an item of one chain: labels, step rewards, and a reward of its own."""
+
+    def make(name, labels, steps, *, reward=0.0, **fields):
+        return make_item(name, (reward,), step_labels=(labels,), steps=None if steps is None else (steps,), **fields)
+
+    return make
+
+
+@pytest.fixture
+def four(chain):
+    """Two chains with an error, one of them located; two without, one of them cleared."""
+    return (
+        chain("located", (1.0, 0.0, None), (0.9, 0.2, 0.1)),
+        chain("late", (0.0, None), (0.7, 0.3)),
+        chain("cleared", (1.0, 1.0), (0.8, 0.6)),
+        chain("accused", (1.0, 1.0, 1.0), (0.9, 0.4, 0.9)),
+    )
+
+
+def test_the_first_error_is_located_by_hand(measure, four):
+    found = measure(*four)
+    assert value(found, "first_error_accuracy") == 2 / 4
+    assert value(found, "first_error_accuracy_erroneous") == 1 / 2
+    assert value(found, "first_error_accuracy_correct") == 1 / 2
+    assert value(found, "first_error_f1") == pytest.approx(0.5)
+    assert (found.figures["first_error_accuracy"].n, found.figures["first_error_accuracy_correct"].n) == (4, 2)
+
+
+def test_f1_is_the_harmonic_mean_and_not_the_mean(measure, four, chain):
+    found = measure(*four, chain("located too", (0.0,), (0.1,)), chain("located again", (0.0,), (0.2,)))
+    assert value(found, "first_error_accuracy_erroneous") == 3 / 4
+    assert value(found, "first_error_f1") == pytest.approx(2 * 0.75 * 0.5 / 1.25)
+
+
+def test_constant_predictions_stand_beside_it_and_have_no_f1(measure, four):
+    found = measure(*four)
+    # errors at 1 and at 0: of equally common places the earlier
+    assert beside(found, "first_error_accuracy") == {"no_error": 2 / 4, "first_step": 1 / 4, "commonest_place": 1 / 4}
+    assert beside(found, "first_error_accuracy_erroneous") == {
+        "no_error": 0.0,
+        "first_step": 1 / 2,
+        "commonest_place": 1 / 2,
+    }
+    assert beside(found, "first_error_accuracy_correct")["no_error"] == 1.0
+    assert set(beside(found, "first_error_f1").values()) == {0.0}
+    # An F1 of 0 on two chains of each kind is not known to be 0.
+    assert found.baselines["first_error_f1"]["first_step"].high > 0.5
+
+
+def test_single_steps_by_hand(measure, four):
+    found = measure(*four)
+    # right: .9 .8 .6 .9 .4 .9; wrong: .2 .7. Against .2 all win; against .7 four of six.
+    assert value(found, "step_auc") == pytest.approx(10 / 12)
+    assert found.figures["step_auc"].n == 8  # the two unlabelled steps are not there
+    # by place: right at 0 0 1 0 1 2, wrong at 1, 0. Earlier than 1: 3, same: 2; earlier than 0: none, same: 3.
+    assert beside(found, "step_auc")["earlier_step"] == pytest.approx((3 + 1 + 0 + 1.5) / 12)
+    # passed: .9 .7 .8 .6 .9 .9; agree: .9, .2 (wrong, below), .8 .6 .9 .9 → 6 of 8
+    assert value(found, "step_accuracy") == 6 / 8
+    assert beside(found, "step_accuracy") == {"always_right": 6 / 8, "always_wrong": 2 / 8}
+    # taken for wrong: .2 (is), .4 (is not); missed: .7. F1 = 2 ÷ (2 + 2)
+    assert value(found, "step_error_f1") == pytest.approx(0.5)
+    assert beside(found, "step_error_f1")["always_wrong"] == pytest.approx(2 * 2 / (2 * 2 + 6))
+    assert found.details["unlabelled_steps"] == 2
+
+
+def test_an_unlabelled_step_carries_nothing_whatever_its_reward(measure, chain):
+    def figures(hidden):
+        found = measure(
+            chain("a", (1.0, 0.0, None), (0.9, 0.2, hidden)),
+            chain("b", (1.0, 1.0), (0.9, 0.8)),
+            chain("c", (0.0, 1.0), (0.3, 0.8)),
+        )
+        return {name: (each.value, each.n) for name, each in found.figures.items()}
+
+    assert figures(0.01) == figures(0.99)
+
+
+def test_a_chain_whose_first_error_cannot_be_told_is_counted_and_left_out(measure, chain):
+    found = measure(
+        chain("a", (None, 0.0), (0.9, 0.2)),
+        chain("b", (1.0, None), (0.9, 0.8)),
+        chain("c", (1.0, 0.0, None), (0.9, 0.2, 0.5)),
+        chain("d", (1.0,), (0.9,)),
+    )
+    assert found.details["chains_of_uncertain_first_error"] == 2
+    assert found.figures["first_error_accuracy"].n == 2
+    assert found.figures["step_accuracy"].n == 5
+
+
+def test_three_classes_count_neutral_as_right_and_soft_labels_are_cut_at_a_half(measure, chain):
+    three = measure(chain("a", (1.0, 0.0, -1.0), (0.9, 0.8, 0.1)), chain("b", (0.0, 1.0), (0.9, 0.8)))
+    assert (three.details["right_steps"], three.details["wrong_steps"]) == (4, 1)
+    assert value(three, "first_error_f1") == 1.0
+    assert "neutral" in three.rules["labels"]
+    soft = measure(chain("a", (0.75, 0.25, 0.5), (0.9, 0.1, 0.2)), chain("b", (0.0, 1.0), (0.1, 0.8)))
+    assert (soft.details["right_steps"], soft.details["wrong_steps"], soft.details["unlabelled_steps"]) == (2, 2, 1)
+
+
+def test_log_odds_of_steps_are_cut_at_zero(measure, chain):
+    found = measure(chain("a", (1.0, 0.0), (2.0, -1.0)), chain("b", (1.0, 1.0), (0.3, 5.0)))
+    assert value(found, "first_error_f1") == 1.0
+    assert "log-odds" in found.rules["threshold"]
+
+
+def halves(count):
+    """Names of ``count`` prompts of each half."""
+    names = [f"prompt {k}" for k in range(20 * count)]
+    first = [name for name in names if in_first_half(name)][:count]
+    return first, [name for name in names if not in_first_half(name)][:count]
+
+
+def test_the_threshold_is_tuned_on_one_half_and_measured_on_the_other(measure, chain):
+    first, second = halves(6)
+    # Right steps have 0.8 and wrong ones 0.6, on both halves: any threshold above 0.6 is perfect, 0.5 finds nothing.
+    items = [chain(name, (1.0, 0.0), (0.8, 0.6)) for name in first[:3] + second[:3]]
+    items += [chain(name, (1.0, 1.0), (0.8, 0.8)) for name in first[3:] + second[3:]]
+    found = measure(*items)
+    assert value(found, "first_error_f1") == 0.0
+    assert value(found, "first_error_f1_tuned") == 1.0
+    assert found.figures["first_error_f1_tuned"].n == 6
+    assert value(found, "first_error_accuracy_tuned") == 1.0
+    assert beside(found, "first_error_f1_tuned")["fixed_threshold"] == 0.0
+    assert beside(found, "first_error_accuracy_tuned")["no_error"] == 0.5
+    assert found.rules["tuned_threshold"].startswith("0.7,")
+
+
+def test_a_threshold_that_fits_one_half_only_is_not_good_on_the_other(measure, chain):
+    first, second = halves(4)
+    items = [chain(name, (1.0, 0.0), (0.9, 0.8)) for name in first[:2]]
+    items += [chain(name, (1.0, 1.0), (0.9, 0.9)) for name in first[2:]]
+    items += [chain(name, (1.0, 0.0), (0.7, 0.1)) for name in second[:2]]
+    items += [chain(name, (1.0, 1.0), (0.7, 0.7)) for name in second[2:]]
+    found = measure(*items)
+    # 0.85 suits the first half; on the second it accuses the first step of every chain.
+    assert value(found, "first_error_f1_tuned") == 0.0
+    assert beside(found, "first_error_f1_tuned")["fixed_threshold"] == 1.0
+
+
+def test_no_threshold_is_tuned_where_a_half_has_chains_of_one_kind_only(measure, chain):
+    first, second = halves(2)
+    found = measure(*[chain(name, (1.0, 0.0), (0.8, 0.1)) for name in first + second])
+    assert "first_error_f1_tuned" not in found.figures
+    assert "no threshold can be chosen" in found.absent["first_error_f1_tuned"]
+    assert found.absent["first_error_f1"] == "F1 needs chains with an error and chains without"
+
+
+def test_a_model_without_step_rewards_is_measured_by_its_responses(measure, chain):
+    found = measure(
+        chain("a", (1.0, 0.0), None, reward=1.0, lengths=(5,)),
+        chain("b", (1.0, 1.0), None, reward=3.0, lengths=(5,)),
+        chain("c", (1.0, 1.0), None, reward=0.5, lengths=(9,)),
+    )
+    assert value(found, "response_auc") == 1 / 2
+    assert beside(found, "response_auc")["longer_response"] == pytest.approx((0.5 + 1) / 2)
+    assert found.headline == "response_auc"
+    assert found.absent["step_auc"] == found.absent["first_error_f1"] == "the model gives no rewards to steps"
+
+
+def test_every_group_is_in_one_count(measure, chain, make_item):
+    found = measure(
+        chain("scored", (1.0, 0.0), (0.9, 0.1)),
+        chain("no step rewards", (1.0, 0.0), None),
+        chain("one step without", (1.0, None), (0.9, None)),
+        chain("says nothing", (0.5, None), (0.9, 0.1)),
+        chain("unlabelled", (None, None), (0.9, 0.1)),
+        make_item("no steps", (1.0,)),
+    )
+    counts = found.counts
+    assert (counts.n, counts.scored, counts.unscored, counts.failed) == (4, 1, 1, 2)
+
+
+def test_nothing_scored_gives_reasons_and_no_numbers(measure, chain):
+    found = measure(chain("a", (1.0, 0.0), (None, 0.5)))
+    assert found.figures == {}
+    assert found.absent["step_auc"] == "no step was scored"
+    assert found.absent["first_error_accuracy"] == "there is no chain whose first error is certain"
+
+
+def test_several_responses_of_a_group_are_several_chains_of_one_prompt(measure, make_item):
+    group = make_item(
+        "a",
+        (0.2, 0.8, 0.0),
+        step_labels=((1.0, 0.0), (1.0, 1.0), None),
+        steps=((0.9, 0.2), (0.9, 0.8), (0.1,)),
+    )
+    found = measure(group)
+    assert (found.details["chains"], found.details["steps"]) == (2, 4)
+    assert value(found, "first_error_accuracy") == 1.0
+    assert found.figures["first_error_accuracy"].method == "none: one prompt"

@@ -1,0 +1,80 @@
+"""Position bias is counted over pairs in both orders; its intervals know that pairs of a group belong together."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from plaudit.statistics.intervals import cluster_bootstrap, wilson_interval
+from plaudit.statistics.position_bias import ClusterMean, PositionBias
+
+NAN = math.nan
+
+
+def odds(p):
+    return math.log(p / (1 - p))
+
+
+def test_the_mean_is_over_both_orders_and_an_order_that_decides_is_counted():
+    bias = PositionBias()
+    # 0 and 1: the one named first wins with 0.8, whichever it is; 0 and 2: 0 wins both; 1 and 2 were not compared
+    bias.add(np.array([[NAN, odds(0.8), odds(0.9)], [odds(0.7), NAN, NAN], [odds(0.3), odds(0.6), NAN]]))
+    assert bias.pairs == 2
+    assert bias.first.total / bias.first.items == pytest.approx((0.8 + 0.7 + 0.9 + 0.3) / 4)
+    assert bias.inconsistent.total == 1.0
+    # both name the second one: the order decides again
+    bias.add(np.array([[NAN, odds(0.4)], [odds(0.3), NAN]]))
+    assert (bias.pairs, bias.inconsistent.total) == (3, 2.0)
+
+
+def test_a_tie_in_one_order_is_no_contradiction():
+    bias = PositionBias()
+    bias.add(np.array([[NAN, 0.0], [2.0, NAN]]))
+    assert bias.inconsistent.total == 0.0
+
+
+def test_nothing_compared_is_said_in_words():
+    bias = PositionBias()
+    assert bias.in_words() == "position bias: no pair was compared in both orders"
+    bias.add(np.array([[NAN, 1.0], [1.0, NAN]]))
+    assert "with probability 0.731" in bias.in_words()
+    assert "the order decides 100.0% of 1 pairs" in bias.in_words()
+    bias.add(np.array([[NAN, 1.0], [-1.0, NAN]]))
+    assert "0.616 (0." in bias.in_words()
+
+
+def test_the_interval_is_that_of_resampled_clusters():
+    rng = np.random.default_rng(0)
+    mean, values, clusters = ClusterMean(), [], []
+    for cluster in range(400):
+        level = rng.uniform(0.2, 0.8)
+        own = np.clip(level + rng.normal(0, 0.05, size=rng.integers(1, 8)), 0, 1)
+        mean.add(own)
+        values += own.tolist()
+        clusters += [cluster] * len(own)
+    found = mean.interval()
+    wanted = cluster_bootstrap(values, clusters, seed=0)
+    assert found.n == len(values)
+    assert found.value == pytest.approx(wanted.value)
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), abs=0.004)
+    # items of a cluster taken for independent ones would give too narrow an interval
+    items = 2 * 1.96 * np.std(values) / math.sqrt(len(values))
+    assert found.high - found.low > 1.5 * items
+
+
+def test_where_all_clusters_agree_the_interval_is_not_empty():
+    mean = ClusterMean()
+    for _ in range(30):
+        mean.add(np.zeros(4))
+    found, wanted = mean.interval(), wilson_interval(0, 30)
+    assert (found.value, found.low, found.high) == (0.0, wanted.low, wanted.high)
+    assert found.n == 120
+
+
+def test_one_cluster_has_no_interval():
+    mean = ClusterMean()
+    mean.add(np.array([0.2, 0.4]))
+    mean.add(np.zeros(0))
+    assert (mean.clusters, mean.interval()) == (1, None)
