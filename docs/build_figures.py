@@ -20,6 +20,15 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 FAMILIES = sorted((ROOT / "docs" / "families").glob("*.md"))
 NOT_MEASURED = "Not measured here."
+SHOWN = {
+    "ranking": ("pairwise_agreement", "top_one", "kendall_tau"),
+    "rating": ("spearman", "rmse"),
+    "outcome": ("best_of_k", "best_of_k_decidable", "auc", "accuracy"),
+    "step": ("step_auc", "step_accuracy", "step_error_f1", "first_error_accuracy", "first_error_f1", "response_auc"),
+}
+"""Figures of each kind of label that the page of a family shows; the result file holds the others too."""
+KINDS = {"kwise": "ranking", "attributes": "rating", "outcome": "outcome", "process": "step"}
+"""The kind of label that a family learns from, beside preferences."""
 TASKS = {
     "hh": "pairs with the lengths of hh-rlhf",
     "k4": "K = 4 responses, all six pairs",
@@ -114,8 +123,6 @@ def family_of(config: dict[str, Any]) -> str:
     """Return the family that a recipe's config trains: the name of its page."""
     if "unlabelled" in config:
         return "semi_supervised"
-    if "unlabelled" in config:
-        return "semi_supervised"
     objective = config.get("objective", {})
     head = config["model"].get("head") or {}
     match objective.get("type", "bradley_terry"):
@@ -143,33 +150,39 @@ def family_table(family: str) -> str:
         if family_of(yaml.safe_load(path.read_text(encoding="utf-8"))) == family
     ]
     found = {folder.name: folder / "result.json" for folder in folders}
-    measured = {name: path for name, path in found.items() if path.exists()}
+    measured = {name: path for name, path in found.items() if path.exists() and "held_out" in _read(path)}
     others = ", ".join(f"[{name}](../../recipes/{name})" for name in found if name not in measured)
-    parts = [_measured_table(measured) if measured else NOT_MEASURED]
+    parts = [_measured_table(measured, KINDS.get(family)) if measured else NOT_MEASURED]
     if others:
         parts.append(f"Recipes without a result here: {others}.")
     return "\n\n".join(parts)
 
 
-def _measured_table(results: dict[str, Path]) -> str:
+def _measured_table(results: dict[str, Path], kind: str | None) -> str:
     rows = ["| recipe | figure, held out | n | value (95 % interval) | baselines |", "|---|---|--:|---|---|"]
     for name, path in results.items():
-        result = json.loads(path.read_text(encoding="utf-8"))["held_out"]
+        result = _read(path)["held_out"]
         link = f"[{name}](../../recipes/{name})"
-        for figure, each, baselines in _held_out_figures(result):
+        for figure, each, baselines in _held_out_figures(result, kind):
             others = "; ".join(f"{rule.replace('_', ' ')} {_interval(value)}" for rule, value in baselines.items())
             rows.append(f"| {link} | {figure} | {each['n']} | {_interval(each)} | {others} |")
     return "\n".join(rows)
 
 
-def _held_out_figures(result: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _held_out_figures(result: dict[str, Any], kind: str | None) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     """Yield the name of each figure that is shown, its interval, and its baselines by rule."""
     if "accuracy" in result["figures"]:
         yield "accuracy of preferences", result["figures"]["accuracy"], result["baselines"]
     for measure in result.get("measures", ()):
         of = measure["kind"] if measure["attribute"] is None else f"rating {measure['attribute']}"
-        for figure, each in measure["figures"].items():
-            yield f"{of}: {figure}".replace("_", " "), each, measure["baselines"].get(figure, {})
+        for figure in SHOWN[measure["kind"]] if measure["kind"] == kind else ():
+            if figure in measure["figures"]:
+                baselines = measure["baselines"].get(figure, {})
+                yield f"{of}: {figure}".replace("_", " "), measure["figures"][figure], baselines
 
 
 def _cells(figures: dict[str, Any], baselines: dict[str, Any]) -> str:
@@ -217,8 +230,8 @@ def fill(text: str) -> str:
         "scale": scale_table,
         "tree": tree_table,
         "accuracy": accuracy_table,
-        "over_optimisation": over_optimisation_table,
         **{f"family-{page.stem}": partial(family_table, page.stem) for page in FAMILIES},
+        "family-ensembles": over_optimisation_table,
     }
     for name, table in tables.items():
         pattern = re.compile(rf"(<!-- figures:{name} -->\n).*?(<!-- /figures:{name} -->)", re.DOTALL)

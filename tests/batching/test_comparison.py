@@ -237,6 +237,23 @@ def test_comparisons_whose_responses_are_too_long_are_left_out_and_the_others_ke
     assert (report.dropped, report.kept) == ({NO_COMPARISON: 1}, 0)
 
 
+@pytest.mark.parametrize("truncation", ["truncate_prompt", "drop"])
+def test_a_comparison_that_just_fits_is_kept(encoder, truncation):
+    group = long_group(5)
+    (whole,), _ = encode(encoder(), group)
+    needed = int(whole.lengths().max())
+    if truncation == "truncate_prompt":
+        # all that stands between the opening and the first response can go
+        sequence = whole.tree.sequence(0)
+        opening = len(encoder().tokenizer.encode("<|user|>[CONTEXT]", add_special_tokens=False))
+        needed = len(sequence) - (int(whole.response_start[0]) - opening)
+    (kept,), report = encode(encoder(max_length=needed, truncation=truncation), group)
+    assert int(kept.lengths().max()) == needed
+    assert PAIR_TOO_LONG not in report.changed
+    (left,), _ = encode(encoder(max_length=needed - 1, truncation=truncation), group)
+    assert left == LeftOut(0, PAIR_TOO_LONG if truncation == "truncate_prompt" else COMPARISON_TOO_LONG)
+
+
 def test_a_pair_to_be_scored_is_cut_by_itself(encoder):
     group = Group(conversation("red green " * 40), ("one", "two", "cat dog " * 10), id="g")
     made = encoder(max_length=150)

@@ -91,6 +91,21 @@ def test_the_first_turn_is_the_problem_a_space_and_step_one_and_the_assistant_sa
     assert found == [tokenizer.apply_chat_template(turns, tokenize=False)]
 
 
+def test_a_judged_chat_of_rlhflow_comes_back_as_the_chat_that_it_was(make, tokenizer):
+    from plaudit.data.sources import rlhflow_process
+
+    said = ("2+2+1? Step 1: 2+2=4.", "+", "Step 2: 4+1=6.", "-", "Step 3: so 6.", "-")
+    turns = [{"role": ("user", "assistant")[k % 2], "content": text} for k, text in enumerate(said)]
+    group = rlhflow_process.group_from_row({"messages": turns})
+    ((made,), _), (text,) = encode(make(shown="labels"), group), make(shown="labels").texts(group)
+    assert text == tokenizer.apply_chat_template(turns, tokenize=False)
+    assert made.step_label.tolist() == [1.0, 0.0, 0.0]
+    single = [turns[0], turns[1]]
+    assert make(unit="response").texts(rlhflow_process.group_from_row({"messages": single})) == [
+        tokenizer.apply_chat_template(single, tokenize=False)
+    ]
+
+
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_every_step_is_read_at_the_token_before_its_word_in_the_text_of_any_tool(make, tokenizer, template):
     encoder = make(template)

@@ -65,6 +65,18 @@ def test_a_shard_is_a_part_of_a_whole():
             parse_shard(text)
 
 
+def test_the_aggregation_reaches_the_scorer_and_must_be_a_known_one(tmp_path, monkeypatch):
+    path = write_rows(tmp_path / "groups.jsonl", {"prompt": "Hi", "responses": ["a", "b"]})
+    (tmp_path / "lengths.py").write_text("def reward(prompt, responses):\n    return [len(r) for r in responses]\n")
+    monkeypatch.chdir(tmp_path)
+    command = ["score", "lengths:reward", path, "-o", "out.jsonl", "--aggregation"]
+    refused = CliRunner().invoke(app, [*command, "product"])
+    assert refused.exit_code != 0
+    assert "aggregation is product, but lengths:reward gives no rewards to aggregate" in refused.output
+    unknown = CliRunner().invoke(app, [*command, "median"])
+    assert "'log_odds'" in unknown.output
+
+
 @pytest.mark.parametrize(
     ("model", "expected"),
     [

@@ -19,6 +19,7 @@ from plaudit.labeling import semi_supervised
 from plaudit.labeling.config import SemiSupervisedConfig
 from plaudit.labeling.rounds import model_hash, round_config
 from plaudit.labeling.semi_supervised import SemiSupervisedRecord, train_semi_supervised
+from plaudit.scoring.pairwise import PairwiseScorer
 from plaudit.training.prepare import prepare_groups, prepare_model
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -155,6 +156,22 @@ def test_the_preferences_of_the_unlabelled_groups_change_nothing_but_the_measure
     assert (run / "pseudo" / "round_1.jsonl").read_bytes() == (old / "pseudo" / "round_1.jsonl").read_bytes()
     assert record.rounds[1].pseudo.accuracy is None
     assert whole[1].rounds[1].pseudo.accuracy is not None
+
+
+@pytest.mark.slow
+def test_a_pairwise_preference_model_labels_with_its_own_comparisons(folder, run, monkeypatch):
+    asked = []
+    original = PairwiseScorer.probabilities
+    monkeypatch.setattr(
+        PairwiseScorer, "probabilities", lambda self, groups: (asked.append(1), original(self, groups))[1]
+    )
+    head = ("train.model.head={type: comparison}", "train.objective={type: process}", "rounds=1", "threshold=0.5")
+    record = train_semi_supervised(config(*head), run_dir=run)
+    _, done = record.rounds
+    assert (record.status, len(asked)) == ("finished", 1)
+    assert done.pseudo.kept > 0
+    assert done.groups == 12 + done.pseudo.groups_kept
+    assert done.accuracy is not None
 
 
 # -------------------------------------------------------------------------------------------- where it starts

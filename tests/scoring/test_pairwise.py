@@ -108,6 +108,22 @@ def test_the_probabilities_of_both_sides_add_up_to_one_exactly(scorer):
     assert abs(made.probability("red cat", "one", "two three") - 0.5) > 1e-3
 
 
+def test_both_sides_of_a_pair_are_worked_out_from_the_same_batch(scorer, monkeypatch):
+    """Else the rounding of another order of the batch would break the sum of exactly 1."""
+    batches = []
+    original = pairwise.build_batch
+
+    def noted(*arguments, **options):
+        batches.append(original(*arguments, **options).input_ids.tolist())
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(pairwise, "build_batch", noted)
+    made = scorer()
+    made.probability("red cat", "one", "two three")
+    made.probability("red cat", "two three", "one")
+    assert batches[0] == batches[1]
+
+
 def test_equal_responses_are_even_without_asking(scorer):
     made = scorer()
     assert made.probability("red cat", "one", "one") == 0.5

@@ -203,6 +203,15 @@ def test_a_response_without_steps_has_no_reward_and_a_reason(scorer, name):
         assert (empty.rewards, empty.reason) == ((None,) * 4, NO_STEP)
 
 
+@pytest.mark.parametrize("layout", ["shared_prefix", "packed", "padded"])
+def test_a_group_of_which_nothing_is_read_stands_beside_others(scorer, layout):
+    nothing = dataclasses.replace(GROUP, steps=((),) * 4, id="nothing")
+    made = scorer(HEADS["token, 2 classes"], layout)
+    first, empty, last = made.score_groups([GROUP, nothing, dataclasses.replace(GROUP, id="last")])
+    assert empty.rewards == (None,) * 4
+    close((first.rewards, last.rewards), (score(made).rewards,) * 2)
+
+
 def test_a_response_that_is_too_long_and_one_without_steps_give_both_reasons(scorer):
     group = Group(conversation("hi"), ("cat " * 300, "yes", "no"), steps=(None, (), None), id="x")
     found = score(scorer(HEADS["token, 2 classes"]), group)

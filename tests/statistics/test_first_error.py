@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plaudit.statistics.aggregation import first_error
@@ -23,6 +23,7 @@ def chains(draw):
     return steps, errors
 
 
+@settings(deadline=None, derandomize=True)
 @given(chains(), st.floats(-0.5, 1.5))
 def test_right_at_a_threshold_is_what_the_first_step_below_it_says(drawn, threshold):
     steps, errors = drawn
@@ -47,6 +48,7 @@ def f1_at(steps, errors, threshold):
     return first_error_f1(table.right_at(threshold), table.has_error)
 
 
+@settings(deadline=None, derandomize=True)
 @given(chains())
 def test_no_threshold_is_better_than_the_best(drawn):
     steps, errors = drawn

@@ -64,10 +64,9 @@ def copy(
 
 
 def _verb(config: Path) -> str:
-    """Return the verb that reads a recipe's config."""
-    import yaml
-
-    return "ssrm" if "unlabelled" in yaml.safe_load(config.read_text(encoding="utf-8")) else "train"
+    """Return the verb that takes ``config``: with unlabelled groups it is semi-supervised training."""
+    lines = config.read_text(encoding="utf-8").splitlines()
+    return "ssrm" if any(line.startswith("unlabelled:") for line in lines) else "train"
 
 
 def _sentence(readme: Path) -> str:

@@ -13,7 +13,7 @@ from plaudit.evaluation.runner import evaluate
 from plaudit.labeling.config import SemiSupervisedConfig
 from plaudit.models.recipe import RECIPE_FILE
 from plaudit.records import Interval, RunRecord
-from plaudit.scoring.load import load_scorer
+from plaudit.scoring.load import load
 from plaudit.training.config import DataSection, ModelSection, PretrainedInit, ScratchInit, TrainConfig
 from plaudit.training.run import MODEL_FOLDER
 
@@ -126,7 +126,7 @@ def held_out_accuracy(run_dir: Path, number: int, *, name: str) -> Interval | No
         return None
     groups = read_groups(held_out, format="groups", cache_dir=held_out.parent)
     result = evaluate(
-        load_scorer(str(folder)),
+        load(folder),
         groups,
         name="held_out",
         model=name,

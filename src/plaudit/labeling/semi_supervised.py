@@ -36,7 +36,7 @@ from plaudit.labeling.rounds import (
     run_record,
 )
 from plaudit.records import Interval, Record, first_problem, git_state, package_versions, write_record, write_text
-from plaudit.scoring.load import load_scorer
+from plaudit.scoring.load import load
 from plaudit.training.heads import head_of, label_kind
 from plaudit.training.prepare import prepare_groups
 from plaudit.training.run import train
@@ -260,7 +260,7 @@ def _label(config: SemiSupervisedConfig, run_dir: Path, inputs: _Inputs, number:
         return earlier
     return write_pseudo_labels(
         path,
-        load_scorer(str(teacher)),
+        load(teacher),
         inputs.unlabelled,
         model=model,
         threshold=config.threshold,
