@@ -6,7 +6,7 @@ import ast
 import sys
 from pathlib import Path
 
-MAX_FILE_LINES = 400
+MAX_FILE_LINES = 600
 MAX_FUNCTION_LINES = 60
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 

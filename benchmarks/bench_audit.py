@@ -67,10 +67,10 @@ def benchmark_prompts(count: int) -> list[str]:
 
 def measure(kind: str, rows: int, folder: Path) -> dict[str, Any]:
     """Return what one search over ``rows`` groups took and found."""
+    from plaudit.data.audit.contamination import BenchmarkPrompt, find_contamination
+    from plaudit.data.audit.duplicates import similar_prompts
     from plaudit.data.audit.run import audit_groups
-    from plaudit.data.contamination import BenchmarkPrompt, find_contamination
-    from plaudit.data.duplicates import similar_prompts
-    from plaudit.data.read import read_groups
+    from plaudit.data.reading.read import read_groups
 
     texts = benchmark_prompts(1000)
     places = random.Random(2).sample(range(rows), 500)

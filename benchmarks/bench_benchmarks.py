@@ -39,13 +39,13 @@ from workloads import SHAPES, VOCABULARY, llama
 import plaudit
 from plaudit.batching.encode import EncodingReport
 from plaudit.batching.tokens import TokenGroup
-from plaudit.evaluation.benchmark import Loaded
-from plaudit.evaluation.catalog import benchmark_named
-from plaudit.evaluation.runner import ITEMS_NAME, evaluate_benchmark
-from plaudit.models.checkpoint import save_reward_model
+from plaudit.evaluation.official.benchmark import Loaded
+from plaudit.evaluation.official.catalog import benchmark_named
+from plaudit.evaluation.run import ITEMS_NAME, evaluate_benchmark
+from plaudit.models.checkpoint.files import save_reward_model
 from plaudit.models.scratch import build_tokenizer
 from plaudit.records import ItemScore, Result
-from plaudit.scoring.engine import RewardScorer
+from plaudit.scoring.local.engine import RewardScorer
 
 DATA = Path(os.environ.get("PLAUDIT_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data") / "benchmarks"
 NAMES = ("rm_bench", "rmb")

@@ -56,10 +56,10 @@ def write_rated(path: Path, count: int) -> None:
 def stages(path: Path, folder: Path) -> dict[str, Any]:
     """Return seconds and groups per second of each stage, and the peak of the resident memory."""
     from plaudit.config import Config
-    from plaudit.data.duplicates import similar_prompts
-    from plaudit.data.mixture import build_mixture
-    from plaudit.data.mixture_config import MixtureConfig
-    from plaudit.data.read import read_groups
+    from plaudit.data.audit.duplicates import similar_prompts
+    from plaudit.data.mixing.config import MixtureConfig
+    from plaudit.data.mixing.mixture import build_mixture
+    from plaudit.data.reading.read import read_groups
 
     done: dict[str, Any] = {}
 

@@ -30,12 +30,12 @@ from workloads import SHAPES, k_responses, text, tokenizer_for, words
 
 from plaudit.batching.batch import build_batch
 from plaudit.batching.encode import EncodingReport
-from plaudit.data.group import Group, Message
-from plaudit.data.steps import join_steps
-from plaudit.models.heads import HeadChoice
+from plaudit.data.schema.group import Group, Message
+from plaudit.data.schema.steps import join_steps
+from plaudit.models.heads.kinds import HeadChoice
 from plaudit.models.reward_model import RewardModel
 from plaudit.models.scratch import build_decoder
-from plaudit.scoring.engine import RewardScorer
+from plaudit.scoring.local.engine import RewardScorer
 
 BATCH = 16
 STEPS = 8

@@ -44,8 +44,8 @@ def stages(path: Path, folder: Path) -> list[dict[str, Any]]:
     """Return seconds and memory of each stage."""
     from plaudit.batching.planner import epoch_order, num_steps, plan_step, step_rows
     from plaudit.batching.token_set import encode_to_file
-    from plaudit.data.read import read_groups
-    from plaudit.data.splits import split_by_prompt
+    from plaudit.data.mixing.splits import split_by_prompt
+    from plaudit.data.reading.read import read_groups
     from plaudit.models.scratch import build_decoder, build_tokenizer
     from plaudit.objectives.build import build_objective
     from plaudit.objectives.config import BradleyTerry

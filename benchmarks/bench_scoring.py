@@ -27,9 +27,9 @@ from transformers.utils.logging import set_verbosity_error
 from workloads import k_responses, llama, tokenizer_for, words
 
 from plaudit.batching.encode import EncodingReport
-from plaudit.data.group import Group
+from plaudit.data.schema.group import Group
 from plaudit.models.reward_model import RewardModel
-from plaudit.scoring.engine import RewardScorer
+from plaudit.scoring.local.engine import RewardScorer
 
 BATCH = 16
 TASKS = {"long": ((400, 400), (50, 150)), "short": ((25, 25), (100, 400))}

@@ -17,7 +17,7 @@ import psutil
 from bench_scale import write_pairs
 from machine import describe
 
-from plaudit.models.checkpoint import save_reward_model
+from plaudit.models.checkpoint.files import save_reward_model
 from plaudit.models.scratch import build_decoder, build_tokenizer
 from plaudit.scoring.files import score_file
 

@@ -21,7 +21,7 @@ from plaudit.batching.batch import build_batch
 from plaudit.batching.encode import EncodingReport
 from plaudit.batching.prefix_tree import build_prefix_tree
 from plaudit.batching.tokens import TokenGroup
-from plaudit.data.group import Group
+from plaudit.data.schema.group import Group
 from plaudit.models.scratch import build_decoder, build_tokenizer
 from plaudit.worlds.world import World
 

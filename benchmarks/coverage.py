@@ -28,11 +28,11 @@ import machine
 import numpy as np
 from scipy.special import ndtri
 
-from plaudit.evaluation.blends import blended, mean_of
-from plaudit.evaluation.estimates import Estimator
-from plaudit.evaluation.paired_figures import PairedFigure, Pairing
-from plaudit.evaluation.pooled import Pool, Sums, harmonic, ratio
-from plaudit.evaluation.traced import Tracing
+from plaudit.evaluation.compare.paired_metrics import PairedFigure, Pairing
+from plaudit.evaluation.metrics.composite import blended, mean_of
+from plaudit.evaluation.metrics.estimates import Estimator
+from plaudit.evaluation.metrics.pooled import Pool, Sums, harmonic, ratio
+from plaudit.evaluation.metrics.traced import Tracing
 from plaudit.records import Interval, write_json
 from plaudit.statistics.correlation import analytic_interval, clustered_interval
 from plaudit.statistics.intervals import cluster_bootstrap, wilson_interval

@@ -17,7 +17,7 @@ from pathlib import Path
 _READER = """
 import json, resource, sys, time
 from pathlib import Path
-from plaudit.data.read import read_groups
+from plaudit.data.reading.read import read_groups
 
 def main():
     path, cache, num_proc = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])

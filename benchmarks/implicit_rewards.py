@@ -40,8 +40,8 @@ from world_runs import (
 )
 
 from plaudit.batching.batch import TokenBatch, build_batch
-from plaudit.data.group import Group
-from plaudit.models.checkpoint import save_reward_model
+from plaudit.data.schema.group import Group
+from plaudit.models.checkpoint.files import save_reward_model
 from plaudit.models.language_model import load_language_model, log_likelihoods
 from plaudit.models.reward_model import RewardModel
 from plaudit.records import write_json

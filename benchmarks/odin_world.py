@@ -26,11 +26,11 @@ import torch
 from machine import describe
 from world_runs import SCRATCH, agreement, margins, over_seeds, response_tokens, trained
 
-from plaudit.data.group import Group
-from plaudit.evaluation.best_of_n import best_of_n
+from plaudit.data.schema.group import Group
+from plaudit.evaluation.metrics.best_of_n import best_of_n
 from plaudit.records import write_json
-from plaudit.scoring.engine import RewardScorer
 from plaudit.scoring.load import load
+from plaudit.scoring.local.engine import RewardScorer
 from plaudit.worlds.world import World
 
 ROOT = Path(__file__).resolve().parents[1]

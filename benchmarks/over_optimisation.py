@@ -37,9 +37,9 @@ import torch
 from machine import describe
 from world_runs import agreement, fine_tune, language_model, margins, over_seeds, trained
 
-from plaudit.data.group import Group, Preference
-from plaudit.models.average import average_models
-from plaudit.models.checkpoint import save_reward_model
+from plaudit.data.schema.group import Group, Preference
+from plaudit.models.checkpoint.average import average_models
+from plaudit.models.checkpoint.files import save_reward_model
 from plaudit.records import write_json
 from plaudit.reports.style import BASELINE, INK, MODEL, ORACLE, PAPER, REJECTED, WIDE, figure
 from plaudit.scoring.ensemble import EnsembleScorer, Scale, measure_scales

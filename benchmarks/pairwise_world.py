@@ -33,11 +33,11 @@ from plaudit.batching.batch import build_batch
 from plaudit.batching.comparison import ComparisonEncoder
 from plaudit.batching.encode import EncodingReport
 from plaudit.batching.tokens import TokenGroup
-from plaudit.data.group import Group
+from plaudit.data.schema.group import Group
 from plaudit.records import write_json
-from plaudit.scoring.engine import RewardScorer
 from plaudit.scoring.load import load
-from plaudit.scoring.pairwise import PairwiseScorer
+from plaudit.scoring.local.engine import RewardScorer
+from plaudit.scoring.local.pairwise import PairwiseScorer
 from plaudit.scoring.scorer import Scorer
 from plaudit.worlds.world import World
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from plaudit.config import load_config
-from plaudit.data.read import read_groups
-from plaudit.evaluation.runner import evaluate
+from plaudit.data.reading.read import read_groups
+from plaudit.evaluation.run import evaluate
 from plaudit.labeling.config import SemiSupervisedConfig
 from plaudit.labeling.rounds import round_folder, run_record
 from plaudit.labeling.semi_supervised import SemiSupervisedRecord, train_semi_supervised

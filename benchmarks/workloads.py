@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForSequenceClassification, PreTrainedTokenizerFast
 
-from plaudit.data.group import Group, Message, Preference
+from plaudit.data.schema.group import Group, Message, Preference
 from plaudit.models.backbone import initialise_head, prepare_config
-from plaudit.models.recipe import ScoringRecipe
+from plaudit.models.checkpoint.recipe import ScoringRecipe
 from plaudit.models.reward_model import RewardModel
 from plaudit.models.scratch import CHAT_TEMPLATE, build_tokenizer
 

@@ -17,9 +17,9 @@ from scipy import stats
 from plaudit.batching.batch import build_batch
 from plaudit.batching.encode import EncodingReport
 from plaudit.batching.tokens import TokenGroup
-from plaudit.data.group import Group
-from plaudit.data.write import write_groups
-from plaudit.models.heads import HeadChoice
+from plaudit.data.reading.write import write_groups
+from plaudit.data.schema.group import Group
+from plaudit.models.heads.kinds import HeadChoice
 from plaudit.models.language_model import log_likelihoods
 from plaudit.models.reward_model import RewardModel
 from plaudit.models.scratch import build_decoder, build_tokenizer

@@ -17,8 +17,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from plaudit.data.sources.catalog import SOURCES
-from plaudit.data.sources.source import Source
+from plaudit.data.reading.sources.catalog import SOURCES
+from plaudit.data.reading.sources.source import Source
 
 PAGE = Path(__file__).resolve().parent / "reference" / "config.md"
 SOURCES_PAGE = PAGE.with_name("data_formats.md")

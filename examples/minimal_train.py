@@ -17,7 +17,7 @@ from transformers import LlamaConfig, LlamaForSequenceClassification
 from plaudit import World
 from plaudit.batching.batch import build_batch
 from plaudit.batching.encode import Encoder, EncodingReport
-from plaudit.models.attention import ATTENTION_NAME
+from plaudit.models.attention.interface import ATTENTION_NAME
 from plaudit.models.scratch import build_tokenizer
 
 SEED, STEPS, GROUPS_PER_STEP, LR = 0, 120, 32, 1e-3

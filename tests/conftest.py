@@ -11,7 +11,13 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import pytest
 from jaxtyping import install_import_hook
 
-NUMERIC = ("objectives", "batching.batch", "models.attention", "models.attention_masked", "models.reward_model")
+NUMERIC = (
+    "objectives",
+    "batching.batch",
+    "models.attention.interface",
+    "models.attention.masked",
+    "models.reward_model",
+)
 install_import_hook([f"plaudit.{name}" for name in NUMERIC], "beartype.beartype")
 
 # fmt: off
@@ -37,7 +43,7 @@ def make_groups():
     """Return a function of (count, seed) that gives groups of 2 to 4 random responses with preferences."""
     import numpy as np
 
-    from plaudit.data.group import Group, Preference, conversation
+    from plaudit.data.schema.group import Group, Preference, conversation
 
     def make(count, seed=0, *, responses=(2, 4), words=(3, 12), **fields):
         rng = np.random.default_rng(seed)
@@ -64,8 +70,8 @@ def make_labelled_groups(make_groups):
 
     import numpy as np
 
-    from plaudit.data.group import Step
-    from plaudit.data.steps import split_steps
+    from plaudit.data.schema.group import Step
+    from plaudit.data.schema.steps import split_steps
 
     def make(count, seed=0, **options):
         rng = np.random.default_rng([seed, 1])

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from plaudit.data.write import write_groups
+from plaudit.data.reading.write import write_groups
 from plaudit.worlds.world import World
 
 LABELLED, UNLABELLED, HELD_OUT = 200, 2000, 600

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from plaudit.config import Config, load_config
-    from plaudit.data.group import Group, Message, Preference, Step
-    from plaudit.data.read import read_groups
-    from plaudit.data.write import write_groups
+    from plaudit.data.reading.read import read_groups
+    from plaudit.data.reading.write import write_groups
+    from plaudit.data.schema.group import Group, Message, Preference, Step
     from plaudit.errors import (
         CheckpointError,
         ConfigError,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         TrainingError,
         UnknownNameError,
     )
-    from plaudit.evaluation.runner import evaluate
+    from plaudit.evaluation.run import evaluate
     from plaudit.models.reward_model import RewardModel
     from plaudit.records import Interval, ItemScore, Result, RunRecord
     from plaudit.reports.page import write_report
@@ -74,11 +74,11 @@ __all__ = [
 
 _HOMES = {
     "config": ("Config", "load_config"),
-    "data.group": ("Group", "Message", "Preference", "Step"),
-    "data.read": ("read_groups",),
-    "data.write": ("write_groups",),
+    "data.schema.group": ("Group", "Message", "Preference", "Step"),
+    "data.reading.read": ("read_groups",),
+    "data.reading.write": ("write_groups",),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
-    "evaluation.runner": ("evaluate",),
+    "evaluation.run": ("evaluate",),
     "models.reward_model": ("RewardModel",),
     "records": ("Interval", "ItemScore", "Result", "RunRecord"),
     "reports.page": ("write_report",),

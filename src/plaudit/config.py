@@ -87,7 +87,7 @@ def _construct_int(loader: _Loader, node: yaml.ScalarNode) -> int:
 _TAG = "tag:yaml.org,2002:"
 _INT = re.compile(r"^([-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$")
 _FLOAT = re.compile(r"^([-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$")
-_Loader.yaml_implicit_resolvers = dict[str, Any]()
+setattr(_Loader, "yaml_implicit_resolvers", dict[str, Any]())  # noqa: B010 - the stubs declare it on instances
 _Loader.add_implicit_resolver(f"{_TAG}bool", re.compile(r"^([tT]rue|TRUE|[fF]alse|FALSE)$"), [*"tTfF"])
 _Loader.add_implicit_resolver(f"{_TAG}null", re.compile(r"^(~|[nN]ull|NULL|)$"), ["~", "n", "N", ""])
 _Loader.add_implicit_resolver(f"{_TAG}merge", re.compile(r"^<<$"), ["<"])

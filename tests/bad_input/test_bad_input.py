@@ -293,8 +293,8 @@ def partial(lines: str, *, of: str = "functions_to_spoil:lengths"):
 
     def make() -> None:
         from plaudit.cli.console import find_modules_here
-        from plaudit.data.read import read_groups
-        from plaudit.scoring.adapters import load_function
+        from plaudit.data.reading.read import read_groups
+        from plaudit.scoring.function import load_function
 
         find_modules_here()
         code = load_function("functions_to_spoil:lengths").recipe_hash

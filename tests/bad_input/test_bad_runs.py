@@ -136,7 +136,7 @@ def test_a_disk_that_fills_during_training_is_one_error_and_no_half_model(size, 
 
 def test_a_disk_that_fills_keeps_the_old_model_page_and_groups(place, run, original, small_disk, files_of):
     from plaudit import load, read_groups, write_groups, write_report
-    from plaudit.models.checkpoint import save_reward_model
+    from plaudit.models.checkpoint.files import save_reward_model
 
     (place / "page.html").write_text("old")
     (place / "copy.jsonl").write_text("old")
@@ -186,7 +186,7 @@ def api_calls():
 
 
 def save_over_foreign(scorer):
-    from plaudit.models.checkpoint import save_reward_model
+    from plaudit.models.checkpoint.files import save_reward_model
 
     Path("mine").mkdir()
     Path("mine/thesis.txt").write_text("years of work")

@@ -25,8 +25,8 @@ from plaudit.batching.comparison import (
 from plaudit.batching.encode import REFUSED, TOKENS_CUT, TRUNCATED, EncodingReport, LeftOut
 from plaudit.batching.planner import GroupSizes
 from plaudit.batching.token_set import encode_to_file
-from plaudit.data.group import Group, Message, Preference, conversation
-from plaudit.data.sources.rlhflow_pair import group_from_row
+from plaudit.data.reading.sources.rlhflow_pair import group_from_row
+from plaudit.data.schema.group import Group, Message, Preference, conversation
 
 # The turns of Gemma, Llama 3 (as first published: the header of the answer always follows) and a template without any.
 GEMMA = (

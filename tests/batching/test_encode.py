@@ -23,7 +23,7 @@ from plaudit.batching.encode import (
     LeftOut,
 )
 from plaudit.batching.tokens import TokenGroup
-from plaudit.data.group import Group, Message, Preference, Step, conversation
+from plaudit.data.schema.group import Group, Message, Preference, Step, conversation
 
 PLAIN = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
 

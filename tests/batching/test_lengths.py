@@ -12,8 +12,8 @@ from tokenizers.processors import TemplateProcessing
 
 from plaudit.batching.encode import IDENTICAL_PAIR, Encoder, EncodingReport, LeftOut
 from plaudit.batching.lengths import PROMPT_TOO_LONG, RESPONSE_TOKENS_CUT, RESPONSES_CUT, tokens_cut
-from plaudit.data.group import Group, Preference, Step, conversation
-from plaudit.models.recipe import NAMED_TEMPLATES
+from plaudit.data.schema.group import Group, Preference, Step, conversation
+from plaudit.models.checkpoint.recipe import NAMED_TEMPLATES
 
 LONG, LONGER = "red cat sees " * 24, "blue dog never eats " * 20
 

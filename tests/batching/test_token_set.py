@@ -12,7 +12,7 @@ import pytest
 from plaudit.batching.encode import Encoder, EncodingReport
 from plaudit.batching.planner import GroupSizes
 from plaudit.batching.token_set import TokenSet, encode_stream, encode_to_file
-from plaudit.data.group import Group, Preference, Step, conversation
+from plaudit.data.schema.group import Group, Preference, Step, conversation
 from plaudit.errors import OutputError
 
 

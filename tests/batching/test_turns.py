@@ -10,8 +10,8 @@ import pytest
 from plaudit.batching.encode import REFUSED, TOKENS_CUT, TRUNCATED, EncodingReport, LeftOut
 from plaudit.batching.token_set import encode_to_file
 from plaudit.batching.turns import TurnsEncoder, word_tokens
-from plaudit.data.group import Group, Message, Step, conversation
-from plaudit.data.steps import join_steps, split_steps
+from plaudit.data.schema.group import Group, Message, Step, conversation
+from plaudit.data.schema.steps import join_steps, split_steps
 from plaudit.errors import ModelError
 
 TEMPLATES = {
@@ -92,7 +92,7 @@ def test_the_first_turn_is_the_problem_a_space_and_step_one_and_the_assistant_sa
 
 
 def test_a_judged_chat_of_rlhflow_comes_back_as_the_chat_that_it_was(make, tokenizer):
-    from plaudit.data.sources import rlhflow_process
+    from plaudit.data.reading.sources import rlhflow_process
 
     said = ("2+2+1? Step 1: 2+2=4.", "+", "Step 2: 4+1=6.", "-", "Step 3: so 6.", "-")
     turns = [{"role": ("user", "assistant")[k % 2], "content": text} for k, text in enumerate(said)]

@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from plaudit.cli.main import app
-from plaudit.data.write import write_groups
-from plaudit.models.checkpoint import save_reward_model
-from plaudit.models.heads import COMPARISON
+from plaudit.data.reading.write import write_groups
+from plaudit.models.checkpoint.files import save_reward_model
+from plaudit.models.heads.kinds import COMPARISON
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from plaudit.data.write import write_groups
+from plaudit.data.reading.write import write_groups
 from plaudit.worlds.world import World
 
 CONFIG = """

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from plaudit.cli import pace
 from plaudit.cli.console import parse_separator
 from plaudit.cli.main import app
-from plaudit.models.checkpoint import save_reward_model
+from plaudit.models.checkpoint.files import save_reward_model
 from plaudit.records import Result, read_items
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")

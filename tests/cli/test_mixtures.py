@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from plaudit.cli.main import app
 from plaudit.config import load_config
-from plaudit.data.read import read_groups
+from plaudit.data.reading.read import read_groups
 from plaudit.errors import ConfigError
 from plaudit.training.config import TrainConfig
 from plaudit.training.run import train
@@ -153,7 +153,7 @@ def test_sets_of_an_earlier_building_do_not_stay_beside_the_new_ones(folder):
 
 
 def test_a_building_that_was_interrupted_is_done_again_by_the_same_command(folder, monkeypatch):
-    from plaudit.data import write
+    from plaudit.data.reading import write
 
     whole = write.write_groups
 

@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from plaudit.cli.main import app
-from plaudit.data.group import Group, Preference, conversation
-from plaudit.data.write import write_groups
-from plaudit.evaluation.robustness import ProbeReport, probe_report
-from plaudit.models.checkpoint import save_reward_model
+from plaudit.data.reading.write import write_groups
+from plaudit.data.schema.group import Group, Preference, conversation
+from plaudit.evaluation.stress.robustness import ProbeReport, probe_report
+from plaudit.models.checkpoint.files import save_reward_model
 from plaudit.records import read_items
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")

@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from plaudit.cli.main import app
-from plaudit.models.checkpoint import save_reward_model
-from plaudit.models.heads import HeadChoice
+from plaudit.models.checkpoint.files import save_reward_model
+from plaudit.models.heads.kinds import HeadChoice
 from plaudit.records import Result, read_items
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")

@@ -10,9 +10,9 @@ import typer
 from typer.testing import CliRunner
 
 from plaudit.cli.relabel import relabel
-from plaudit.data.group import Group, Preference, conversation
-from plaudit.data.read import read_groups
-from plaudit.data.write import write_groups
+from plaudit.data.reading.read import read_groups
+from plaudit.data.reading.write import write_groups
+from plaudit.data.schema.group import Group, Preference, conversation
 from plaudit.errors import ConfigError, OutputError
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")

@@ -17,9 +17,9 @@ from plaudit.cli.main import app
 from plaudit.cli.score import parse_shard
 from plaudit.cli.train import choose_run_dir
 from plaudit.config import load_config
-from plaudit.data.group import Group, Message, Preference, Step
+from plaudit.data.schema.group import Group, Message, Preference, Step
 from plaudit.errors import ConfigError
-from plaudit.evaluation.preference import DEFAULT_TIE_RULE, TieRule
+from plaudit.evaluation.metrics.preference import DEFAULT_TIE_RULE, TieRule
 from plaudit.records import Interval, LabelCounts, Measure, Result
 from plaudit.training.config import TrainConfig
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from plaudit.data.read import read_groups
+from plaudit.data.reading.read import read_groups
 
 
 @pytest.fixture

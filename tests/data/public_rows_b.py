@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plaudit.data.sources import armorm, beavertails
+from plaudit.data.reading.sources import armorm, beavertails
 
 ALPACA = {"instruction": "Sort these.", "input": "b, a", "output_1": "b, a", "output_2": "a, b", "preference": 2}
 ALPACA_PROMPT = """\

@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from plaudit.data import read as reading
-from plaudit.data.config import DataFile
-from plaudit.data.group import Group, Message
-from plaudit.data.read import load_files
-from plaudit.data.sources import attributes, helpsteer
-from plaudit.data.sources.fields import UnusableRowError
+from plaudit.data.reading import read as reading
+from plaudit.data.reading.config import DataFile
+from plaudit.data.reading.read import load_files
+from plaudit.data.reading.sources import attributes, helpsteer
+from plaudit.data.reading.sources.fields import UnusableRowError
+from plaudit.data.schema.group import Group, Message
 from plaudit.errors import DataError
 
 NAMES = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")

@@ -18,8 +18,8 @@ from plaudit.data.audit.probe import logistic_weights, probe_margins
 from plaudit.data.audit.run import audit_groups
 from plaudit.data.audit.table import AuditTable
 from plaudit.data.audit.truncation import Cut, common_start, cut_lengths, identical_after_cut
-from plaudit.data.group import Group, Message, Preference
-from plaudit.data.group_set import GroupSet
+from plaudit.data.schema.group import Group, Message, Preference
+from plaudit.data.schema.group_set import GroupSet
 from plaudit.errors import ConfigError, DataError
 from plaudit.statistics.intervals import wilson_interval
 

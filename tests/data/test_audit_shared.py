@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from plaudit.data.audit.duplicates import similar_prompts
 from plaudit.data.audit.run import audit_groups
 from plaudit.data.audit.truncation import Cut
-from plaudit.data.duplicates import similar_prompts
-from plaudit.data.read import read_groups
+from plaudit.data.reading.read import read_groups
 
 DATA = Path(os.environ.get("PLAUDIT_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
 HH = ("harmless-base", "helpful-base", "helpful-online", "helpful-rejection-sampled")

@@ -6,8 +6,8 @@ import pytest
 
 from plaudit.data.audit.run import audit_groups
 from plaudit.data.audit.words import read_words
-from plaudit.data.group import Group, Message, Preference
-from plaudit.data.group_set import GroupSet
+from plaudit.data.schema.group import Group, Message, Preference
+from plaudit.data.schema.group_set import GroupSet
 from plaudit.errors import DataError
 
 

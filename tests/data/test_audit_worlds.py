@@ -7,10 +7,10 @@ import random
 
 import pytest
 
+from plaudit.data.audit.contamination import BenchmarkPrompt
 from plaudit.data.audit.run import audit_groups
-from plaudit.data.contamination import BenchmarkPrompt
-from plaudit.data.group import Preference
-from plaudit.data.group_set import GroupSet
+from plaudit.data.schema.group import Preference
+from plaudit.data.schema.group_set import GroupSet
 from plaudit.worlds.world import World
 
 COUNT = 1500

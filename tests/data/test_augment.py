@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plaudit.config import Config, load_config
-from plaudit.data.augment.apply import augmented, write_augmented
-from plaudit.data.augment.config import Augmentation, Counterfactual, Shuffle, Style, Truncation
-from plaudit.data.augment.counterfactual import NO_PARTNER, NO_TRIPLE, NOTHING_BORROWED
-from plaudit.data.augment.counts import AugmentReport, AugmentTally
-from plaudit.data.augment.draws import decided_pairs
-from plaudit.data.group import Group, Preference, conversation
-from plaudit.data.group_set import GroupSet
-from plaudit.data.read import read_groups
-from plaudit.data.write import write_groups
+from plaudit.data.mixing.augment.apply import augmented, write_augmented
+from plaudit.data.mixing.augment.config import Augmentation, Counterfactual, Shuffle, Style, Truncation
+from plaudit.data.mixing.augment.counterfactual import NO_PARTNER, NO_TRIPLE, NOTHING_BORROWED
+from plaudit.data.mixing.augment.counts import AugmentReport, AugmentTally
+from plaudit.data.mixing.augment.draws import decided_pairs
+from plaudit.data.reading.read import read_groups
+from plaudit.data.reading.write import write_groups
+from plaudit.data.schema.group import Group, Preference, conversation
+from plaudit.data.schema.group_set import GroupSet
 from plaudit.errors import ConfigError
 
 FIRST = (Preference(0, 1),)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy import optimize, special
 
-from plaudit.data.augment.apply import augmented
-from plaudit.data.augment.config import Counterfactual, Shuffle
-from plaudit.data.augment.counts import AugmentTally
-from plaudit.data.group import Group, Preference, conversation
-from plaudit.data.group_set import GroupSet
+from plaudit.data.mixing.augment.apply import augmented
+from plaudit.data.mixing.augment.config import Counterfactual, Shuffle
+from plaudit.data.mixing.augment.counts import AugmentTally
+from plaudit.data.schema.group import Group, Preference, conversation
+from plaudit.data.schema.group_set import GroupSet
 from plaudit.statistics.intervals import cluster_bootstrap
 
 WORDS = ("river", "stone", "winter", "apple", "quiet", "window", "seven", "garden", "letter", "morning")

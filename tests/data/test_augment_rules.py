@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plaudit.data.augment.apply import augmented
-from plaudit.data.augment.config import Shuffle, Style, Truncation
-from plaudit.data.augment.counts import AugmentTally
-from plaudit.data.augment.order import reordered
-from plaudit.data.augment.style import restyled
-from plaudit.data.augment.truncation import cut_places
-from plaudit.data.group import Group, Preference, Step, conversation
+from plaudit.data.mixing.augment.apply import augmented
+from plaudit.data.mixing.augment.config import Shuffle, Style, Truncation
+from plaudit.data.mixing.augment.counts import AugmentTally
+from plaudit.data.mixing.augment.order import reordered
+from plaudit.data.mixing.augment.style import restyled
+from plaudit.data.mixing.augment.truncation import cut_places
+from plaudit.data.schema.group import Group, Preference, Step, conversation
 
 
 def run(groups, rule, *, seed=0):

@@ -11,10 +11,10 @@ from pathlib import Path
 import datasets
 import pytest
 
-from plaudit.data.config import DataFile
-from plaudit.data.read import load_files
-from plaudit.data.sources.catalog import SOURCES, source_at, source_named
-from plaudit.data.sources.formats import FORMATS, fields_of, group_from_row
+from plaudit.data.reading.config import DataFile
+from plaudit.data.reading.read import load_files
+from plaudit.data.reading.sources.catalog import SOURCES, source_at, source_named
+from plaudit.data.reading.sources.formats import FORMATS, fields_of, group_from_row
 from plaudit.errors import DataError, UnknownNameError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,7 +95,7 @@ def hub(monkeypatch):
         return iter(calls.rows)
 
     monkeypatch.setattr(datasets, "load_dataset", load)
-    monkeypatch.setattr("plaudit.data.cache.hub_commit", lambda name: "one")
+    monkeypatch.setattr("plaudit.data.reading.cache.hub_commit", lambda name: "one")
     return calls
 
 

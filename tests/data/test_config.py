@@ -5,8 +5,8 @@ from __future__ import annotations
 import pydantic
 import pytest
 
-from plaudit.data.config import DataFile, expand
-from plaudit.data.read import load_files
+from plaudit.data.reading.config import DataFile, expand
+from plaudit.data.reading.read import load_files
 from plaudit.errors import ConfigError, DataError
 
 

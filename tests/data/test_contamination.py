@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plaudit.data.contamination import BenchmarkPrompt, find_contamination, read_benchmark_prompts
-from plaudit.data.group import Group, Message
-from plaudit.data.group_set import GroupSet
+from plaudit.data.audit.contamination import BenchmarkPrompt, find_contamination, read_benchmark_prompts
+from plaudit.data.schema.group import Group, Message
+from plaudit.data.schema.group_set import GroupSet
 from plaudit.errors import ConfigError, DataError
 
 

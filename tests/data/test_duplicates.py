@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plaudit.data.duplicates import bands, components, equal_prompts, numbered, similar_prompts
-from plaudit.data.group import Group, Message
-from plaudit.data.group_set import GroupSet
-from plaudit.data.normalised import batches, ngrams, normalised, words_of
-from plaudit.data.splits import split_by_cluster
+from plaudit.data.audit.duplicates import bands, components, equal_prompts, numbered, similar_prompts
+from plaudit.data.mixing.splits import split_by_cluster
+from plaudit.data.schema.group import Group, Message
+from plaudit.data.schema.group_set import GroupSet
+from plaudit.data.schema.normalised import batches, ngrams, normalised, words_of
 from plaudit.errors import ConfigError, DataError, MissingExtraError
 
 WORDS = [f"{first}{second}" for first in ("ba", "ko", "li", "mu", "te", "su") for second in ("n", "ra", "sto", "vi")]
@@ -182,7 +182,7 @@ def test_clusters_do_not_depend_on_the_order_of_the_groups():
 
 
 def test_a_crowded_band_of_prompts_that_are_not_alike_costs_no_more_than_its_size():
-    from plaudit.data.duplicates import _joined
+    from plaudit.data.audit.duplicates import _joined
 
     # One bucket of 20 prompts; 0 and 10 are alike, and so on to 9 and 19: ten kinds, of which eight rounds see eight.
     signatures = np.repeat(np.arange(10, dtype=np.uint32)[:, None], 128, axis=1)

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from plaudit.data import hub
-from plaudit.data.files import read_rows
+from plaudit.data.reading import hub
+from plaudit.data.reading.files import read_rows
 from plaudit.errors import DataError
 
 ROWS = [
@@ -143,7 +143,7 @@ def test_rows_of_the_hub_are_streamed_and_cached_by_commit(read, monkeypatch):
         return iter(ROWS)
 
     monkeypatch.setattr(datasets, "load_dataset", load)
-    monkeypatch.setattr("plaudit.data.cache.hub_commit", lambda name: commit[0])
+    monkeypatch.setattr("plaudit.data.reading.cache.hub_commit", lambda name: commit[0])
     assert len(read("owner/name", split="test")) == 2
     assert read("owner/name", split="test")[0].id == "name:1"
     assert calls == [("owner/name", "test", True)]

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from plaudit.data.group import Group, Message, Preference, Step, conversation
+from plaudit.data.schema.group import Group, Message, Preference, Step, conversation
 from plaudit.errors import InvalidGroupError
 
 PROMPT = (Message("user", "Q"),)

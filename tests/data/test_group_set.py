@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from plaudit.data.columns import SCHEMA, hash64
-from plaudit.data.group import Group, Message, Preference
-from plaudit.data.group_set import GroupSet, concatenate, features
+from plaudit.data.schema.columns import SCHEMA, hash64
+from plaudit.data.schema.group import Group, Message, Preference
+from plaudit.data.schema.group_set import GroupSet, concatenate, features
 from plaudit.errors import DataError
 
 
@@ -107,7 +107,7 @@ def test_whole_numbers_and_the_order_of_attributes_do_not_count():
 
 def test_another_process_finds_the_same_fingerprint(groups):
     script = (
-        "from plaudit.data.group import *; from plaudit.data.group_set import GroupSet\n"
+        "from plaudit.data.schema.group import *; from plaudit.data.schema.group_set import GroupSet\n"
         "print(GroupSet.from_groups(Group((Message('user', f'Q{n}'),), (f'a{n}', f'b{n}'),"
         " (Preference(0, 1),), id=str(n), source='made') for n in range(2500)).fingerprint)"
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from plaudit.data import read as reading
-from plaudit.data.config import DataFile
-from plaudit.data.group import Group, Preference, Step, conversation
-from plaudit.data.joining import joined
-from plaudit.data.read import load_files
+from plaudit.data.reading import read as reading
+from plaudit.data.reading.config import DataFile
+from plaudit.data.reading.joining import joined
+from plaudit.data.reading.read import load_files
+from plaudit.data.schema.group import Group, Preference, Step, conversation
 from plaudit.errors import DataError
 
 

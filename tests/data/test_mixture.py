@@ -11,10 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plaudit.data.augment.config import Counterfactual, Shuffle
-from plaudit.data.config import DataFile
-from plaudit.data.mixture import build_mixture
-from plaudit.data.mixture_config import (
+from plaudit.data.mixing.augment.config import Counterfactual, Shuffle
+from plaudit.data.mixing.config import (
     ByPolicy,
     ByTemperature,
     ByWeight,
@@ -24,10 +22,12 @@ from plaudit.data.mixture_config import (
     MixturePart,
     TeacherPrompts,
 )
-from plaudit.data.read import read_groups
-from plaudit.data.rules.config import Distinct, Pairs, PerPrompt, Sample
-from plaudit.data.shares import allotted, interleaved, repeated, temperature_weights
-from plaudit.data.write import write_groups
+from plaudit.data.mixing.mixture import build_mixture
+from plaudit.data.mixing.proportions import allotted, interleaved, repeated, temperature_weights
+from plaudit.data.mixing.rules.config import Distinct, Pairs, PerPrompt, Sample
+from plaudit.data.reading.config import DataFile
+from plaudit.data.reading.read import read_groups
+from plaudit.data.reading.write import write_groups
 from plaudit.errors import DataError
 
 

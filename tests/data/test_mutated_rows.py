@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from plaudit.data.columns import batch_of
-from plaudit.data.group import Group
-from plaudit.data.sources.formats import detect_format, group_from_row
+from plaudit.data.reading.sources.formats import detect_format, group_from_row
+from plaudit.data.schema.columns import batch_of
+from plaudit.data.schema.group import Group
 from plaudit.errors import DataError
 
 from . import public_rows_b

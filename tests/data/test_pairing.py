@@ -8,9 +8,9 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plaudit.data.group import Group, Preference, conversation
-from plaudit.data.pairing import ranks_of, with_all_pairs, with_ranks_from
-from plaudit.data.read import read_groups
+from plaudit.data.reading.read import read_groups
+from plaudit.data.schema.group import Group, Preference, conversation
+from plaudit.data.schema.pairing import ranks_of, with_all_pairs, with_ranks_from
 
 
 def group_of(**labels):

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plaudit.data.group import Group, conversation
-from plaudit.data.group_set import GroupSet
-from plaudit.data.policy_mix import PolicyMixReport, mix_policies
-from plaudit.data.teacher_split import teacher_split
+from plaudit.data.mixing.policy_mix import PolicyMixReport, mix_policies
+from plaudit.data.mixing.teacher_split import teacher_split
+from plaudit.data.schema.group import Group, conversation
+from plaudit.data.schema.group_set import GroupSet
 from plaudit.errors import DataError
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from plaudit.data.group import Group, Message, Step
-from plaudit.data.sources import math_aps, math_shepherd, prm800k, stepwise
-from plaudit.data.sources.fields import UnusableRowError
+from plaudit.data.reading.sources import math_aps, math_shepherd, prm800k, stepwise
+from plaudit.data.reading.sources.fields import UnusableRowError
+from plaudit.data.schema.group import Group, Message, Step
 from plaudit.errors import DataError
 
 PROBLEM = (Message("user", "2+2+1?"),)

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plaudit.data.group import Group, Message, Preference
-from plaudit.data.sources import formats
-from plaudit.data.sources.catalog import SOURCES
-from plaudit.data.sources.fields import UnusableRowError
-from plaudit.data.sources.formats import detect_format, fields_of, group_from_row
+from plaudit.data.reading.sources import formats
+from plaudit.data.reading.sources.catalog import SOURCES
+from plaudit.data.reading.sources.fields import UnusableRowError
+from plaudit.data.reading.sources.formats import detect_format, fields_of, group_from_row
+from plaudit.data.schema.group import Group, Message, Preference
 from plaudit.errors import DataError
 
 PUBLIC_ROWS = Path(__file__).with_name("public_rows_a.jsonl")

@@ -6,13 +6,13 @@ import re
 
 import pytest
 
-from plaudit.data.group import Group, Message, Preference, Step
-from plaudit.data.sources import armorm, formats
-from plaudit.data.sources.catalog import SOURCES
-from plaudit.data.sources.catalog_mixtures import MIXTURES
-from plaudit.data.sources.catalog_processes import PROCESSES
-from plaudit.data.sources.catalog_tasks import TASKS
-from plaudit.data.sources.formats import detect_format, group_from_row
+from plaudit.data.reading.sources import armorm, formats
+from plaudit.data.reading.sources.catalog import SOURCES
+from plaudit.data.reading.sources.catalog_mixtures import MIXTURES
+from plaudit.data.reading.sources.catalog_processes import PROCESSES
+from plaudit.data.reading.sources.catalog_tasks import TASKS
+from plaudit.data.reading.sources.formats import detect_format, group_from_row
+from plaudit.data.schema.group import Group, Message, Preference, Step
 from plaudit.errors import DataError
 
 from .public_rows_b import (

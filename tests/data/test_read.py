@@ -7,9 +7,9 @@ import os
 
 import pytest
 
-from plaudit.data import read as reading
-from plaudit.data.group import Group, Message
-from plaudit.data.write import write_groups
+from plaudit.data.reading import read as reading
+from plaudit.data.reading.write import write_groups
+from plaudit.data.schema.group import Group, Message
 from plaudit.errors import DataError, OutputError
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from plaudit.data.group import Group, Message, Preference, Step
-from plaudit.data.sources import rlhflow_pair, rlhflow_process, trl
-from plaudit.data.sources.fields import UnusableRowError
-from plaudit.data.sources.formats import detect_format
+from plaudit.data.reading.sources import rlhflow_pair, rlhflow_process, trl
+from plaudit.data.reading.sources.fields import UnusableRowError
+from plaudit.data.reading.sources.formats import detect_format
+from plaudit.data.schema.group import Group, Message, Preference, Step
 
 QUESTION = (Message("user", "2+2+1?"),)
 

@@ -7,9 +7,9 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plaudit.data.group import LARGEST, Group, Message, Preference, Step
-from plaudit.data.group_set import GroupSet
-from plaudit.data.sources.groups import group_from_row, group_to_row
+from plaudit.data.reading.sources.groups import group_from_row, group_to_row
+from plaudit.data.schema.group import LARGEST, Group, Message, Preference, Step
+from plaudit.data.schema.group_set import GroupSet
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20).filter(lambda t: not t.isspace())
 labels = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

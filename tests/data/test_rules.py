@@ -11,12 +11,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plaudit.data.group import Group, Preference, conversation
-from plaudit.data.group_set import GroupSet
-from plaudit.data.rules.apply import apply_rules, rule_text
-from plaudit.data.rules.config import Differing, Distinct, Keep, MeanRating, Pairs, PerPrompt, Ranks, Sample, Slice
-from plaudit.data.rules.counts import RuleCounts, RuleReport
-from plaudit.data.rules.group_rules import passed
+from plaudit.data.mixing.rules.apply import apply_rules, rule_text
+from plaudit.data.mixing.rules.config import (
+    Differing,
+    Distinct,
+    Keep,
+    MeanRating,
+    Pairs,
+    PerPrompt,
+    Ranks,
+    Sample,
+    Slice,
+)
+from plaudit.data.mixing.rules.counts import RuleCounts, RuleReport
+from plaudit.data.mixing.rules.group_rules import passed
+from plaudit.data.schema.group import Group, Preference, conversation
+from plaudit.data.schema.group_set import GroupSet
 
 
 def rated(*values, name="score", prompt="q", **fields):

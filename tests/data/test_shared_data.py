@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from plaudit.data.steps import label_steps_once
+from plaudit.data.schema.steps import label_steps_once
 
 DATA = Path(os.environ.get("PLAUDIT_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
 HH = ("harmless-base", "helpful-base", "helpful-online", "helpful-rejection-sampled")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from plaudit.data.group import Group, Message, Preference, Step
-from plaudit.data.sources import groups, hh, outcome, responses, stepwise, trl
-from plaudit.data.sources.fields import UnusableRowError
-from plaudit.data.sources.formats import detect_format
+from plaudit.data.reading.sources import groups, hh, outcome, responses, stepwise, trl
+from plaudit.data.reading.sources.fields import UnusableRowError
+from plaudit.data.reading.sources.formats import detect_format
+from plaudit.data.schema.group import Group, Message, Preference, Step
 from plaudit.errors import DataError
 
 QUESTION = (Message("user", "What is the tallest tree?"),)

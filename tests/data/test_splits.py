@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from plaudit.data.draws import _mix
-from plaudit.data.group import Group, Message
-from plaudit.data.group_set import GroupSet
-from plaudit.data.splits import split_by_prompt, subset
+from plaudit.data.mixing.splits import split_by_prompt, subset
+from plaudit.data.schema.group import Group, Message
+from plaudit.data.schema.group_set import GroupSet
+from plaudit.data.schema.hash_rng import _mix
 from plaudit.errors import DataError
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plaudit.data.group import Group, Message, Step
-from plaudit.data.steps import join_steps, label_steps_once, split_steps
+from plaudit.data.schema.group import Group, Message, Step
+from plaudit.data.schema.steps import join_steps, label_steps_once, split_steps
 from plaudit.errors import DataError
 
 QUESTION = (Message("user", "Q"),)

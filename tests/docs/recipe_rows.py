@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from plaudit.data.config import DataFile
-from plaudit.data.write import write_groups
+from plaudit.data.reading.config import DataFile
+from plaudit.data.reading.write import write_groups
 from plaudit.objectives.config import ObjectiveConfig
 
 COUNT = 16

@@ -11,8 +11,8 @@ import pytest
 from typer.main import get_command
 
 from plaudit.cli.main import app
-from plaudit.data.read import read_groups
-from plaudit.data.sources.formats import FORMATS
+from plaudit.data.reading.read import read_groups
+from plaudit.data.reading.sources.formats import FORMATS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("recipes/**/*.md")])

@@ -20,8 +20,8 @@ from plaudit.config import load_config
 from plaudit.labeling.config import SemiSupervisedConfig
 from plaudit.labeling.pseudo_label import PseudoLabels
 from plaudit.labeling.semi_supervised import Round
-from plaudit.models.checkpoint import save_reward_model
-from plaudit.models.heads import COMPARISON, HeadChoice
+from plaudit.models.checkpoint.files import save_reward_model
+from plaudit.models.heads.kinds import COMPARISON, HeadChoice
 from plaudit.models.scratch import build_decoder
 from plaudit.objectives.build import build_objective
 from plaudit.objectives.config import (

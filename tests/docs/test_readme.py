@@ -6,7 +6,7 @@ import importlib.util
 import re
 from pathlib import Path
 
-from plaudit.models.checkpoint import save_reward_model
+from plaudit.models.checkpoint.files import save_reward_model
 from plaudit.models.scratch import build_decoder
 
 ROOT = Path(__file__).resolve().parents[2]

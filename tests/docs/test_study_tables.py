@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from plaudit.data.group import Group, Message, Preference
+from plaudit.data.schema.group import Group, Message, Preference
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plaudit.evaluation.estimates import Estimator
+from plaudit.evaluation.metrics.estimates import Estimator
 from plaudit.records import ItemScore
 
 

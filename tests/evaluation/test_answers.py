@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from plaudit.errors import ConfigError
-from plaudit.evaluation.answers import LAST_NUMBER, compiled_pattern, extract_answer
+from plaudit.evaluation.metrics.answers import LAST_NUMBER, compiled_pattern, extract_answer
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pytest
 
-from plaudit.data.group import Group, conversation
+from plaudit.data.schema.group import Group, conversation
 from plaudit.errors import DataError
-from plaudit.evaluation.best_of_n import BestOfN, best_of_n, counts_up_to, curve_of_groups, reached_by_most
-from plaudit.evaluation.labels import evaluate_labels
-from plaudit.evaluation.order import LabelledGroup
-from plaudit.evaluation.ranking import wins
+from plaudit.evaluation.metrics.best_of_n import BestOfN, best_of_n, counts_up_to, curve_of_groups, reached_by_most
+from plaudit.evaluation.metrics.labels import evaluate_labels
+from plaudit.evaluation.metrics.order import LabelledGroup
+from plaudit.evaluation.metrics.ranking import wins
 from plaudit.records import Result
 from plaudit.scoring.scorer import GroupRewards
 

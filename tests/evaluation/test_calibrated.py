@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from plaudit.evaluation.first_error import in_first_half
-from plaudit.evaluation.preference import evaluate_items
+from plaudit.evaluation.metrics.first_error import in_first_half
+from plaudit.evaluation.metrics.preference import evaluate_items
 from plaudit.records import ItemScore, Result, RewardUnit
 
 LOG_3 = math.log(3)  # σ(log 3) = 3/4

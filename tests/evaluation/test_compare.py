@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 
 from plaudit.cli.main import app
 from plaudit.errors import ConfigError, DataError
-from plaudit.evaluation.compare import Scored, compare, matched, read_scored
-from plaudit.evaluation.comparison import Comparison
-from plaudit.evaluation.judged import judged, kinds_of
-from plaudit.evaluation.labels import evaluate_labels
+from plaudit.evaluation.compare.models import Scored, compare, matched, read_scored
+from plaudit.evaluation.compare.records import Comparison
+from plaudit.evaluation.metrics.correctness import judged, kinds_of
+from plaudit.evaluation.metrics.labels import evaluate_labels
 from plaudit.records import ItemScore, write_json_lines, write_record
 from plaudit.statistics.paired_tests import paired_difference, permutation_test
 

@@ -11,16 +11,16 @@ import pytest
 from typer.testing import CliRunner
 
 from plaudit.cli.main import app
-from plaudit.evaluation.benchmark_result import benchmark_result
-from plaudit.evaluation.catalog import benchmark_named
-from plaudit.evaluation.compare import Scored, compare, matched
-from plaudit.evaluation.comparison import Comparison
-from plaudit.evaluation.estimates import Estimator
-from plaudit.evaluation.labels import evaluate_labels
-from plaudit.evaluation.leaderboard import leaderboards, official_leaderboard
-from plaudit.evaluation.paired_figures import BOOTSTRAP, SIGN_FLIPS, SWAPS, Pairing
-from plaudit.evaluation.published import recorded_items
-from plaudit.evaluation.traced import Tracing
+from plaudit.evaluation.compare.leaderboard import leaderboards, official_leaderboard
+from plaudit.evaluation.compare.models import Scored, compare, matched
+from plaudit.evaluation.compare.paired_metrics import BOOTSTRAP, SIGN_FLIPS, SWAPS, Pairing
+from plaudit.evaluation.compare.records import Comparison
+from plaudit.evaluation.metrics.estimates import Estimator
+from plaudit.evaluation.metrics.labels import evaluate_labels
+from plaudit.evaluation.metrics.traced import Tracing
+from plaudit.evaluation.official.catalog import benchmark_named
+from plaudit.evaluation.official.result import benchmark_result
+from plaudit.evaluation.store.published import recorded_items
 from plaudit.records import Interval, ItemScore, write_json_lines, write_record
 from plaudit.statistics.paired_tests import paired_difference, permutation_test
 

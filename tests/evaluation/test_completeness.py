@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from plaudit.data.group import Group, Preference, conversation
-from plaudit.evaluation.completeness import MAX_REASONS, OTHER_REASONS, missing_reasons
-from plaudit.evaluation.preference import evaluate_items
-from plaudit.evaluation.runner import evaluate
+from plaudit.data.schema.group import Group, Preference, conversation
+from plaudit.evaluation.metrics.completeness import MAX_REASONS, OTHER_REASONS, missing_reasons
+from plaudit.evaluation.metrics.preference import evaluate_items
+from plaudit.evaluation.run import evaluate
 from plaudit.records import Result
 from plaudit.reports.caveats import failure_reasons
 from plaudit.reports.tables import counts_sentence

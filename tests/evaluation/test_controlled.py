@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plaudit.evaluation.controlled import put_length_control, put_selective, put_verbosity
-from plaudit.evaluation.estimates import Estimator
-from plaudit.evaluation.measure import Findings
-from plaudit.evaluation.pairs import pair_table
-from plaudit.evaluation.preference import evaluate_items
+from plaudit.evaluation.metrics.estimates import Estimator
+from plaudit.evaluation.metrics.length_control import put_length_control, put_selective, put_verbosity
+from plaudit.evaluation.metrics.measure import Findings
+from plaudit.evaluation.metrics.pairs import pair_table
+from plaudit.evaluation.metrics.preference import evaluate_items
 from plaudit.records import ItemScore
 
 ESTIMATE = Estimator(confidence=0.95, resamples=50, seed=0)

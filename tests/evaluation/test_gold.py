@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from plaudit.data.group import Group, conversation
-from plaudit.data.group_set import GroupSet
+from plaudit.data.schema.group import Group, conversation
+from plaudit.data.schema.group_set import GroupSet
 from plaudit.errors import DataError
-from plaudit.evaluation.gold import with_gold
-from plaudit.evaluation.recorded import RecordedRewards
-from plaudit.evaluation.runner import evaluate
+from plaudit.evaluation.run import evaluate
+from plaudit.evaluation.store.gold import with_gold
+from plaudit.evaluation.store.precomputed import RecordedRewards
 
 
 def groups(count: int = 4, **labels) -> GroupSet:

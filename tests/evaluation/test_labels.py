@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from plaudit.evaluation.labels import evaluate_labels
-from plaudit.evaluation.preference import evaluate_items
+from plaudit.evaluation.metrics.labels import evaluate_labels
+from plaudit.evaluation.metrics.preference import evaluate_items
 from plaudit.records import Result
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plaudit.evaluation.leaderboard import inseparable, leaderboards, letter
+from plaudit.evaluation.compare.leaderboard import inseparable, leaderboards, letter
 from plaudit.records import ItemScore
 from plaudit.statistics.intervals import wilson_interval
 

@@ -7,12 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from plaudit.data.group import Group, Preference, conversation
-from plaudit.evaluation.kept import KeptItems, KeptRewards
-from plaudit.evaluation.labels import evaluate_labels
-from plaudit.evaluation.runner import evaluate
+from plaudit.data.schema.group import Group, Preference, conversation
+from plaudit.evaluation.metrics.labels import evaluate_labels
+from plaudit.evaluation.run import evaluate
+from plaudit.evaluation.store.stored_items import KeptItems, KeptRewards
 from plaudit.records import ItemScore, Result, read_items
-from plaudit.scoring.adapters import FunctionScorer
+from plaudit.scoring.function import FunctionScorer
 from plaudit.scoring.scorer import GroupRewards
 from plaudit.statistics.position_bias import PositionBias
 

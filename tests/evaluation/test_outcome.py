@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plaudit.evaluation.outcome import measure_outcome
+from plaudit.evaluation.metrics.outcome import measure_outcome
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from plaudit.evaluation.estimates import Estimator
-from plaudit.evaluation.pooled import Pool, harmonic, ratio
+from plaudit.evaluation.metrics.estimates import Estimator
+from plaudit.evaluation.metrics.pooled import Pool, harmonic, ratio
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +102,6 @@ def test_a_figure_without_a_value_is_none_and_a_known_one_has_no_width(estimate)
 def test_the_same_seed_gives_the_same_interval_and_blocks_do_not_matter(estimate, monkeypatch):
     right = np.random.default_rng(0).random(300) < 0.3
     first, second = (pool(right, range(300), estimate).figure(share, 300) for _ in range(2))
-    monkeypatch.setattr("plaudit.evaluation.pooled._BLOCK", 3000)
+    monkeypatch.setattr("plaudit.evaluation.metrics.pooled._BLOCK", 3000)
     third = pool(right, range(300), estimate).figure(share, 300)
     assert first == second == third

@@ -4,9 +4,9 @@ import re
 import numpy as np
 import pytest
 
-from plaudit.evaluation.estimates import Estimator
-from plaudit.evaluation.pairs import labelled_pairs
-from plaudit.evaluation.preference import evaluate_items
+from plaudit.evaluation.metrics.estimates import Estimator
+from plaudit.evaluation.metrics.pairs import labelled_pairs
+from plaudit.evaluation.metrics.preference import evaluate_items
 from plaudit.records import ItemScore, Result
 
 

@@ -8,14 +8,14 @@ import math
 import numpy as np
 import pytest
 
-from plaudit.data.group import Group, Preference, conversation
+from plaudit.data.schema.group import Group, Preference, conversation
 from plaudit.errors import DataError
-from plaudit.evaluation.probing import ITEMS_NAME, PARTIAL_NAME, REPORT_NAME, TURNED_NAME, probe, probe_items
-from plaudit.evaluation.robustness import probe_report, within_prompt_spread
-from plaudit.evaluation.transforms import STYLES, TRANSFORMS
-from plaudit.evaluation.turned import TurnedPairs, turned_pairs
+from plaudit.evaluation.stress.flipped_pairs import TurnedPairs, turned_pairs
+from plaudit.evaluation.stress.robustness import probe_report, within_prompt_spread
+from plaudit.evaluation.stress.run import ITEMS_NAME, PARTIAL_NAME, REPORT_NAME, TURNED_NAME, probe, probe_items
+from plaudit.evaluation.stress.transforms import STYLES, TRANSFORMS
 from plaudit.records import read_items
-from plaudit.scoring.adapters import FunctionScorer
+from plaudit.scoring.function import FunctionScorer
 from plaudit.scoring.scorer import GroupRewards
 from plaudit.statistics.position_bias import PositionBias
 
@@ -240,9 +240,9 @@ def test_what_the_order_does_is_told_of_the_groups_as_they_are(tmp_path):
 
 def test_a_model_that_compares_keeps_its_orders_group_by_group(tmp_path, make_decoder):
     """The real scorer adds to its position bias once per group, in the order of the groups, also where it has one."""
-    from plaudit.models.heads import COMPARISON
+    from plaudit.models.heads.kinds import COMPARISON
     from plaudit.models.parity import choose_layout
-    from plaudit.scoring.pairwise import PairwiseScorer
+    from plaudit.scoring.local.pairwise import PairwiseScorer
 
     model = make_decoder(head=COMPARISON, init_std=0.2, max_length=256)
     choose_layout(model, "shared_prefix")

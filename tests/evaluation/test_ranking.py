@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from plaudit.evaluation.ranking import measure_ranking
+from plaudit.evaluation.metrics.ranking import measure_ranking
 
 
 @pytest.fixture

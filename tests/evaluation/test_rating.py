@@ -7,7 +7,7 @@ import math
 import pytest
 from scipy import stats
 
-from plaudit.evaluation.rating import measure_rating, predicts, rated_attributes
+from plaudit.evaluation.metrics.rating import measure_rating, predicts, rated_attributes
 
 
 @pytest.fixture

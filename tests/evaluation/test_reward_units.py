@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from plaudit.data.group import Group, Preference, conversation
-from plaudit.evaluation.items import scored_groups
-from plaudit.evaluation.labels import evaluate_labels
-from plaudit.evaluation.preference import evaluate_items
-from plaudit.evaluation.reward_units import unit_reading
-from plaudit.evaluation.runner import evaluate
+from plaudit.data.schema.group import Group, Preference, conversation
+from plaudit.evaluation.metrics.labels import evaluate_labels
+from plaudit.evaluation.metrics.preference import evaluate_items
+from plaudit.evaluation.metrics.reward_scale import unit_reading
+from plaudit.evaluation.run import evaluate
+from plaudit.evaluation.store.items import scored_groups
 from plaudit.records import ItemScore, read_items, write_json_lines
 from plaudit.scoring.scorer import GroupRewards
 

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plaudit.data.group import Group, Message, Preference, Step, conversation
+from plaudit.data.schema.group import Group, Message, Preference, Step, conversation
 from plaudit.errors import ConfigError, DataError
-from plaudit.evaluation.probing import ITEMS_NAME, REPORT_NAME, check_pairs, probe, probe_items
-from plaudit.evaluation.robustness import ProbeReport, probe_report
-from plaudit.evaluation.transforms import NEUTRAL, STYLES, TRANSFORMS
+from plaudit.evaluation.stress.robustness import ProbeReport, probe_report
+from plaudit.evaluation.stress.run import ITEMS_NAME, REPORT_NAME, check_pairs, probe, probe_items
+from plaudit.evaluation.stress.transforms import NEUTRAL, STYLES, TRANSFORMS
 from plaudit.records import read_items
-from plaudit.scoring.adapters import FunctionScorer
+from plaudit.scoring.function import FunctionScorer
 from plaudit.scoring.scorer import GroupRewards
 
 BY_NAME = {each.name: each for each in TRANSFORMS}

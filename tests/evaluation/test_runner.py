@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from plaudit.data.group import Group, Preference, Step, conversation
+from plaudit.data.schema.group import Group, Preference, Step, conversation
 from plaudit.errors import ConfigError, DataError, ModelError
-from plaudit.evaluation.labels import evaluate_labels
-from plaudit.evaluation.runner import evaluate
+from plaudit.evaluation.metrics.labels import evaluate_labels
+from plaudit.evaluation.run import evaluate
 from plaudit.records import Result, read_items
 from plaudit.scoring.ensemble import EnsembleScorer
 from plaudit.scoring.scorer import GroupRewards

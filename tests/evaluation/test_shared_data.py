@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from plaudit.data.read import read_groups
-from plaudit.evaluation.items import scored_groups
-from plaudit.evaluation.labels import evaluate_labels
-from plaudit.scoring.adapters import FunctionScorer
+from plaudit.data.reading.read import read_groups
+from plaudit.evaluation.metrics.labels import evaluate_labels
+from plaudit.evaluation.store.items import scored_groups
+from plaudit.scoring.function import FunctionScorer
 
 DATA = Path(os.environ.get("PLAUDIT_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
 LENGTH = {"longer_response", "longest_response", "length"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 from collections.abc import Iterable, Iterator
@@ -9,15 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from plaudit.data.group import Group, Preference, conversation
+from plaudit.data.schema.group import Group, Preference, conversation
 from plaudit.errors import ConfigError, DataError
-from plaudit.evaluation.again import evaluate_again
-from plaudit.evaluation.kept import KeptItems, KeptRewards, holds_items
-from plaudit.evaluation.runner import evaluate
-from plaudit.evaluation.standing import ScoringRecord, standing_in
+from plaudit.evaluation.run import evaluate
+from plaudit.evaluation.store.existing import ScoringRecord, standing_in
+from plaudit.evaluation.store.recompute import evaluate_again
+from plaudit.evaluation.store.stored_items import KeptItems, KeptRewards, holds_items
 from plaudit.records import Result, read_items
-from plaudit.scoring.cuts import Cut, with_cut
-from plaudit.scoring.scorer import GroupRewards
+from plaudit.scoring.scorer import GroupRewards, ResponseTruncation
 
 FILES = ("items.jsonl", "result.json", "scoring.json", "surprising.json")
 
@@ -42,7 +42,9 @@ class ByLength:
             self.asked.append(group.id)
             rewards = GroupRewards(id=group.id, rewards=tuple(float(len(text)) for text in group.responses))
             number = int(group.id[1:])
-            yield with_cut(rewards, Cut((number, 0), number % 4 == 0) if number % 2 == 0 else None)
+            yield dataclasses.replace(
+                rewards, truncation=ResponseTruncation((number, 0), number % 4 == 0) if number % 2 == 0 else None
+            )
 
 
 GROUPS = [pair(index) for index in range(1, 9)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from plaudit.evaluation.first_error import in_first_half
-from plaudit.evaluation.step import labels_have_three_classes, measure_steps, reads_steps
+from plaudit.evaluation.metrics.first_error import in_first_half
+from plaudit.evaluation.metrics.step import labels_have_three_classes, measure_steps, reads_steps
 
 
 @pytest.fixture

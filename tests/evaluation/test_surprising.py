@@ -1,6 +1,6 @@
-from plaudit.data.group import Group, Message, Preference, conversation
-from plaudit.evaluation.items import item_score
-from plaudit.evaluation.surprising import SurpriseCollector
+from plaudit.data.schema.group import Group, Message, Preference, conversation
+from plaudit.evaluation.store.confident_errors import SurpriseCollector
+from plaudit.evaluation.store.items import item_score
 from plaudit.scoring.scorer import GroupRewards
 
 

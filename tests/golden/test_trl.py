@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from plaudit.batching.planner import epoch_order
-from plaudit.data.group import Group, Preference
+from plaudit.data.schema.group import Group, Preference
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="trl is not installed"),

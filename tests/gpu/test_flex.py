@@ -9,7 +9,7 @@ import torch
 from plaudit.batching.batch import build_batch
 from plaudit.batching.prefix_tree import build_prefix_tree
 from plaudit.batching.tokens import TokenGroup
-from plaudit.models.attention_cuda import flex_tree_attention
+from plaudit.models.attention.cuda import flex_tree_attention
 from plaudit.models.parity import prove_layout
 from plaudit.objectives.pairwise import bradley_terry_loss
 
@@ -81,7 +81,7 @@ def test_a_model_on_the_device_gives_the_same_rewards_and_gradients_in_every_lay
     from transformers import AutoModelForSequenceClassification, MistralConfig
 
     from plaudit.models.backbone import initialise_head, prepare_config
-    from plaudit.models.recipe import ScoringRecipe
+    from plaudit.models.checkpoint.recipe import ScoringRecipe
     from plaudit.models.reward_model import RewardModel
 
     config = MistralConfig(

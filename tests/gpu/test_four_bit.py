@@ -9,7 +9,7 @@ import torch
 
 from plaudit.batching.batch import build_batch
 from plaudit.batching.encode import EncodingReport
-from plaudit.models.checkpoint import load_reward_model, save_reward_model
+from plaudit.models.checkpoint.files import load_reward_model, save_reward_model
 from plaudit.models.create import add_lora, new_reward_model
 from plaudit.models.parity import prove_layout
 

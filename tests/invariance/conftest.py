@@ -63,7 +63,7 @@ def build(tokenizer):
     import transformers
 
     from plaudit.models.backbone import initialise_head, prepare_config, read_out_of
-    from plaudit.models.recipe import ScoringRecipe
+    from plaudit.models.checkpoint.recipe import ScoringRecipe
     from plaudit.models.reward_model import RewardModel
 
     def make(name, *, dtype=torch.float32, attention=None, **changes):

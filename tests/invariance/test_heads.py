@@ -9,8 +9,8 @@ import torch
 
 from plaudit.batching.batch import build_batch
 from plaudit.batching.encode import EncodingReport
-from plaudit.models.heads import HeadChoice
-from plaudit.models.language_head import keep_language_model
+from plaudit.models.heads.kinds import HeadChoice
+from plaudit.models.heads.language import keep_language_model
 from plaudit.objectives.build import build_objective
 from plaudit.objectives.rewards import StepRewards
 from plaudit.training.config import TrainConfig

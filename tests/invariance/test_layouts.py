@@ -10,13 +10,14 @@ import torch
 
 from plaudit.batching.batch import build_batch
 from plaudit.errors import LayoutError
-from plaudit.models import attention, attention_cpu
-from plaudit.models.attention import prefix_tree_attention
-from plaudit.models.attention_cpu import TreeAttention
-from plaudit.models.attention_cuda import flex_tree_attention
-from plaudit.models.attention_masked import masked_tree_attention
+from plaudit.models.attention import cpu as attention_cpu
+from plaudit.models.attention import interface as attention
+from plaudit.models.attention.cpu import TreeAttention
+from plaudit.models.attention.cuda import flex_tree_attention
+from plaudit.models.attention.interface import prefix_tree_attention
+from plaudit.models.attention.masked import masked_tree_attention
+from plaudit.models.heads.read_out import read_attention
 from plaudit.models.parity import choose_layout, prove_layout
-from plaudit.models.read_out import read_attention
 from plaudit.objectives.pairwise import bradley_terry_loss
 
 EXACT = (

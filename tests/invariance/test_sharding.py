@@ -21,9 +21,9 @@ from torch.distributed.fsdp import fully_shard
 
 from plaudit.batching.batch import build_batch
 from plaudit.batching.encode import EncodingReport
-from plaudit.data.read import read_groups
-from plaudit.models.heads import HeadChoice
-from plaudit.models.language_head import keep_language_model
+from plaudit.data.reading.read import read_groups
+from plaudit.models.heads.kinds import HeadChoice
+from plaudit.models.heads.language import keep_language_model
 from plaudit.models.scratch import build_decoder, build_tokenizer
 from plaudit.objectives.build import build_objective
 from plaudit.training.config import TrainConfig
@@ -86,7 +86,7 @@ dist.destroy_process_group()
 
 @pytest.mark.slow
 def test_sharded_weights_have_the_gradients_of_whole_ones_and_are_saved_whole(tmp_path, make_labelled_groups):
-    from plaudit.data.write import write_groups
+    from plaudit.data.reading.write import write_groups
     from plaudit.scoring.load import load
 
     groups = make_labelled_groups(5, words=(3, 8))

@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 
-from plaudit.data.write import write_groups
+from plaudit.data.reading.write import write_groups
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
 MEANS = ("rm/accuracy", "rm/chosen_rewards", "rm/rejected_rewards", "rm/reward_margin", "rm/ties")

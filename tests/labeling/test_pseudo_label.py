@@ -8,10 +8,10 @@ import math
 import numpy as np
 import pytest
 
-from plaudit.data.group import Group, Preference, conversation
-from plaudit.data.read import read_groups
+from plaudit.data.reading.read import read_groups
+from plaudit.data.schema.group import Group, Preference, conversation
 from plaudit.errors import ConfigError, DataError, ModelError
-from plaudit.labeling.guesses import PairProbability
+from plaudit.labeling.predicted_preferences import PairProbability
 from plaudit.labeling.pseudo_label import (
     PseudoTally,
     pseudo_labelled,
@@ -19,7 +19,7 @@ from plaudit.labeling.pseudo_label import (
     record_path,
     write_pseudo_labels,
 )
-from plaudit.scoring.adapters import FunctionScorer
+from plaudit.scoring.function import FunctionScorer
 from plaudit.scoring.scorer import GroupRewards
 
 LOG4 = math.log(4)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from plaudit.cli.main import app
 from plaudit.config import load_config
-from plaudit.data.read import read_groups
+from plaudit.data.reading.read import read_groups
 from plaudit.labeling.config import SemiSupervisedConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -13,18 +13,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plaudit.data.group import Group, Preference, Step, conversation
-from plaudit.data.read import read_groups
-from plaudit.data.write import write_groups
+from plaudit.data.reading.read import read_groups
+from plaudit.data.reading.write import write_groups
+from plaudit.data.schema.group import Group, Preference, Step, conversation
 from plaudit.errors import ConfigError, DataError, ModelError, OutputError
 from plaudit.labeling import relabel_file as relabelling
 from plaudit.labeling.pseudo_label import record_path
 from plaudit.labeling.relabel import RelabelRule, RelabelTally, relabelled, relabelled_group
 from plaudit.labeling.relabel_file import RelabelRecord, relabel_file
-from plaudit.models.checkpoint import save_reward_model
-from plaudit.models.heads import COMPARISON
-from plaudit.scoring.adapters import FunctionScorer
+from plaudit.models.checkpoint.files import save_reward_model
+from plaudit.models.heads.kinds import COMPARISON
 from plaudit.scoring.files import read_rewards
+from plaudit.scoring.function import FunctionScorer
 from plaudit.scoring.load import load
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")

@@ -13,16 +13,16 @@ import torch
 from safetensors.torch import load_file
 
 from plaudit.config import load_config
-from plaudit.data.group import Group
-from plaudit.data.read import read_groups
-from plaudit.data.write import write_groups
+from plaudit.data.reading.read import read_groups
+from plaudit.data.reading.write import write_groups
+from plaudit.data.schema.group import Group
 from plaudit.errors import ConfigError, DataError, ModelError
 from plaudit.labeling import semi_supervised
 from plaudit.labeling.config import SemiSupervisedConfig
 from plaudit.labeling.rounds import model_hash, round_config
 from plaudit.labeling.semi_supervised import SemiSupervisedRecord, train_semi_supervised
 from plaudit.scoring.load import load
-from plaudit.scoring.pairwise import PairwiseScorer
+from plaudit.scoring.local.pairwise import PairwiseScorer
 from plaudit.training.prepare import prepare_groups, prepare_model
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
 
-from plaudit.data.group import Message
+from plaudit.data.schema.group import Message
 from plaudit.models.scratch import build_tokenizer
 
 TEMPLATE = (

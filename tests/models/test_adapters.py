@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from plaudit.batching.batch import build_batch
 from plaudit.batching.encode import EncodingReport
 from plaudit.errors import CheckpointError, ModelError
-from plaudit.models.checkpoint import load_reward_model, save_reward_model
+from plaudit.models.checkpoint.files import load_reward_model, save_reward_model
 from plaudit.models.create import add_lora, merge_lora, new_reward_model
 from plaudit.models.parity import prove_layout
 

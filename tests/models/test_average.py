@@ -10,11 +10,11 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from plaudit.errors import ConfigError, ModelError
-from plaudit.models.average import average_models
-from plaudit.models.checkpoint import load_reward_model, save_reward_model
+from plaudit.models.checkpoint.average import average_models
+from plaudit.models.checkpoint.files import load_reward_model, save_reward_model
+from plaudit.models.checkpoint.recipe import RECIPE_FILE
 from plaudit.models.create import add_lora
-from plaudit.models.heads import HeadChoice
-from plaudit.models.recipe import RECIPE_FILE
+from plaudit.models.heads.kinds import HeadChoice
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 

@@ -22,10 +22,10 @@ from transformers import (
 from plaudit.batching.batch import build_batch
 from plaudit.batching.encode import EncodingReport
 from plaudit.errors import CheckpointError, LayoutError, ModelError
-from plaudit.models.checkpoint import load_reward_model, save_reward_model
+from plaudit.models.checkpoint.files import load_reward_model, save_reward_model
+from plaudit.models.checkpoint.head_weights import restore_head
 from plaudit.models.create import new_reward_model
-from plaudit.models.head_weights import restore_head
-from plaudit.models.heads import HeadChoice
+from plaudit.models.heads.kinds import HeadChoice
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 
@@ -344,7 +344,7 @@ def test_a_half_precision_head_in_several_files_is_restored_from_the_hub(saved, 
         asked.append((source, name))
         return str(saved / name) if (saved / name).exists() else None
 
-    monkeypatch.setattr("plaudit.models.head_weights.cached_file", cached_file)
+    monkeypatch.setattr("plaudit.models.checkpoint.head_weights.cached_file", cached_file)
     restore_head(half.core, "someone/model")
     assert {source for source, _ in asked} == {"someone/model"}
     assert torch.equal(half.core.score.weight, whole.core.score.weight)

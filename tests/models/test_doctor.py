@@ -8,9 +8,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from plaudit.models.checkpoint import load_reward_model, save_reward_model
-from plaudit.models.doctor import diagnose
-from plaudit.models.heads import HeadChoice
+from plaudit.models.checkpoint.doctor import diagnose
+from plaudit.models.checkpoint.files import load_reward_model, save_reward_model
+from plaudit.models.heads.kinds import HeadChoice
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 

@@ -17,14 +17,14 @@ from transformers import AutoTokenizer, BertConfig, BertForSequenceClassificatio
 from plaudit.batching.batch import build_batch
 from plaudit.batching.encode import EncodingReport
 from plaudit.errors import ConfigError, MissingExtraError, ModelError
-from plaudit.models.checkpoint import load_reward_model, save_reward_model
+from plaudit.models.checkpoint.doctor import diagnose
+from plaudit.models.checkpoint.files import load_reward_model, save_reward_model
+from plaudit.models.checkpoint.four_bit import is_four_bit, kept_whole, num_weights, share_in_words
+from plaudit.models.checkpoint.recipe import ScoringRecipe
 from plaudit.models.create import add_lora, merge_lora, new_reward_model
-from plaudit.models.doctor import diagnose
-from plaudit.models.four_bit import is_four_bit, kept_whole, num_weights, share_in_words
-from plaudit.models.heads import HeadChoice
+from plaudit.models.heads.kinds import HeadChoice
 from plaudit.models.language_model import load_language_model
 from plaudit.models.parity import prove_layout
-from plaudit.models.recipe import ScoringRecipe
 from plaudit.scoring.load import load_scorer
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -20,19 +20,19 @@ from plaudit.batching.encode import EncodingReport
 from plaudit.batching.prefix_tree import build_prefix_tree
 from plaudit.batching.tokens import TokenGroup
 from plaudit.cli.main import app
-from plaudit.data.group import Group, Message, Preference, conversation
-from plaudit.data.write import write_groups
+from plaudit.data.reading.write import write_groups
+from plaudit.data.schema.group import Group, Message, Preference, conversation
 from plaudit.errors import CheckpointError, ConfigError, LayoutError, ModelError
-from plaudit.models.average import average_models
-from plaudit.models.checkpoint import load_reward_model, save_reward_model
+from plaudit.models.checkpoint.average import average_models
+from plaudit.models.checkpoint.doctor import diagnose
+from plaudit.models.checkpoint.files import load_reward_model, save_reward_model
+from plaudit.models.checkpoint.recipe import ScoringRecipe
 from plaudit.models.create import add_lora, new_reward_model
-from plaudit.models.doctor import diagnose
-from plaudit.models.gate import Gate, gate_rows
-from plaudit.models.gated import PUBLISHED_ATTRIBUTES, published_gate, turn_opening, with_gate
-from plaudit.models.heads import HeadChoice
-from plaudit.models.recipe import ScoringRecipe
-from plaudit.scoring.engine import RewardScorer
+from plaudit.models.heads.gate import Gate, gate_rows
+from plaudit.models.heads.gated import PUBLISHED_ATTRIBUTES, published_gate, turn_opening, with_gate
+from plaudit.models.heads.kinds import HeadChoice
 from plaudit.scoring.load import load_scorer
+from plaudit.scoring.local.engine import RewardScorer
 
 from .gated_folders import COUNT, HIDDEN, WIDTH, gated_tokenizer, published_forward, save_published
 

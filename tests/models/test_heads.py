@@ -7,10 +7,10 @@ import torch
 import transformers
 
 from plaudit.batching.batch import build_batch
-from plaudit.models.heads import token_log_likelihood
-from plaudit.models.language_head import is_tied, keep_language_model
+from plaudit.models.checkpoint.recipe import ScoringRecipe
+from plaudit.models.heads.kinds import token_log_likelihood
+from plaudit.models.heads.language import is_tied, keep_language_model
 from plaudit.models.parity import prove_layout
-from plaudit.models.recipe import ScoringRecipe
 from plaudit.models.reward_model import RewardModel
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -158,7 +158,7 @@ def test_the_head_is_trained_with_the_backbone_and_frozen_under_adapters(make_de
 @pytest.mark.parametrize("form", ["conversation", "turns", "one_turn", "comparison"])
 def test_two_classes_of_one_word_are_refused(make_decoder, form):
     from plaudit.errors import ModelError
-    from plaudit.models.heads import HeadChoice
+    from plaudit.models.heads.kinds import HeadChoice
 
     head = HeadChoice("language_model", classes=(0.0, 1.0), words=("+", "+"), form=form)
     with pytest.raises(ModelError, match=r"the class words '\+', '\+' are the tokens .*; each class needs a token of"):
@@ -167,9 +167,9 @@ def test_two_classes_of_one_word_are_refused(make_decoder, form):
 
 def test_a_source_without_a_vocabulary_head_is_refused(make_decoder, tmp_path):
     from plaudit.errors import ModelError
-    from plaudit.models.checkpoint import save_reward_model
+    from plaudit.models.checkpoint.files import save_reward_model
     from plaudit.models.create import new_reward_model
-    from plaudit.models.heads import HeadChoice
+    from plaudit.models.heads.kinds import HeadChoice
 
     save_reward_model(make_decoder(), tmp_path / "scalar")
     model = new_reward_model(str(tmp_path / "scalar"), seed=0)

@@ -10,10 +10,10 @@ import torch
 from plaudit.batching.batch import build_batch
 from plaudit.batching.encode import EncodingReport
 from plaudit.models.backbone import head_parameters
-from plaudit.models.checkpoint import load_reward_model, save_reward_model
+from plaudit.models.checkpoint.files import load_reward_model, save_reward_model
+from plaudit.models.checkpoint.quality import quality_head_alone
 from plaudit.models.create import add_lora, merge_lora, new_reward_model
-from plaudit.models.heads import HeadChoice
-from plaudit.models.quality import quality_head_alone
+from plaudit.models.heads.kinds import HeadChoice
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -11,13 +11,13 @@ from transformers import AutoModelForSequenceClassification
 
 from plaudit.batching.batch import build_batch
 from plaudit.errors import CheckpointError
-from plaudit.models.checkpoint import load_reward_model, save_reward_model
+from plaudit.models.checkpoint.files import load_reward_model, save_reward_model
+from plaudit.models.checkpoint.head_weights import head_hash
+from plaudit.models.checkpoint.recipe import RECIPE_FILE
 from plaudit.models.create import add_lora, merge_lora
-from plaudit.models.head_weights import head_hash
-from plaudit.models.heads import HeadChoice
-from plaudit.models.recipe import RECIPE_FILE
-from plaudit.scoring.engine import RewardScorer
+from plaudit.models.heads.kinds import HeadChoice
 from plaudit.scoring.ensemble import EnsembleScorer
+from plaudit.scoring.local.engine import RewardScorer
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 UNITS = {"attribute_scales": (12.0, 0.02), "attribute_locations": (50.0, 0.1)}

@@ -18,12 +18,12 @@ from typing_extensions import override
 from plaudit.batching.batch import build_batch
 from plaudit.batching.comparison import Comparison, ComparisonEncoder, comparison_text
 from plaudit.batching.encode import EncodingReport
-from plaudit.data.group import Group, Preference, conversation
-from plaudit.models.heads import COMPARISON
+from plaudit.data.schema.group import Group, Preference, conversation
+from plaudit.models.heads.kinds import COMPARISON
 from plaudit.models.reward_model import RewardModel
 from plaudit.models.scratch import build_decoder, build_tokenizer
 from plaudit.objectives.token import process_loss
-from plaudit.scoring.pairwise import PairwiseScorer
+from plaudit.scoring.local.pairwise import PairwiseScorer
 
 from .fits import Planted
 

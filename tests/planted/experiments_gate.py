@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from plaudit.batching.batch import build_batch
 from plaudit.batching.encode import EncodingReport
-from plaudit.data.group import Group, Preference, conversation
-from plaudit.models.gate import Gate, gate_rows
-from plaudit.models.gated import turn_opening, with_gate
-from plaudit.models.heads import HeadChoice
+from plaudit.data.schema.group import Group, Preference, conversation
+from plaudit.models.heads.gate import Gate, gate_rows
+from plaudit.models.heads.gated import turn_opening, with_gate
+from plaudit.models.heads.kinds import HeadChoice
 from plaudit.models.reward_model import RewardModel
 from plaudit.models.scratch import build_decoder, build_tokenizer
-from plaudit.scoring.engine import RewardScorer
+from plaudit.scoring.local.engine import RewardScorer
 
 from .fits import Planted
 

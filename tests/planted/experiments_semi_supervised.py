@@ -8,10 +8,10 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from plaudit.data.group import Group, Preference, conversation
+from plaudit.data.schema.group import Group, Preference, conversation
 from plaudit.labeling.pseudo_label import PseudoTally, pseudo_labelled
 from plaudit.objectives.pairwise import bradley_terry_loss
-from plaudit.scoring.adapters import FunctionScorer
+from plaudit.scoring.function import FunctionScorer
 
 from .fits import Planted, drawn, fitted, normal, uniform
 

@@ -9,8 +9,8 @@ import pytest
 from plaudit.data.audit.findings import AuditReport, Example, Finding
 from plaudit.data.audit.run import audit_groups
 from plaudit.data.audit.truncation import Cut
-from plaudit.data.group import Group, Message, Preference
-from plaudit.data.group_set import GroupSet
+from plaudit.data.schema.group import Group, Message, Preference
+from plaudit.data.schema.group_set import GroupSet
 from plaudit.errors import OutputError
 from plaudit.reports.audit import headline, length_plot, marks_plot, render_audit, write_audit
 from plaudit.statistics.intervals import wilson_interval

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from plaudit.evaluation.labels import evaluate_labels
+from plaudit.evaluation.metrics.labels import evaluate_labels
 from plaudit.records import Interval, ItemScore, LabelCounts, Measure, write_json_lines, write_record
 from plaudit.reports.boards import boards
 from plaudit.reports.heat import heat_maps

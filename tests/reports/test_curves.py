@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from plaudit.evaluation.labels import evaluate_labels
+from plaudit.evaluation.metrics.labels import evaluate_labels
 from plaudit.records import ItemScore, Measure
 from plaudit.reports.curves import (
     COLUMNS,

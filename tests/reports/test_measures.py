@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from plaudit.evaluation.labels import evaluate_labels
+from plaudit.evaluation.metrics.labels import evaluate_labels
 from plaudit.records import Interval, ItemScore, LabelCounts, Measure, Result, write_json_lines, write_record
 from plaudit.reports.hero import overview_rows
 from plaudit.reports.measures import BASELINES, FIGURES, measure_sentences, measure_table, measure_tables

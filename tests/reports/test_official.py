@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from plaudit.evaluation.benchmark_result import benchmark_result
-from plaudit.evaluation.catalog import benchmark_named
+from plaudit.evaluation.official.catalog import benchmark_named
+from plaudit.evaluation.official.result import benchmark_result
 from plaudit.records import Interval, ItemScore, Result, write_json_lines, write_record
 from plaudit.reports.boards import boards
 from plaudit.reports.caveats import caveats

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from plaudit.data.group import Group, Preference, conversation
+from plaudit.data.schema.group import Group, Preference, conversation
 from plaudit.errors import DataError
-from plaudit.evaluation.best_of_n import BestOfN, BestOfNRow
-from plaudit.evaluation.runner import evaluate
+from plaudit.evaluation.metrics.best_of_n import BestOfN, BestOfNRow
+from plaudit.evaluation.run import evaluate
 from plaudit.records import Interval, RunRecord, write_record
 from plaudit.reports.gallery import evaluation_plots
 from plaudit.reports.inputs import read_evaluation

@@ -7,19 +7,19 @@ from html.parser import HTMLParser
 
 import pytest
 
-from plaudit.data.group import Group, Preference, conversation
+from plaudit.data.schema.group import Group, Preference, conversation
 from plaudit.errors import DataError
-from plaudit.evaluation.probing import REPORT_NAME, TURNED_NAME, probe
-from plaudit.evaluation.robustness import PositionEffect, ProbeReport
-from plaudit.evaluation.runner import evaluate
-from plaudit.evaluation.turned import ChangedText
+from plaudit.evaluation.run import evaluate
+from plaudit.evaluation.stress.flipped_pairs import ChangedText
+from plaudit.evaluation.stress.robustness import PositionEffect, ProbeReport
+from plaudit.evaluation.stress.run import REPORT_NAME, TURNED_NAME, probe
 from plaudit.records import Interval, write_record
 from plaudit.reports import tables
 from plaudit.reports.axis import axis, p_value_text, signed_text
 from plaudit.reports.inputs import Evaluation, Probe, read_inputs
 from plaudit.reports.page import write_report
 from plaudit.reports.probes import _marked, sentences
-from plaudit.scoring.adapters import FunctionScorer
+from plaudit.scoring.function import FunctionScorer
 
 VOID = {"meta", "br", "img", "input", "hr", "link"}
 

@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from plaudit.data.group import Group, Preference, conversation
-from plaudit.scoring.remote import RemoteScorer, Template
-from plaudit.scoring.remote_connection import Connection
+from plaudit.data.schema.group import Group, Preference, conversation
+from plaudit.scoring.remote.connection import Connection
+from plaudit.scoring.remote.scorer import RemoteScorer, Template
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ import math
 import pytest
 import torch
 
-from plaudit.data.group import Group, conversation
+from plaudit.data.schema.group import Group, conversation
 from plaudit.errors import DataError
 from plaudit.models.parity import choose_layout
-from plaudit.scoring import parts
-from plaudit.scoring.engine import WINDOW, RewardScorer
+from plaudit.scoring.local import chunks as parts
+from plaudit.scoring.local.engine import WINDOW, RewardScorer
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from plaudit.data.group import Group, conversation
+from plaudit.data.schema.group import Group, conversation
 from plaudit.errors import ConfigError, ModelError, UnknownNameError
 from plaudit.scoring import ensemble
-from plaudit.scoring.adapters import FunctionScorer
 from plaudit.scoring.ensemble import EnsembleScorer, Scale, measure_scales
+from plaudit.scoring.function import FunctionScorer
 from plaudit.scoring.scorer import GroupRewards, Identified
 
 

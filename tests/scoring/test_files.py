@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from plaudit.data.write import write_groups
+from plaudit.data.reading.write import write_groups
 from plaudit.errors import ConfigError, DataError
-from plaudit.models.checkpoint import save_reward_model
-from plaudit.scoring import engine, files
-from plaudit.scoring.engine import RewardScorer
+from plaudit.models.checkpoint.files import save_reward_model
+from plaudit.scoring import files
 from plaudit.scoring.files import read_rewards, score_file
 from plaudit.scoring.load import load
+from plaudit.scoring.local import engine
+from plaudit.scoring.local.engine import RewardScorer
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 GROUPS = 23
@@ -194,7 +195,7 @@ def test_a_python_function_scores_a_file(source, tmp_path, monkeypatch):
 @pytest.fixture
 def richer(make_decoder, tmp_path):
     """Return a function that saves a model with a head, and gives its folder and scorer."""
-    from plaudit.models.heads import HeadChoice
+    from plaudit.models.heads.kinds import HeadChoice
 
     def make(*arguments, **fields):
         save_reward_model(make_decoder(head=HeadChoice(*arguments, **fields)), tmp_path / "richer")
@@ -204,7 +205,7 @@ def richer(make_decoder, tmp_path):
 
 
 def assert_read_back(out, scorer, source):
-    from plaudit.data.read import read_groups
+    from plaudit.data.reading.read import read_groups
 
     wanted = [each for window in windows(read_groups(source)) for each in scorer.score_groups(window)]
     assert list(read_rewards(out)) == wanted

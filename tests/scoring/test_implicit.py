@@ -9,14 +9,15 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForSequenceClassification
 
-from plaudit.data.group import Group, Step, conversation
+from plaudit.data.schema.group import Group, Step, conversation
 from plaudit.errors import CheckpointError, ConfigError, DataError, ModelError, UnknownNameError
 from plaudit.models import backbone, language_model
-from plaudit.models.checkpoint import save_reward_model
-from plaudit.models.heads import HeadChoice
+from plaudit.models.checkpoint.files import save_reward_model
+from plaudit.models.heads.kinds import HeadChoice
 from plaudit.models.language_model import load_language_model
-from plaudit.scoring import implicit, parts
+from plaudit.scoring import implicit
 from plaudit.scoring.implicit import ImplicitRewardScorer
+from plaudit.scoring.local import chunks as parts
 from plaudit.scoring.scorer import Identified
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")

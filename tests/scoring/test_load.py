@@ -9,16 +9,16 @@ import pytest
 from typer.testing import CliRunner
 
 from plaudit.cli.main import app
-from plaudit.data.group import Group, Preference, conversation
-from plaudit.data.write import write_groups
+from plaudit.data.reading.write import write_groups
+from plaudit.data.schema.group import Group, Preference, conversation
 from plaudit.errors import ConfigError, ModelError
-from plaudit.models.checkpoint import load_reward_model, save_reward_model
-from plaudit.models.heads import COMPARISON, HeadChoice
-from plaudit.scoring.adapters import FunctionScorer
-from plaudit.scoring.engine import RewardScorer
+from plaudit.models.checkpoint.files import load_reward_model, save_reward_model
+from plaudit.models.heads.kinds import COMPARISON, HeadChoice
 from plaudit.scoring.ensemble import EnsembleScorer, Scale
+from plaudit.scoring.function import FunctionScorer
 from plaudit.scoring.implicit import ImplicitRewardScorer
 from plaudit.scoring.load import load_scorer, model_source
+from plaudit.scoring.local.engine import RewardScorer
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 

@@ -12,19 +12,19 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from plaudit.batching.comparison import PAIR_TOO_LONG, RESPONSE_TAG, comparison_text
-from plaudit.data.group import Group, Preference, conversation
+from plaudit.data.schema.group import Group, Preference, conversation
 from plaudit.errors import CheckpointError, ConfigError, DataError, InvalidGroupError, ModelError
-from plaudit.evaluation.runner import evaluate
-from plaudit.models.checkpoint import load_reward_model, save_reward_model
+from plaudit.evaluation.run import evaluate
+from plaudit.models.checkpoint.doctor import diagnose
+from plaudit.models.checkpoint.files import load_reward_model, save_reward_model
 from plaudit.models.create import add_lora, merge_lora
-from plaudit.models.doctor import diagnose
-from plaudit.models.heads import COMPARISON
+from plaudit.models.heads.kinds import COMPARISON
 from plaudit.models.parity import choose_layout
-from plaudit.scoring import pairwise
-from plaudit.scoring.engine import WINDOW, RewardScorer
 from plaudit.scoring.files import score_file
 from plaudit.scoring.load import load, load_scorer
-from plaudit.scoring.pairwise import NOTHING_TO_COMPARE, PairwiseScorer, _Compared
+from plaudit.scoring.local import pairwise
+from plaudit.scoring.local.engine import WINDOW, RewardScorer
+from plaudit.scoring.local.pairwise import NOTHING_TO_COMPARE, PairwiseScorer, _Compared
 from plaudit.scoring.scorer import Identified
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
@@ -438,7 +438,7 @@ def test_the_doctor_finds_nothing_wrong(saved):
 
 
 def test_a_file_is_scored_and_the_position_bias_reported(saved, make_groups, tmp_path):
-    from plaudit.data.write import write_groups
+    from plaudit.data.reading.write import write_groups
     from plaudit.scoring.files import read_rewards
 
     groups = [*make_groups(3), group_of("alone")]

@@ -8,12 +8,12 @@ import math
 import pytest
 import torch
 
-from plaudit.data.group import Group, Step, conversation
-from plaudit.data.steps import split_steps
+from plaudit.data.schema.group import Group, Step, conversation
+from plaudit.data.schema.steps import split_steps
 from plaudit.errors import ConfigError, ModelError
-from plaudit.models.heads import HeadChoice
+from plaudit.models.heads.kinds import HeadChoice
 from plaudit.models.parity import choose_layout
-from plaudit.scoring.engine import NO_STEP, RewardScorer
+from plaudit.scoring.local.engine import NO_STEP, RewardScorer
 
 HEADS = {
     "token, 2 classes": HeadChoice("token", classes=(0.0, 1.0)),

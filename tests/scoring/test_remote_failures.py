@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from plaudit.cli.main import app
-from plaudit.data.write import write_groups
+from plaudit.data.reading.write import write_groups
 from plaudit.errors import ModelError
-from plaudit.scoring.remote_connection import Connection, Failure
+from plaudit.scoring.remote.connection import Connection, Failure
 
 from .remote_server import Raw, group, plain, quick, rewards_of_length
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from plaudit.scoring.remote_connection import Connection
+from plaudit.scoring.remote.connection import Connection
 
 from .remote_server import Raw, group, plain, quick, rewards_of_length
 

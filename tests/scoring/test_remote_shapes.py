@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from plaudit.data.group import Group, Message
+from plaudit.data.schema.group import Group, Message
 from plaudit.errors import ModelError
-from plaudit.scoring.remote_url import load_remote
+from plaudit.scoring.remote.url import load_remote
 
 from .remote_server import group, plain, quick
 

@@ -6,13 +6,13 @@ import threading
 
 import pytest
 
-from plaudit.data.group import Group, conversation
-from plaudit.data.write import write_groups
+from plaudit.data.reading.write import write_groups
+from plaudit.data.schema.group import Group, conversation
 from plaudit.errors import ConfigError, ModelError
-from plaudit.models.checkpoint import save_reward_model
+from plaudit.models.checkpoint.files import save_reward_model
 from plaudit.scoring.files import read_rewards, score_file
 from plaudit.scoring.load import load_scorer
-from plaudit.scoring.remote_url import load_remote
+from plaudit.scoring.remote.url import load_remote
 
 
 @pytest.mark.parametrize(

@@ -11,17 +11,16 @@ from plaudit.batching.batch import build_batch
 from plaudit.batching.lengths import PROMPT_TOO_LONG, RESPONSES_CUT, Truncation
 from plaudit.batching.prefix_tree import build_prefix_tree
 from plaudit.batching.tokens import TokenGroup
-from plaudit.data.group import Group, conversation
+from plaudit.data.schema.group import Group, conversation
 from plaudit.errors import ConfigError, ModelError
-from plaudit.models.heads import HeadChoice
+from plaudit.models.heads.kinds import HeadChoice
 from plaudit.models.parity import choose_layout
-from plaudit.scoring.adapters import FunctionScorer
-from plaudit.scoring.cuts import Cut, cut_of
-from plaudit.scoring.engine import RewardScorer
 from plaudit.scoring.ensemble import EnsembleScorer
+from plaudit.scoring.function import FunctionScorer
 from plaudit.scoring.implicit import ImplicitRewardScorer
-from plaudit.scoring.parts import IDENTICAL_RESPONSES
-from plaudit.scoring.scorer import GroupRewards
+from plaudit.scoring.local.chunks import IDENTICAL_RESPONSES
+from plaudit.scoring.local.engine import RewardScorer
+from plaudit.scoring.scorer import GroupRewards, ResponseTruncation
 from plaudit.scoring.settings import settings_of, window_of, with_lengths
 
 SAME = "cat dog " * 80
@@ -62,12 +61,12 @@ def test_a_cut_response_has_the_reward_of_the_hand_cut_ids_and_the_others_their_
     wanted = [reward_of_ids(made.model, np.asarray(each[:128], dtype=np.int32)) for each in ids]
     assert found.rewards == pytest.approx(wanted, abs=2e-6)
     assert found.reason is None
-    assert cut_of(found) == Cut((len(ids[0]) - 128, 0, len(ids[2]) - 128), 0)
+    assert found.truncation == ResponseTruncation((len(ids[0]) - 128, 0, len(ids[2]) - 128), 0)
     assert made.report.changed[RESPONSES_CUT] == 2
     # without the policy the two long ones have no reward, and the short one has the same
     (before,) = scorer(layout).score_groups([group])
     assert before.rewards == (None, pytest.approx(wanted[1], abs=2e-6), None)
-    assert cut_of(before) is None
+    assert before.truncation is None
 
 
 def test_rewards_of_what_is_not_cut_are_unchanged_bit_for_bit(scorer, make_groups):
@@ -76,7 +75,7 @@ def test_rewards_of_what_is_not_cut_are_unchanged_bit_for_bit(scorer, make_group
     assert [each.rewards for each in plain.score_groups(groups)] == [
         each.rewards for each in cutting.score_groups(groups)
     ]
-    assert all(cut_of(each) is None for each in cutting.score_groups(groups))
+    assert all(each.truncation is None for each in cutting.score_groups(groups))
 
 
 def test_responses_that_the_cut_makes_identical_share_a_reward_and_are_counted(scorer):
@@ -84,7 +83,7 @@ def test_responses_that_the_cut_makes_identical_share_a_reward_and_are_counted(s
     group = Group(conversation("hi"), (SAME + "good", SAME + "bad", "no", SAME + "better"), id="g")
     (found,) = made.score_groups([group])
     assert found.rewards[0] == found.rewards[1] == found.rewards[3] != found.rewards[2]
-    cut = cut_of(found)
+    cut = found.truncation
     assert cut is not None
     assert cut.identical == 2
     assert made.report.changed[IDENTICAL_RESPONSES] == 2
@@ -101,7 +100,7 @@ def test_a_prompt_cut_from_the_left_is_told_with_the_rewards_too(scorer):
     (found,) = made.score_groups([group])
     texts = made.model.recipe.encoder(made.model.tokenizer).texts(group)
     lengths = [len(made.model.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
-    assert cut_of(found) == Cut(tuple(max(0, each - 128) for each in lengths))
+    assert found.truncation == ResponseTruncation(tuple(max(0, each - 128) for each in lengths))
     assert made.report.changed["prompt tokens cut"] == sum(max(0, each - 128) for each in lengths)
 
 
@@ -185,7 +184,7 @@ def test_the_command_line_offers_the_truncations_of_the_recipe():
 
 
 def test_the_window_of_a_scorer_is_the_number_of_groups_that_it_batches_together(scorer, monkeypatch):
-    monkeypatch.setattr("plaudit.scoring.engine.WINDOW", 8)
+    monkeypatch.setattr("plaudit.scoring.local.engine.WINDOW", 8)
     function = FunctionScorer(lambda prompt, responses: [0.0] * len(responses))
     assert window_of(scorer()) == 8
     assert window_of(function) == 1

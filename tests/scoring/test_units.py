@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from plaudit.models.recipe import ScoringRecipe
-from plaudit.scoring.adapters import FunctionScorer
-from plaudit.scoring.engine import RewardScorer
+from plaudit.models.checkpoint.recipe import ScoringRecipe
 from plaudit.scoring.ensemble import EnsembleScorer, Scale
+from plaudit.scoring.function import FunctionScorer
 from plaudit.scoring.implicit import ImplicitRewardScorer
-from plaudit.scoring.pairwise import PairwiseScorer
+from plaudit.scoring.local.engine import RewardScorer
+from plaudit.scoring.local.pairwise import PairwiseScorer
 from plaudit.scoring.units import reward_unit, unit_of_recipe
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from plaudit.evaluation.estimates import Estimator
+from plaudit.evaluation.metrics.estimates import Estimator
 from plaudit.statistics.intervals import cluster_bootstrap, wilson_interval
 from plaudit.statistics.paired_tests import (
     mcnemar_exact,

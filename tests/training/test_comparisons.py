@@ -14,12 +14,12 @@ from transformers import AutoModelForCausalLM
 from plaudit.batching.comparison import NO_COMPARISON, NO_PREFERENCE, RESPONSE_TAG
 from plaudit.cli.train import finish
 from plaudit.config import load_config
-from plaudit.data.group import Group, Preference, conversation
-from plaudit.data.write import write_groups
+from plaudit.data.reading.write import write_groups
+from plaudit.data.schema.group import Group, Preference, conversation
 from plaudit.errors import ConfigError, DataError
-from plaudit.models.heads import COMPARISON
+from plaudit.models.heads.kinds import COMPARISON
 from plaudit.scoring.load import load
-from plaudit.scoring.pairwise import PairwiseScorer
+from plaudit.scoring.local.pairwise import PairwiseScorer
 from plaudit.training.config import TrainConfig
 from plaudit.training.heads import head_of, label_kind
 from plaudit.training.run import train

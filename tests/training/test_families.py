@@ -17,15 +17,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
 
-from plaudit.data.group import Step
-from plaudit.data.read import read_groups
-from plaudit.data.write import write_groups
+from plaudit.data.reading.read import read_groups
+from plaudit.data.reading.write import write_groups
+from plaudit.data.schema.group import Step
 from plaudit.errors import CheckpointError, ConfigError, ModelError
-from plaudit.models.checkpoint import load_reward_model
-from plaudit.models.doctor import diagnose
-from plaudit.models.heads import HeadChoice
-from plaudit.scoring.engine import RewardScorer
+from plaudit.models.checkpoint.doctor import diagnose
+from plaudit.models.checkpoint.files import load_reward_model
+from plaudit.models.heads.kinds import HeadChoice
 from plaudit.scoring.load import load
+from plaudit.scoring.local.engine import RewardScorer
 from plaudit.training import run as run_module
 from plaudit.training.config import TrainConfig
 from plaudit.training.run import train
@@ -195,7 +195,7 @@ def test_the_doctor_finds_nothing_wrong(folder, trained, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ADAPTED)
 def test_adapters_mean_the_same_apart_merged_and_reloaded(folder, adapted, name):
-    from plaudit.models.checkpoint import save_reward_model
+    from plaudit.models.checkpoint.files import save_reward_model
     from plaudit.models.create import merge_lora
 
     run, read = folder / f"{name} adapted", FAMILIES[name][3]

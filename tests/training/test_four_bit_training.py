@@ -18,14 +18,14 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from plaudit.cli.main import app
-from plaudit.data.group import Step
-from plaudit.data.read import read_groups
-from plaudit.data.write import write_groups
+from plaudit.data.reading.read import read_groups
+from plaudit.data.reading.write import write_groups
+from plaudit.data.schema.group import Step
 from plaudit.errors import MissingExtraError
-from plaudit.models.heads import HeadChoice
-from plaudit.scoring.engine import RewardScorer
+from plaudit.models.heads.kinds import HeadChoice
 from plaudit.scoring.load import load
-from plaudit.scoring.pairwise import PairwiseScorer
+from plaudit.scoring.local.engine import RewardScorer
+from plaudit.scoring.local.pairwise import PairwiseScorer
 from plaudit.training import run as run_module
 from plaudit.training.config import TrainConfig
 from plaudit.training.run import train

@@ -11,8 +11,8 @@ import pytest
 
 from plaudit.batching.batch import build_batch
 from plaudit.batching.token_set import encode_to_file
-from plaudit.data.group import Preference, Step
-from plaudit.data.write import write_groups
+from plaudit.data.reading.write import write_groups
+from plaudit.data.schema.group import Preference, Step
 from plaudit.errors import ConfigError, DataError
 from plaudit.objectives.build import build_objective
 from plaudit.training.config import TrainConfig

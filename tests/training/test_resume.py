@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from plaudit.config import load_config
-from plaudit.data.write import write_groups
+from plaudit.data.reading.write import write_groups
 from plaudit.errors import ConfigError, TrainingError
 from plaudit.training import run as run_module
 from plaudit.training.callbacks import last_complete_checkpoint
@@ -221,7 +221,7 @@ def test_experts_are_loaded_from_the_layout_that_transformers_saves(make_decoder
     from transformers import Qwen3MoeConfig, Qwen3MoeForSequenceClassification
 
     from plaudit.models.backbone import head_in_float32
-    from plaudit.models.checkpoint import save_reward_model
+    from plaudit.models.checkpoint.files import save_reward_model
     from plaudit.models.reward_model import RewardModel
 
     def make(seed):

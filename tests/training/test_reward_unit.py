@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plaudit.models.recipe import read_recipe
+from plaudit.models.checkpoint.recipe import read_recipe
 from plaudit.objectives.config import (
     BradleyTerry,
     Odin,
@@ -42,7 +42,7 @@ def test_which_objectives_make_log_odds(objective, expected):
 
 @pytest.mark.parametrize(("smoothing", "unit"), [(0.0, "log_odds"), (0.1, "order")])
 def test_a_trained_model_says_what_its_rewards_are(tmp_path, make_groups, smoothing, unit):
-    from plaudit.data.write import write_groups
+    from plaudit.data.reading.write import write_groups
 
     write_groups(tmp_path / "pairs.jsonl", make_groups(24))
     config = TrainConfig.model_validate(

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from plaudit.data.group import Group, conversation
-from plaudit.data.write import write_groups
+from plaudit.data.reading.write import write_groups
+from plaudit.data.schema.group import Group, conversation
 from plaudit.errors import DataError
 from plaudit.scoring.load import load
 from plaudit.training.config import TrainConfig

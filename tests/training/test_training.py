@@ -15,9 +15,9 @@ from transformers import AutoModelForSequenceClassification
 
 from plaudit.batching.token_set import encode_to_file
 from plaudit.config import load_config
-from plaudit.data.group import Group, Preference, conversation
-from plaudit.data.read import read_groups
-from plaudit.data.write import write_groups
+from plaudit.data.reading.read import read_groups
+from plaudit.data.reading.write import write_groups
+from plaudit.data.schema.group import Group, Preference, conversation
 from plaudit.errors import ConfigError, DataError, TrainingError
 from plaudit.models.parity import choose_layout
 from plaudit.scoring.load import load

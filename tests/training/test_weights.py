@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from plaudit.errors import CheckpointError
-from plaudit.models.checkpoint import save_reward_model
+from plaudit.models.checkpoint.files import save_reward_model
 from plaudit.models.create import add_lora
 from plaudit.training.trainer import load_weights
 

@@ -31,8 +31,8 @@ from plaudit.batching.encode import (
 )
 from plaudit.batching.prefix_tree import Int32Array, build_prefix_tree
 from plaudit.batching.tokens import TokenGroup
-from plaudit.data.group import Group, Message
-from plaudit.data.sources.rlhflow_pair import TAGS
+from plaudit.data.reading.sources.rlhflow_pair import TAGS
+from plaudit.data.schema.group import Group, Message
 from plaudit.errors import DataError
 
 Orders = Literal["drawn", "both"]

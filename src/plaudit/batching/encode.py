@@ -19,8 +19,8 @@ from plaudit.batching.lengths import TRUNCATED as TRUNCATED
 from plaudit.batching.lengths import LengthRule, Truncation, fitted
 from plaudit.batching.prefix_tree import Int32Array, build_prefix_tree
 from plaudit.batching.tokens import Float32Array, TokenGroup
-from plaudit.data.group import Group, Message
-from plaudit.data.steps import label_steps_once
+from plaudit.data.schema.group import Group, Message
+from plaudit.data.schema.steps import label_steps_once
 from plaudit.errors import DataError, ModelError
 
 REFUSED = "refused by the chat template"

@@ -18,7 +18,7 @@ from plaudit.batching.encode import EncodingReport, GroupEncoder
 from plaudit.batching.planner import GroupSizes
 from plaudit.batching.prefix_tree import PrefixTree
 from plaudit.batching.tokens import TokenGroup
-from plaudit.data.group import Group
+from plaudit.data.schema.group import Group
 from plaudit.errors import OutputError
 from plaudit.objectives.listwise import Partial, orders_something
 

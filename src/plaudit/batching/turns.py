@@ -29,7 +29,7 @@ from plaudit.batching.encode import (
 )
 from plaudit.batching.prefix_tree import Int32Array
 from plaudit.batching.tokens import TokenGroup
-from plaudit.data.group import Group, Message
+from plaudit.data.schema.group import Group, Message
 from plaudit.errors import DataError, ModelError
 
 Shown = Literal["best", "labels"]

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from plaudit.cli.console import EXIT_FAILED_CHECK, interrupt_keeps, print_dropped, print_table
-from plaudit.data.sources.formats import FormatChoice
+from plaudit.data.reading.sources.formats import FormatChoice
 from plaudit.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     from plaudit.data.audit.findings import AuditReport
     from plaudit.data.audit.truncation import Cut, Tokenize
-    from plaudit.data.group_set import GroupSet
-    from plaudit.data.mixture_config import MixtureConfig
+    from plaudit.data.mixing.config import MixtureConfig
+    from plaudit.data.schema.group_set import GroupSet
 
 _CONFIGS = (".yaml", ".yml")
 
@@ -93,9 +93,9 @@ def _audited(
     seed: int,
 ) -> AuditReport:
     """Return the report, after saying what was left out of both sets."""
+    from plaudit.data.audit.contamination import read_benchmark_prompts
     from plaudit.data.audit.run import audit_groups
     from plaudit.data.audit.words import read_words
-    from plaudit.data.contamination import read_benchmark_prompts
 
     prompts = [prompt for path in benchmark_prompts for prompt in read_benchmark_prompts(path)]
     for each in (groups, other):
@@ -136,7 +136,7 @@ def _sets(
     Raises:
         ConfigError: for a config among several inputs.
     """
-    from plaudit.data.read import read_groups
+    from plaudit.data.reading.read import read_groups
 
     if any(Path(name).suffix in _CONFIGS for name in inputs):
         if len(inputs) > 1:
@@ -148,8 +148,8 @@ def _sets(
 def _configured(path: Path) -> tuple[GroupSet, GroupSet | None]:
     """Return the groups that a training config or a mixture trains on, and those that it holds out."""
     from plaudit.config import load_config
-    from plaudit.data.mixture import is_mixture, mixture_config
-    from plaudit.data.read import load_files
+    from plaudit.data.mixing.mixture import is_mixture, mixture_config
+    from plaudit.data.reading.read import load_files
     from plaudit.training.config import TrainConfig
 
     if is_mixture(path):
@@ -161,8 +161,8 @@ def _configured(path: Path) -> tuple[GroupSet, GroupSet | None]:
 
 def _mixed(config: MixtureConfig) -> tuple[GroupSet, GroupSet | None]:
     """Return the training set of a mixture, and all that it sets apart."""
-    from plaudit.data.group_set import concatenate
-    from plaudit.data.mixture import build_mixture
+    from plaudit.data.mixing.mixture import build_mixture
+    from plaudit.data.schema.group_set import concatenate
 
     sets = dict(build_mixture(config).sets)
     groups = sets.pop("train")
@@ -173,8 +173,8 @@ def _against(
     files: Sequence[str], held_out: GroupSet | None, *, format: FormatChoice, on_error: Literal["raise", "skip"]
 ) -> GroupSet | None:
     """Return the groups of the other split: those of the files and those that the config holds out."""
-    from plaudit.data.group_set import concatenate
-    from plaudit.data.read import read_groups
+    from plaudit.data.reading.read import read_groups
+    from plaudit.data.schema.group_set import concatenate
 
     sets = [] if held_out is None else [held_out]
     if files:

@@ -27,8 +27,8 @@ def average(
         raise ConfigError(f"{out} exists; add --overwrite, or choose another folder")
     shares = None if weights is None else parse_weights(weights)
 
-    from plaudit.models.average import average_models
-    from plaudit.models.checkpoint import save_reward_model
+    from plaudit.models.checkpoint.average import average_models
+    from plaudit.models.checkpoint.files import save_reward_model
     from plaudit.scoring.load import model_source
 
     with progress_bar("averaging") as progress:

@@ -12,8 +12,8 @@ from plaudit.cli.console import print_table
 from plaudit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from plaudit.evaluation.compare import Scored
-    from plaudit.evaluation.comparison import Comparison, Family, LeftOut, Tested, TestedFigure
+    from plaudit.evaluation.compare.models import Scored
+    from plaudit.evaluation.compare.records import Comparison, Family, LeftOut, Tested, TestedFigure
     from plaudit.statistics.agreement import TieRule
 
 _MAX_SLICES = 20
@@ -49,8 +49,8 @@ def compare(
     alpha: Annotated[float, typer.Option(help="Level of the tests, after Holm's adjustment.")] = 0.05,
 ) -> None:
     """Test whether two models differ on the same items, paired, by prompt: by label, source and official figure."""
-    from plaudit.evaluation.compare import compare as run_comparison
-    from plaudit.evaluation.compare import read_scored
+    from plaudit.evaluation.compare.models import compare as run_comparison
+    from plaudit.evaluation.compare.models import read_scored
     from plaudit.records import check_target, write_record
 
     ours, theirs = read_scored(first), read_scored(second)
@@ -66,7 +66,7 @@ def compare(
 
 def _common_rule(first: Scored, second: Scored) -> TieRule:
     """Return the tie rule of both results, that of the one which has one, or the default."""
-    from plaudit.evaluation.preference import DEFAULT_TIE_RULE
+    from plaudit.evaluation.metrics.preference import DEFAULT_TIE_RULE
 
     named = {each.result.tie_rule for each in (first, second) if each.result is not None}
     if len(named) > 1:

@@ -21,7 +21,7 @@ from plaudit.statistics.aggregation import Aggregation
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from plaudit.data.report import ReadReport
+    from plaudit.data.schema.report import ReadReport
 
 MODEL_HELP = "Folder, hub id, http://…, module:function, ensemble:RULE:MODEL,MODEL,… or dpo:POLICY,REFERENCE."
 """What ``plaudit score`` and ``plaudit evaluate`` take for a model."""

@@ -14,13 +14,13 @@ import typer
 from plaudit.cli.audit import audit
 from plaudit.cli.console import interrupt_keeps, print_table
 from plaudit.cli.relabel import relabel
-from plaudit.data.sources.formats import FormatChoice
+from plaudit.data.reading.sources.formats import FormatChoice
 from plaudit.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
-    from plaudit.data.group import Group
-    from plaudit.data.group_set import GroupSet
-    from plaudit.data.mixture_config import MixtureConfig
+    from plaudit.data.mixing.config import MixtureConfig
+    from plaudit.data.schema.group import Group
+    from plaudit.data.schema.group_set import GroupSet
 
 app = typer.Typer(help="Look at data, mix it, audit it, relabel it.")
 LARGEST_SOURCES = 30
@@ -80,7 +80,7 @@ def show(
     ] = "skip",
 ) -> None:
     """Show what data hold: groups, labels, sources, and every row left out with the reason; a mixture as a tree."""
-    from plaudit.data.read import read_groups
+    from plaudit.data.reading.read import read_groups
 
     names = [name for name in inputs if "=" not in name or Path(name).exists()]
     overrides = [name for name in inputs if name not in names]
@@ -108,9 +108,9 @@ def build(
     """Build a mixture: its sets as JSON Lines, with the config and the counts of every rule beside them."""
     from plaudit.cli.mixture_tree import print_mixture
     from plaudit.config import dump_config, load_config
-    from plaudit.data.mixture import build_mixture
-    from plaudit.data.mixture_config import MixtureConfig
-    from plaudit.data.write import write_groups
+    from plaudit.data.mixing.config import MixtureConfig
+    from plaudit.data.mixing.mixture import build_mixture
+    from plaudit.data.reading.write import write_groups
     from plaudit.records import check_target, write_record, write_text
 
     resolved = load_config(MixtureConfig, config, overrides or ())
@@ -161,9 +161,9 @@ def _sets_in(folder: Path) -> list[str]:
 def show_config(path: Path, overrides: Sequence[str] = ()) -> None:
     """Show a mixture as a tree, or every data file of a training config, read as the config says."""
     from plaudit.config import load_config
-    from plaudit.data.mixture import is_mixture, mixture_config
-    from plaudit.data.mixture_config import MixtureConfig
-    from plaudit.data.read import load_files
+    from plaudit.data.mixing.config import MixtureConfig
+    from plaudit.data.mixing.mixture import is_mixture, mixture_config
+    from plaudit.data.reading.read import load_files
     from plaudit.training.config import TrainConfig
 
     if is_mixture(path):
@@ -184,7 +184,7 @@ def show_config(path: Path, overrides: Sequence[str] = ()) -> None:
 def show_mixture(config: MixtureConfig) -> None:
     """Build a mixture, or read it from the cache, and print it as a tree and what its groups hold."""
     from plaudit.cli.mixture_tree import print_mixture
-    from plaudit.data.mixture import build_mixture
+    from plaudit.data.mixing.mixture import build_mixture
 
     mixture = build_mixture(config)
     print_mixture(mixture.report, was_cached=mixture.was_cached)

@@ -14,7 +14,7 @@ def doctor(
     quantization: QuantizationOption = None,
 ) -> None:
     """Check a model: template, BOS and EOS, pad token, head, layouts, dtype, quantisation. Exit code 1 if one fails."""
-    from plaudit.models.doctor import diagnose
+    from plaudit.models.checkpoint.doctor import diagnose
 
     checks = diagnose(model, quantization=quantization)
     rows = [(check.status, check.name, check.found, check.advice) for check in checks]

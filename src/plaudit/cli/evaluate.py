@@ -55,14 +55,14 @@ from plaudit.cli.targets import (
     refuse_reading,
     write_for_scoring,
 )
-from plaudit.data.sources.formats import FormatChoice
+from plaudit.data.reading.sources.formats import FormatChoice
 from plaudit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from plaudit.evaluation.benchmark import Benchmark
-    from plaudit.evaluation.kept import KeptItems, KeptRewards
-    from plaudit.evaluation.recorded import RecordedRewards
-    from plaudit.evaluation.standing import Replace
+    from plaudit.evaluation.official.benchmark import Benchmark
+    from plaudit.evaluation.store.existing import Replace
+    from plaudit.evaluation.store.precomputed import RecordedRewards
+    from plaudit.evaluation.store.stored_items import KeptItems, KeptRewards
     from plaudit.records import BestOfNCurve, Interval, Measure, Result
     from plaudit.scoring.load import AnyScorer
     from plaudit.scoring.settings import Settings
@@ -158,7 +158,7 @@ def evaluate(
 def _measure_model(
     model: str, texts: list[str], output: Path | None, reading: Reading, changes: ModelChanges, how: _Measuring
 ) -> None:
-    from plaudit.evaluation.standing import standing_in
+    from plaudit.evaluation.store.existing import standing_in
 
     parsed = parse_targets(texts)
     default = Path("evaluations") / "-".join([slug(model), *changes.given.values()])
@@ -181,7 +181,7 @@ def _measure_rewards(
     how: _Measuring,
 ) -> None:
     """Measure rewards that are on file: those computed elsewhere, and those of earlier evaluations."""
-    from plaudit.evaluation.recorded import RecordedRewards
+    from plaudit.evaluation.store.precomputed import RecordedRewards
 
     if changes.given:
         raise ConfigError(
@@ -220,7 +220,7 @@ def _measure_kept(
     kept: list[KeptItems], targets: list[Target], places: list[Path], reading: Reading, how: _Measuring
 ) -> None:
     """Measure the rewards in items: a benchmark without a path by the facts in them, anything else by its groups."""
-    from plaudit.evaluation.kept import KeptRewards
+    from plaudit.evaluation.store.stored_items import KeptRewards
 
     wanted: list[tuple[Target, Path]] = []
     for target, place in zip(targets, places, strict=True):
@@ -242,13 +242,13 @@ def _measure_kept(
 
 def _benchmark_of(kept: KeptItems, name: str) -> Benchmark | None:
     """Return the benchmark that items are of, by their name and their facts."""
-    from plaudit.evaluation.catalog import CATALOG, benchmark_named
+    from plaudit.evaluation.official.catalog import CATALOG, benchmark_named
 
     return benchmark_named(name) if name in CATALOG and kept.is_of_benchmark(name) else None
 
 
 def _again(kept: KeptItems, target: Target, place: Path, how: _Measuring) -> Result:
-    from plaudit.evaluation.again import evaluate_again
+    from plaudit.evaluation.store.recompute import evaluate_again
 
     return evaluate_again(
         kept, output_dir=place, benchmark=target.benchmark, tie_rule=how.tie_rule, replace=how.replace
@@ -262,9 +262,9 @@ def _evaluate_target(
     model: str,
     how: _Measuring,
 ) -> None:
-    from plaudit.evaluation.answers import LAST_NUMBER
-    from plaudit.evaluation.runner import evaluate as evaluate_file
-    from plaudit.evaluation.runner import evaluate_benchmark
+    from plaudit.evaluation.metrics.answers import LAST_NUMBER
+    from plaudit.evaluation.run import evaluate as evaluate_file
+    from plaudit.evaluation.run import evaluate_benchmark
     from plaudit.scoring.settings import window_of
 
     kept = f"what was scored is kept in {place}; the same command goes on from there"
@@ -291,7 +291,7 @@ def _evaluate_target(
 
 
 def _settings(scorer: AnyScorer | RecordedRewards | KeptRewards) -> Settings:
-    from plaudit.evaluation.kept import KeptRewards
+    from plaudit.evaluation.store.stored_items import KeptRewards
     from plaudit.scoring.settings import settings_of
 
     return scorer.settings if isinstance(scorer, KeptRewards) else settings_of(scorer)

@@ -10,10 +10,10 @@ from plaudit.cli.console import console
 if TYPE_CHECKING:
     from rich.tree import Tree
 
-    from plaudit.data.augment.counts import AugmentReport
-    from plaudit.data.mixture_report import DrawReport, MixtureReport, PartReport
-    from plaudit.data.report import ReadReport
-    from plaudit.data.rules.counts import RuleReport
+    from plaudit.data.mixing.augment.counts import AugmentReport
+    from plaudit.data.mixing.report import DrawReport, MixtureReport, PartReport
+    from plaudit.data.mixing.rules.counts import RuleReport
+    from plaudit.data.schema.report import ReadReport
 
 
 def print_mixture(report: MixtureReport, *, was_cached: bool) -> None:

@@ -21,10 +21,10 @@ from plaudit.cli.console import (
     progress_bar,
 )
 from plaudit.cli.targets import LimitOption, OnErrorOption
-from plaudit.data.sources.formats import FormatChoice
+from plaudit.data.reading.sources.formats import FormatChoice
 
 if TYPE_CHECKING:
-    from plaudit.evaluation.robustness import PositionEffect, ProbeReport
+    from plaudit.evaluation.stress.robustness import PositionEffect, ProbeReport
     from plaudit.records import Interval
 
 
@@ -56,9 +56,9 @@ def probe(
     columns = parse_names(attributes)
     find_modules_here()
 
-    from plaudit.data.read import read_groups
-    from plaudit.evaluation.probing import probe as run_probe
-    from plaudit.evaluation.transforms import TRANSFORMS
+    from plaudit.data.reading.read import read_groups
+    from plaudit.evaluation.stress.run import probe as run_probe
+    from plaudit.evaluation.stress.transforms import TRANSFORMS
     from plaudit.scoring.load import load_scorer
 
     found = read_groups(input_path, format=format, attributes=columns, on_error=on_error)

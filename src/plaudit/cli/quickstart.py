@@ -14,7 +14,7 @@ from plaudit.cli.console import console, interrupt_keeps
 from plaudit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from plaudit.evaluation.best_of_n import BestOfN
+    from plaudit.evaluation.metrics.best_of_n import BestOfN
     from plaudit.records import Result
 
 GROUPS: dict[Literal["train", "held_out"], int] = {"train": 7500, "held_out": 1000}
@@ -73,7 +73,7 @@ def write_world(folder: Path, *, seed: int) -> dict[Literal["train", "held_out"]
     The training preferences are noisy, drawn by Bradley–Terry from the gold reward; the held-out ones say which
     response has the higher gold reward.
     """
-    from plaudit.data.write import write_groups
+    from plaudit.data.reading.write import write_groups
     from plaudit.worlds.world import World
 
     worlds = {"train": World(seed=seed), "held_out": World(seed=seed, temperature=0.0)}
@@ -102,10 +102,10 @@ def _train(files: dict[Literal["train", "held_out"], Path], run: Path, *, seed: 
 
 def _evaluate(held_out: Path, run: Path, *, seed: int) -> tuple[Result, BestOfN]:
     """Return the held-out result and the best-of-n table, and write both into the run."""
-    from plaudit.data.group import Group
-    from plaudit.data.read import read_groups
-    from plaudit.evaluation.best_of_n import best_of_n
-    from plaudit.evaluation.runner import evaluate
+    from plaudit.data.reading.read import read_groups
+    from plaudit.data.schema.group import Group
+    from plaudit.evaluation.metrics.best_of_n import best_of_n
+    from plaudit.evaluation.run import evaluate
     from plaudit.records import write_record
     from plaudit.scoring.load import load
     from plaudit.worlds.world import World

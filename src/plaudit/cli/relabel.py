@@ -9,7 +9,7 @@ import typer
 
 from plaudit.cli.console import MODEL_HELP, find_modules_here, interrupt_keeps, print_counts, progress_bar
 from plaudit.cli.score import parse_shard
-from plaudit.data.sources.formats import FormatChoice
+from plaudit.data.reading.sources.formats import FormatChoice
 from plaudit.statistics.aggregation import Aggregation
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from plaudit.cli.console import (
     print_counts,
     progress_bar,
 )
-from plaudit.data.sources.formats import FormatChoice
+from plaudit.data.reading.sources.formats import FormatChoice
 from plaudit.errors import ConfigError
 
 

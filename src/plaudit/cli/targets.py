@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from plaudit.cli.console import print_dropped
-from plaudit.data.sources.formats import FormatChoice
+from plaudit.data.reading.sources.formats import FormatChoice
 from plaudit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from plaudit.data.group import Group
-    from plaudit.data.group_set import GroupSet
-    from plaudit.evaluation.benchmark import Benchmark, Loaded
-    from plaudit.evaluation.kept import KeptItems, KeptRewards
-    from plaudit.evaluation.recorded import RecordedRewards
-    from plaudit.evaluation.standing import Replace
+    from plaudit.data.schema.group import Group
+    from plaudit.data.schema.group_set import GroupSet
+    from plaudit.evaluation.official.benchmark import Benchmark, Loaded
+    from plaudit.evaluation.store.existing import Replace
+    from plaudit.evaluation.store.precomputed import RecordedRewards
+    from plaudit.evaluation.store.stored_items import KeptItems, KeptRewards
     from plaudit.records import Result
     from plaudit.statistics.agreement import TieRule
 
@@ -130,7 +130,7 @@ def parse_targets(texts: Sequence[str]) -> list[Target]:
 
 
 def _parse(text: str) -> Target:
-    from plaudit.evaluation.catalog import CATALOG, benchmark_named
+    from plaudit.evaluation.official.catalog import CATALOG, benchmark_named
 
     name, equals, path = text.partition("=")
     if _exists(text) or "/" in name or not _NAME.fullmatch(name):
@@ -152,7 +152,7 @@ def _exists(text: str) -> bool:
 
 
 def _sources() -> Sequence[str]:
-    from plaudit.data.sources.catalog import SOURCES
+    from plaudit.data.reading.sources.catalog import SOURCES
 
     return tuple(SOURCES)
 
@@ -179,7 +179,7 @@ def read_target(target: Target, reading: Reading) -> FileSet | BenchmarkSet:
             typer.secho(f"{target.benchmark.title}: {line}", fg=typer.colors.YELLOW, err=True)
         return BenchmarkSet(target.benchmark, loaded)
 
-    from plaudit.data.read import read_groups
+    from plaudit.data.reading.read import read_groups
 
     groups = read_groups(
         target.path or "",
@@ -221,8 +221,8 @@ def check_gold(targets: Sequence[Target]) -> None:
 
 
 def _with_gold(groups: GroupSet, files: Sequence[str]) -> GroupSet:
-    from plaudit.evaluation.gold import with_gold
-    from plaudit.evaluation.recorded import RecordedRewards
+    from plaudit.evaluation.store.gold import with_gold
+    from plaudit.evaluation.store.precomputed import RecordedRewards
 
     gold = RecordedRewards(files)
     rated = with_gold(groups, gold)
@@ -245,7 +245,7 @@ def _remarks(benchmark: Benchmark, loaded: Loaded) -> Iterator[str]:
 
 def note_unused(scorer: RecordedRewards | KeptRewards, places: Sequence[Path]) -> None:
     """Say how many rows of rewards belong to no group of any target, and put it into the results in ``places``."""
-    from plaudit.evaluation.standing import RESULT_NAME
+    from plaudit.evaluation.store.existing import RESULT_NAME
     from plaudit.records import Result, write_record
 
     unused = say_unused(scorer)
@@ -271,8 +271,8 @@ def holds_results(paths: Sequence[str], targets: Sequence[Target]) -> bool:
         ConfigError: when they are, but there is not one file or folder, and at most one benchmark.
         DataError: when a file cannot be read.
     """
-    from plaudit.evaluation.published import first_row, marked
-    from plaudit.evaluation.recorded import is_rewards_row
+    from plaudit.evaluation.store.precomputed import is_rewards_row
+    from plaudit.evaluation.store.published import first_row, marked
 
     row = first_row(paths[0])
     if is_rewards_row(row):
@@ -302,7 +302,7 @@ def kept_items(paths: Sequence[str]) -> list[KeptItems]:
         ConfigError: when some are, and others are not.
         DataError: when a file cannot be read.
     """
-    from plaudit.evaluation.kept import KeptItems, holds_items
+    from plaudit.evaluation.store.stored_items import KeptItems, holds_items
 
     are = [not Path(path).is_dir() and holds_items(path) for path in paths]
     if any(are) and not all(are):
@@ -317,8 +317,8 @@ def evaluate_published(
     paths: Sequence[str], targets: Sequence[Target], parent: Path, *, tie_rule: TieRule, replace: Replace
 ) -> tuple[Result, Path]:
     """Return the result of one file, or folder, of published per-item results, and its folder below ``parent``."""
-    from plaudit.evaluation.published import recorded_items
-    from plaudit.evaluation.runner import evaluate_results
+    from plaudit.evaluation.run import evaluate_results
+    from plaudit.evaluation.store.published import recorded_items
 
     named = targets[0].benchmark if targets else None
     data = targets[0].path if targets else None
@@ -330,7 +330,7 @@ def evaluate_published(
 
 def write_for_scoring(targets: Sequence[Target], places: Sequence[Path], reading: Reading) -> None:
     """Write the groups of each target to ``groups.jsonl`` in its folder, to be scored elsewhere, and say where."""
-    from plaudit.data.write import write_groups
+    from plaudit.data.reading.write import write_groups
 
     for target, place in zip(targets, places, strict=True):
         path = place / "groups.jsonl"

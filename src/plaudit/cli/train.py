@@ -48,8 +48,8 @@ def train(
 def finish(name: str, run: Path) -> None:
     """Evaluate the run's model on its held-out groups, print what was found, and write the run's report."""
     from plaudit.cli.evaluate import print_result
-    from plaudit.data.read import read_groups
-    from plaudit.evaluation.runner import evaluate
+    from plaudit.data.reading.read import read_groups
+    from plaudit.evaluation.run import evaluate
     from plaudit.reports.page import write_report
     from plaudit.scoring.load import load
     from plaudit.training.run import HELD_OUT_FILE

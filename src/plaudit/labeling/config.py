@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from plaudit.config import Config
-from plaudit.data.config import DataFile
+from plaudit.data.reading.config import DataFile
 from plaudit.training.config import TrainConfig
 
 

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from plaudit.data.columns import hash64
-from plaudit.data.group import Group, Preference
-from plaudit.data.write import write_groups
+from plaudit.data.reading.write import write_groups
+from plaudit.data.schema.columns import hash64
+from plaudit.data.schema.group import Group, Preference
 from plaudit.errors import ConfigError, DataError
-from plaudit.evaluation.estimates import Estimator
-from plaudit.labeling.guesses import Guess, PairChoice, guess_pairs
+from plaudit.evaluation.metrics.estimates import Estimator
+from plaudit.labeling.predicted_preferences import Guess, PairChoice, guess_pairs
 from plaudit.records import Interval, Record, first_problem, write_record
 from plaudit.scoring.scorer import Scorer
 

@@ -16,12 +16,12 @@ from typing import Literal, assert_never
 
 import numpy as np
 
-from plaudit.data.columns import hash64
-from plaudit.data.group import Group, Preference
-from plaudit.data.pairing import ranks_of
+from plaudit.data.schema.columns import hash64
+from plaudit.data.schema.group import Group, Preference
+from plaudit.data.schema.pairing import ranks_of
 from plaudit.errors import ConfigError, DataError
-from plaudit.evaluation.estimates import Estimator
-from plaudit.evaluation.items import scored_groups
+from plaudit.evaluation.metrics.estimates import Estimator
+from plaudit.evaluation.store.items import scored_groups
 from plaudit.records import Interval, Record
 from plaudit.scoring.scorer import GivesLogOdds, Scorer
 

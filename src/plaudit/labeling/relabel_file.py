@@ -12,13 +12,13 @@ from typing import Any
 
 from pydantic import Field
 
-from plaudit.data.group import Group
-from plaudit.data.group_set import GroupSet
-from plaudit.data.read import read_groups
-from plaudit.data.sources.formats import FormatChoice
-from plaudit.data.write import write_groups
+from plaudit.data.reading.read import read_groups
+from plaudit.data.reading.sources.formats import FormatChoice
+from plaudit.data.reading.write import write_groups
+from plaudit.data.schema.group import Group
+from plaudit.data.schema.group_set import GroupSet
 from plaudit.errors import ConfigError, DataError, OutputError
-from plaudit.evaluation.items import scored_groups
+from plaudit.evaluation.store.items import scored_groups
 from plaudit.labeling.pseudo_label import record_path
 from plaudit.labeling.relabel import (
     Labels,
@@ -32,9 +32,9 @@ from plaudit.labeling.relabel import (
 )
 from plaudit.provenance import git_state, package_versions
 from plaudit.records import Record, check_target, write_json, write_record
-from plaudit.scoring.engine import WINDOW
 from plaudit.scoring.files import read_rewards
 from plaudit.scoring.load import load_scorer
+from plaudit.scoring.local.engine import WINDOW
 from plaudit.scoring.scorer import Identified, Scorer
 from plaudit.statistics.aggregation import Aggregation
 

@@ -6,12 +6,12 @@ import hashlib
 from pathlib import Path
 from typing import assert_never
 
-from plaudit.data.config import DataFile
-from plaudit.data.read import read_groups
+from plaudit.data.reading.config import DataFile
+from plaudit.data.reading.read import read_groups
 from plaudit.errors import ConfigError, ModelError
-from plaudit.evaluation.runner import evaluate
+from plaudit.evaluation.run import evaluate
 from plaudit.labeling.config import SemiSupervisedConfig
-from plaudit.models.recipe import RECIPE_FILE
+from plaudit.models.checkpoint.recipe import RECIPE_FILE
 from plaudit.records import Interval, RunRecord
 from plaudit.scoring.load import load
 from plaudit.training.config import DataSection, ModelSection, PretrainedInit, ScratchInit, TrainConfig

@@ -18,9 +18,9 @@ from typing import Any, Literal
 import numpy as np
 
 from plaudit.config import dump_config, load_config
-from plaudit.data.group_set import GroupSet
-from plaudit.data.read import load_files
-from plaudit.data.write import write_groups
+from plaudit.data.reading.read import load_files
+from plaudit.data.reading.write import write_groups
+from plaudit.data.schema.group_set import GroupSet
 from plaudit.errors import ConfigError, DataError
 from plaudit.labeling.config import SemiSupervisedConfig
 from plaudit.labeling.pseudo_label import PseudoLabels, read_pseudo_labels, write_pseudo_labels

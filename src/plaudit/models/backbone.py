@@ -25,10 +25,10 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from plaudit.data.config import expand
+from plaudit.data.reading.config import expand
 from plaudit.errors import ModelError, PlauditError, closest_or_all
-from plaudit.models.four_bit import four_bit_arguments, settle
-from plaudit.models.recipe import Quantization, ReadOut
+from plaudit.models.checkpoint.four_bit import four_bit_arguments, settle
+from plaudit.models.checkpoint.recipe import Quantization, ReadOut
 
 DTYPES = {
     "float32": torch.float32,

@@ -22,9 +22,9 @@ from plaudit.models.backbone import (
     read_out_of,
     resolve_source,
 )
-from plaudit.models.gate import GATE
-from plaudit.models.heads import SCALAR, HeadChoice, head_spec
-from plaudit.models.recipe import Quantization, ScoringRecipe, check_special_tokens, resolve_template
+from plaudit.models.checkpoint.recipe import Quantization, ScoringRecipe, check_special_tokens, resolve_template
+from plaudit.models.heads.gate import GATE
+from plaudit.models.heads.kinds import SCALAR, HeadChoice, head_spec
 from plaudit.models.reward_model import RewardModel
 
 _log = logging.getLogger(__name__)

@@ -20,9 +20,9 @@ from plaudit.models.backbone import (
     read_out_of,
     resolve_source,
 )
-from plaudit.models.heads import language_head_of, token_log_likelihood
+from plaudit.models.checkpoint.recipe import Quantization, ScoringRecipe, check_special_tokens, resolve_template
+from plaudit.models.heads.kinds import language_head_of, token_log_likelihood
 from plaudit.models.parity import LayoutProof, choose_layout
-from plaudit.models.recipe import Quantization, ScoringRecipe, check_special_tokens, resolve_template
 from plaudit.models.reward_model import RewardModel
 
 _ENDINGS = ("ForCausalLM", "LMHeadModel")

@@ -13,18 +13,18 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from typing_extensions import override
 
 from plaudit.batching.batch import Layout, TokenBatch
-from plaudit.models.attention import ATTENTION_NAME
+from plaudit.models.attention.interface import ATTENTION_NAME
 from plaudit.models.backbone import head_parameters
-from plaudit.models.gate import GATE, Gate, gate_rows
-from plaudit.models.heads import (
+from plaudit.models.checkpoint.recipe import GateRule, ScoringRecipe
+from plaudit.models.heads.gate import GATE, Gate, gate_rows
+from plaudit.models.heads.kinds import (
     class_log_probabilities,
     language_head_of,
     linear_head,
     single_logit,
     token_log_likelihood,
 )
-from plaudit.models.read_out import FOREST_ARGUMENT, restrict_last_layer
-from plaudit.models.recipe import GateRule, ScoringRecipe
+from plaudit.models.heads.read_out import FOREST_ARGUMENT, restrict_last_layer
 from plaudit.objectives.precision import at_least_float32
 from plaudit.objectives.rewards import Rewards
 

@@ -15,8 +15,8 @@ from transformers import (
 )
 
 from plaudit.models.backbone import initialise_head, prepare_config
-from plaudit.models.heads import SCALAR, HeadChoice
-from plaudit.models.recipe import ScoringRecipe
+from plaudit.models.checkpoint.recipe import ScoringRecipe
+from plaudit.models.heads.kinds import SCALAR, HeadChoice
 from plaudit.models.reward_model import RewardModel
 
 CHAT_TEMPLATE = (

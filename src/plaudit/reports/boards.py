@@ -7,10 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from plaudit.evaluation.catalog import CATALOG, benchmark_named
-from plaudit.evaluation.controlled import LENGTH_FIGURES, SUREST_HALF, put_length_control, put_selective
-from plaudit.evaluation.estimates import Estimator
-from plaudit.evaluation.leaderboard import (
+from plaudit.evaluation.compare.leaderboard import (
     OFFICIAL,
     OFFICIAL_RULE,
     RULE,
@@ -18,9 +15,12 @@ from plaudit.evaluation.leaderboard import (
     leaderboards,
     official_leaderboard,
 )
-from plaudit.evaluation.measure import Findings
-from plaudit.evaluation.pairs import pair_table
-from plaudit.evaluation.preference import CONFIDENCE, DEFAULT_TIE_RULE, RESAMPLES
+from plaudit.evaluation.metrics.estimates import Estimator
+from plaudit.evaluation.metrics.length_control import LENGTH_FIGURES, SUREST_HALF, put_length_control, put_selective
+from plaudit.evaluation.metrics.measure import Findings
+from plaudit.evaluation.metrics.pairs import pair_table
+from plaudit.evaluation.metrics.preference import CONFIDENCE, DEFAULT_TIE_RULE, RESAMPLES
+from plaudit.evaluation.official.catalog import CATALOG, benchmark_named
 from plaudit.records import Interval, ItemScore, Result
 from plaudit.reports import tables
 from plaudit.reports.heat import heat_maps

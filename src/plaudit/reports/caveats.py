@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from plaudit.evaluation.completeness import OTHER_REASONS, missing_reasons
+from plaudit.evaluation.metrics.completeness import OTHER_REASONS, missing_reasons
 from plaudit.records import Interval, Measure, Result
 from plaudit.reports.inputs import Evaluation
 from plaudit.reports.measures import figure_of

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from plaudit.evaluation.best_of_n import BestOfN
-from plaudit.evaluation.pairs import labelled_pairs
+from plaudit.evaluation.metrics.best_of_n import BestOfN
+from plaudit.evaluation.metrics.pairs import labelled_pairs
 from plaudit.records import Measure
 from plaudit.reports import plots
 from plaudit.reports.inputs import Evaluation

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from plaudit.errors import DataError
-from plaudit.evaluation.best_of_n import BestOfN
-from plaudit.evaluation.probing import REPORT_NAME, TURNED_NAME
-from plaudit.evaluation.robustness import ProbeReport
-from plaudit.evaluation.runner import ITEMS_NAME, RESULT_NAME, SURPRISING_NAME
-from plaudit.evaluation.surprising import SurprisingPairs
-from plaudit.evaluation.turned import TurnedPairs
+from plaudit.evaluation.metrics.best_of_n import BestOfN
+from plaudit.evaluation.run import ITEMS_NAME, RESULT_NAME, SURPRISING_NAME
+from plaudit.evaluation.store.confident_errors import SurprisingPairs
+from plaudit.evaluation.stress.flipped_pairs import TurnedPairs
+from plaudit.evaluation.stress.robustness import ProbeReport
+from plaudit.evaluation.stress.run import REPORT_NAME, TURNED_NAME
 from plaudit.records import ItemScore, Record, Result, RunRecord, first_problem, read_items
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)

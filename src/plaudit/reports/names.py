@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from plaudit.evaluation.catalog import CATALOG, benchmark_named
+from plaudit.evaluation.official.catalog import CATALOG, benchmark_named
 
 _BETWEEN_MODELS = re.compile(r"(https?://[^,]*|[,:])")
 """What parts the models of a name; the address of a server is left whole."""

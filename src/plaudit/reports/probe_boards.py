@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from plaudit.evaluation.robustness import StyleEffect, TransformEffect
+from plaudit.evaluation.stress.robustness import StyleEffect, TransformEffect
 from plaudit.records import Interval
 from plaudit.reports import tables
 from plaudit.reports.axis import p_value_text, signed_interval, signed_text

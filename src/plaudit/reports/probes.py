@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from plaudit.evaluation.robustness import PositionEffect, ProbeReport, StyleEffect, TransformEffect
-from plaudit.evaluation.turned import ChangedText, TurnedPair, TurnedPairs
+from plaudit.evaluation.stress.flipped_pairs import ChangedText, TurnedPair, TurnedPairs
+from plaudit.evaluation.stress.robustness import PositionEffect, ProbeReport, StyleEffect, TransformEffect
 from plaudit.records import Interval
 from plaudit.reports import tables
 from plaudit.reports.axis import Axis, axis, p_value_text, signed_interval, signed_number, signed_text

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from plaudit.evaluation.best_of_n import BestOfN
-from plaudit.evaluation.surprising import SurprisingPair, SurprisingPairs
+from plaudit.evaluation.metrics.best_of_n import BestOfN
+from plaudit.evaluation.store.confident_errors import SurprisingPair, SurprisingPairs
 from plaudit.records import Measure, Result, RunRecord
 from plaudit.reports import gallery, tables
 from plaudit.reports.caveats import caveats

@@ -12,7 +12,7 @@ from typing import Literal, assert_never, get_args
 import numpy as np
 import numpy.typing as npt
 
-from plaudit.data.group import Group
+from plaudit.data.schema.group import Group
 from plaudit.errors import ConfigError, ModelError, UnknownNameError, closest_or_all
 from plaudit.scoring.scorer import GivesLogOdds, GroupRewards, Identified, Scorer, compares
 

@@ -14,21 +14,21 @@ from typing import Any, Self
 from pydantic import Field, ValidationError, model_validator
 
 from plaudit.batching.lengths import RESPONSE_TOKENS_CUT, RESPONSES_CUT, TOKENS_CUT, TRUNCATED, Truncation
-from plaudit.data.convert import OnError
-from plaudit.data.group import Group
-from plaudit.data.group_set import GroupSet
-from plaudit.data.read import read_groups
-from plaudit.data.sources.formats import FormatChoice
+from plaudit.data.reading.convert import OnError
+from plaudit.data.reading.read import read_groups
+from plaudit.data.reading.sources.formats import FormatChoice
+from plaudit.data.schema.group import Group
+from plaudit.data.schema.group_set import GroupSet
 from plaudit.errors import ConfigError, DataError, OutputError
-from plaudit.models.recipe import QuantizationChoice
+from plaudit.models.checkpoint.recipe import QuantizationChoice
 from plaudit.records import Record, check_target, first_problem, write_json
-from plaudit.scoring.adapters import FunctionScorer
-from plaudit.scoring.engine import WINDOW
 from plaudit.scoring.ensemble import EnsembleScorer
+from plaudit.scoring.function import FunctionScorer
 from plaudit.scoring.load import load_scorer
-from plaudit.scoring.pairwise import PairwiseScorer
-from plaudit.scoring.parts import IDENTICAL_RESPONSES
-from plaudit.scoring.remote import RemoteScorer
+from plaudit.scoring.local.chunks import IDENTICAL_RESPONSES
+from plaudit.scoring.local.engine import WINDOW
+from plaudit.scoring.local.pairwise import PairwiseScorer
+from plaudit.scoring.remote.scorer import RemoteScorer
 from plaudit.scoring.scorer import GroupRewards, Scorer
 from plaudit.scoring.settings import with_lengths
 from plaudit.statistics.aggregation import Aggregation

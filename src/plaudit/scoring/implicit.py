@@ -15,16 +15,16 @@ import torch
 
 from plaudit.batching.batch import TokenBatch
 from plaudit.batching.encode import EncodingReport
-from plaudit.data.group import Group, Message, Step, conversation
-from plaudit.data.steps import split_steps
+from plaudit.data.schema.group import Group, Message, Step, conversation
+from plaudit.data.schema.steps import split_steps
 from plaudit.errors import ConfigError, DataError, InvalidGroupError, ModelError, UnknownNameError, closest_or_all
+from plaudit.models.checkpoint.same_tokenizer import tokenizer_difference
 from plaudit.models.language_model import log_likelihoods
 from plaudit.models.reward_model import RewardModel
-from plaudit.models.same_tokenizer import tokenizer_difference
-from plaudit.scoring.engine import DEFAULT_MAX_TOKENS, WINDOW
-from plaudit.scoring.parts import encoded_parts, part_batches
+from plaudit.scoring.local.chunks import encoded_parts, part_batches
+from plaudit.scoring.local.engine import DEFAULT_MAX_TOKENS, WINDOW
+from plaudit.scoring.local.weights import weights_hash
 from plaudit.scoring.scorer import GroupRewards
-from plaudit.scoring.weights import weights_hash
 
 PerToken = Literal["sum", "mean"]
 DEFAULT_BETA = 0.1

@@ -9,16 +9,16 @@ from pathlib import Path
 from transformers.utils.logging import disable_progress_bar
 
 from plaudit.errors import ConfigError, ModelError
-from plaudit.models.checkpoint import load_reward_model
+from plaudit.models.checkpoint.files import load_reward_model
+from plaudit.models.checkpoint.recipe import Quantization, QuantizationChoice, ScoringRecipe
 from plaudit.models.language_model import load_language_model
-from plaudit.models.recipe import Quantization, QuantizationChoice, ScoringRecipe
-from plaudit.scoring.adapters import FunctionScorer, load_function
-from plaudit.scoring.engine import DEFAULT_MAX_TOKENS, RewardScorer
 from plaudit.scoring.ensemble import EnsembleScorer, Rule, Scale
+from plaudit.scoring.function import FunctionScorer, load_function
 from plaudit.scoring.implicit import DEFAULT_BETA, ImplicitRewardScorer, PerToken
-from plaudit.scoring.pairwise import PairwiseScorer
-from plaudit.scoring.remote import RemoteScorer
-from plaudit.scoring.remote_url import load_remote
+from plaudit.scoring.local.engine import DEFAULT_MAX_TOKENS, RewardScorer
+from plaudit.scoring.local.pairwise import PairwiseScorer
+from plaudit.scoring.remote.scorer import RemoteScorer
+from plaudit.scoring.remote.url import load_remote
 from plaudit.statistics.aggregation import Aggregation
 
 RUN_MODEL = "model"

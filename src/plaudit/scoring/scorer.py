@@ -6,8 +6,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from plaudit.data.group import Group
+from pydantic import JsonValue
+
+from plaudit.data.schema.group import Group
+from plaudit.records import RewardUnit
 from plaudit.statistics.aggregation import first_error
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseTruncation:
+    """Tokens that the responses of a group were scored without, because they are longer than the model takes."""
+
+    tokens: tuple[int, ...]
+    """[response] tokens left out, of the prompt or of the end of the response, as the scoring recipe says."""
+    identical: int = 0
+    """Responses whose text differs from another's only in what was left out, so that both have one reward."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +31,10 @@ class GroupRewards:
     number per response and attribute; ``steps[k]`` one reward per reasoning step, empty where the response has none; of
     a process model it is the probability that the step is right. ``uncertainty[k]`` is a standard deviation in the
     units of the reward.
+
+    ``truncation`` is None where nothing was truncated or the scorer does not know. ``comparisons`` holds, of a model
+    that compares two responses, (i first, j first) for each pair i < j that was compared: the log-odds that the one
+    named first is better, in both orders. Both are how the rewards came about and take no part in equality.
     """
 
     id: str
@@ -26,6 +43,8 @@ class GroupRewards:
     steps: tuple[tuple[float, ...] | None, ...] | None = None
     uncertainty: tuple[float | None, ...] | None = None
     reason: str | None = None
+    truncation: ResponseTruncation | None = field(default=None, compare=False)
+    comparisons: tuple[tuple[float, float], ...] = field(default=(), compare=False)
 
     def first_error(self, response: int, *, threshold: float = 0.5) -> int | None:
         """Return the first step of a response whose reward is below ``threshold``, or None where none is.
@@ -37,6 +56,25 @@ class GroupRewards:
         if not steps:
             raise ValueError(f"no step of response {response} of group {self.id!r} has a reward")
         return first_error(steps, threshold=threshold)
+
+
+@dataclass(frozen=True, slots=True)
+class ScorerInfo:
+    """What a scorer says of itself."""
+
+    recipe_hash: str | None = None
+    """Short hash of everything that fixes its rewards besides the weights; None where that cannot be told."""
+    weights_hash: str | None = None
+    """Short hash of its weights; None where that cannot be told."""
+    settings: Mapping[str, JsonValue] = field(default_factory=dict)
+    """What fixes its rewards besides the weights, spelt out as JSON: of a model its scoring recipe."""
+    scale: RewardUnit | None = None
+    """What its rewards are; None where nothing says so."""
+    window: int = 1
+    """Groups that it batches together, from the first on: a scorer that starts again at a multiple of it makes the same
+    batches, and with them the same last digits."""
+    relative: bool = False
+    """Whether a reward is a number of its group, as a win rate, which says nothing across groups."""
 
 
 class Scorer(Protocol):

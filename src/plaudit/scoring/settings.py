@@ -10,16 +10,17 @@ from pydantic import JsonValue
 from plaudit.batching.lengths import Truncation
 from plaudit.errors import ConfigError
 from plaudit.models.backbone import longest_conversation
-from plaudit.models.recipe import ScoringRecipe
+from plaudit.models.checkpoint.recipe import ScoringRecipe
 from plaudit.models.reward_model import RewardModel
-from plaudit.scoring import engine, ensemble
-from plaudit.scoring.adapters import FunctionScorer
-from plaudit.scoring.engine import RewardScorer
+from plaudit.scoring import ensemble
 from plaudit.scoring.ensemble import EnsembleScorer
+from plaudit.scoring.function import FunctionScorer
 from plaudit.scoring.implicit import ImplicitRewardScorer
 from plaudit.scoring.load import AnyScorer
-from plaudit.scoring.pairwise import PairwiseScorer
-from plaudit.scoring.remote import RemoteScorer
+from plaudit.scoring.local import engine
+from plaudit.scoring.local.engine import RewardScorer
+from plaudit.scoring.local.pairwise import PairwiseScorer
+from plaudit.scoring.remote.scorer import RemoteScorer
 from plaudit.scoring.scorer import Scorer
 
 Settings = Mapping[str, JsonValue]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from plaudit.models.recipe import ScoringRecipe
+from plaudit.models.checkpoint.recipe import ScoringRecipe
 from plaudit.records import RewardUnit
-from plaudit.scoring.engine import RewardScorer
 from plaudit.scoring.ensemble import EnsembleScorer
 from plaudit.scoring.implicit import ImplicitRewardScorer
-from plaudit.scoring.pairwise import PairwiseScorer
+from plaudit.scoring.local.engine import RewardScorer
+from plaudit.scoring.local.pairwise import PairwiseScorer
 from plaudit.scoring.scorer import Scorer
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from plaudit.config import Config
-from plaudit.data.config import DataFile
-from plaudit.data.mixture_config import MixtureConfig
+from plaudit.data.mixing.config import MixtureConfig
+from plaudit.data.reading.config import DataFile
 from plaudit.objectives.config import BradleyTerry, ObjectiveConfig
 from plaudit.statistics.aggregation import Aggregation
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from plaudit.batching.token_set import LabelKind, TokenSet
 from plaudit.errors import ConfigError, DataError
-from plaudit.models.heads import COMPARISON, HeadChoice
-from plaudit.models.recipe import Form, HeadKind
+from plaudit.models.checkpoint.recipe import Form, HeadKind
+from plaudit.models.heads.kinds import COMPARISON, HeadChoice
 from plaudit.objectives.config import ObjectiveConfig, Process, TokenOutcome
 from plaudit.objectives.preference_objectives import check_strength
 from plaudit.objectives.token import check_step_labels

@@ -16,20 +16,20 @@ import numpy as np
 from plaudit.batching.comparison import ComparisonEncoder, comparison_text
 from plaudit.batching.encode import GroupEncoder
 from plaudit.batching.token_set import TokenSet, encode_to_file
-from plaudit.data.group import Group
-from plaudit.data.group_set import GroupSet, repeated_id
-from plaudit.data.mixture import build_mixture, mixture_config
-from plaudit.data.mixture_config import ByTemperature, ByWeight
-from plaudit.data.mixture_draw import HELD_OUT, TRAIN
-from plaudit.data.read import load_files
-from plaudit.data.splits import split_by_prompt
+from plaudit.data.mixing.config import ByTemperature, ByWeight
+from plaudit.data.mixing.draw import HELD_OUT, TRAIN
+from plaudit.data.mixing.mixture import build_mixture, mixture_config
+from plaudit.data.mixing.splits import split_by_prompt
+from plaudit.data.reading.read import load_files
+from plaudit.data.schema.group import Group
+from plaudit.data.schema.group_set import GroupSet, repeated_id
 from plaudit.errors import ConfigError, DataError
 from plaudit.models.backbone import load_config_of, resolve_source
+from plaudit.models.checkpoint.head_weights import checkpoint_file
+from plaudit.models.checkpoint.recipe import RECIPE_FILE, Form, read_recipe
 from plaudit.models.create import add_lora, new_reward_model
-from plaudit.models.head_weights import checkpoint_file
-from plaudit.models.language_head import keep_language_model
+from plaudit.models.heads.language import keep_language_model
 from plaudit.models.parity import LayoutProof, choose_layout
-from plaudit.models.recipe import RECIPE_FILE, Form, read_recipe
 from plaudit.models.reward_model import RewardModel
 from plaudit.models.scratch import build_decoder, build_tokenizer
 from plaudit.objectives.build import build_objective

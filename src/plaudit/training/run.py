@@ -22,13 +22,13 @@ from transformers.utils.logging import disable_progress_bar
 
 from plaudit.batching.planner import num_steps
 from plaudit.config import dump_config, load_config
-from plaudit.data.write import write_groups
+from plaudit.data.reading.write import write_groups
 from plaudit.errors import ConfigError, DataError, OutputError, PlauditError
-from plaudit.models.checkpoint import load_reward_model, save_reward_model
+from plaudit.models.checkpoint.files import load_reward_model, save_reward_model
+from plaudit.models.checkpoint.four_bit import num_weights, share_in_words
+from plaudit.models.checkpoint.quality import quality_head_alone
 from plaudit.models.create import merge_lora
-from plaudit.models.four_bit import num_weights, share_in_words
 from plaudit.models.parity import LayoutProof
-from plaudit.models.quality import quality_head_alone
 from plaudit.models.reward_model import RewardModel
 from plaudit.objectives.build import build_objective
 from plaudit.provenance import git_state, package_versions

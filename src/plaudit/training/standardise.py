@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from plaudit.data.group import Group
+from plaudit.data.schema.group import Group
 from plaudit.errors import DataError
 
 _RESOLUTION = 2.0**-23

@@ -14,9 +14,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from plaudit.errors import CheckpointError
-from plaudit.models.checkpoint import write_reward_model
-from plaudit.models.language_head import is_tied
-from plaudit.models.recipe import read_recipe
+from plaudit.models.checkpoint.files import write_reward_model
+from plaudit.models.checkpoint.recipe import read_recipe
+from plaudit.models.heads.language import is_tied
 from plaudit.models.reward_model import RewardModel
 
 _LANGUAGE_HEAD = "language_head.safetensors"

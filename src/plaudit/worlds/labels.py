@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from typing import Literal
 
-from plaudit.data.group import Preference, Step
+from plaudit.data.schema.group import Preference, Step
 from plaudit.worlds.prompts import Wishes
 from plaudit.worlds.responses import count_fillers, count_polite, read_steps
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from plaudit.data.group import Group, Message, conversation
+from plaudit.data.schema.group import Group, Message, conversation
 from plaudit.errors import ConfigError, UnknownNameError, closest_or_all
 from plaudit.worlds.labels import (
     LABELS,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from plaudit.evaluation.estimates import Estimator
-from plaudit.evaluation.items import item_score
+from plaudit.evaluation.metrics.estimates import Estimator
+from plaudit.evaluation.store.items import item_score
 from plaudit.scoring.scorer import GroupRewards
 
 DATA = Path(os.environ.get("PLAUDIT_DATA") or Path(__file__).resolve().parents[4] / "shared" / "data") / "benchmarks"

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plaudit.evaluation.blends import Blend, Difference, Total, blended, mean_of, weighted
-from plaudit.evaluation.cells import Decided, exact, pair_decided
-from plaudit.evaluation.estimates import Estimator
+from plaudit.evaluation.metrics.categories import Decided, exact, pair_decided
+from plaudit.evaluation.metrics.composite import Blend, Difference, Total, blended, mean_of, weighted
+from plaudit.evaluation.metrics.estimates import Estimator
 from plaudit.records import ItemScore
 from plaudit.statistics.weighted_shares import weighted_shares_interval
 

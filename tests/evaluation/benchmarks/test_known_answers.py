@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from plaudit.evaluation.benchmark_result import benchmark_result
-from plaudit.evaluation.catalog import benchmark_named
+from plaudit.evaluation.official.catalog import benchmark_named
+from plaudit.evaluation.official.result import benchmark_result
 
 OUTPUTS = "judgebench/outputs/dataset=judgebench,response_model=gpt-4o-2024-05-13,judge_name="
 

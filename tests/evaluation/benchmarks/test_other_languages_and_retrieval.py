@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from plaudit.errors import DataError
-from plaudit.evaluation.benchmarks.m_reward_bench import WEIGHTS
-from plaudit.evaluation.benchmarks.reward_bench import SECTIONS
-from plaudit.evaluation.catalog import benchmark_named
+from plaudit.evaluation.official.benchmarks.m_reward_bench import WEIGHTS
+from plaudit.evaluation.official.benchmarks.reward_bench import SECTIONS
+from plaudit.evaluation.official.catalog import benchmark_named
 
 LANGUAGES, RETRIEVAL = benchmark_named("m_reward_bench"), benchmark_named("rag_reward_bench")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from plaudit.evaluation.catalog import CATALOG, benchmark_named
+from plaudit.evaluation.official.catalog import CATALOG, benchmark_named
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "benchmarks.md"
 

@@ -7,8 +7,8 @@ import itertools
 import pytest
 
 from plaudit.errors import DataError
-from plaudit.evaluation.catalog import benchmark_named
-from plaudit.evaluation.items import item_score
+from plaudit.evaluation.official.catalog import benchmark_named
+from plaudit.evaluation.store.items import item_score
 from plaudit.scoring.scorer import GroupRewards
 
 JUDGEBENCH, LLMBAR = benchmark_named("judgebench"), benchmark_named("llmbar")

@@ -10,8 +10,8 @@ import pytest
 from scipy import optimize, stats
 
 from plaudit.errors import DataError
-from plaudit.evaluation.arena import Battles, ratings, row_wise_pearson, separation, win_rates
-from plaudit.evaluation.benchmarks.ppe_correctness import (
+from plaudit.evaluation.official.arena import Battles, ratings, row_wise_pearson, separation, win_rates
+from plaudit.evaluation.official.benchmarks.ppe_correctness import (
     end_score,
     loss,
     max_score,
@@ -19,7 +19,7 @@ from plaudit.evaluation.benchmarks.ppe_correctness import (
     rewards_of,
     scaled,
 )
-from plaudit.evaluation.catalog import benchmark_named
+from plaudit.evaluation.official.catalog import benchmark_named
 
 CORRECTNESS, PREFERENCE = benchmark_named("ppe_correctness"), benchmark_named("ppe_preference")
 

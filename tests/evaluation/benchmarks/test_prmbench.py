@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from plaudit.errors import DataError
-from plaudit.evaluation.benchmarks.prmbench import AREAS, CLASSES, PRMBENCH
-from plaudit.evaluation.estimates import Estimator
-from plaudit.evaluation.items import item_score
+from plaudit.evaluation.metrics.estimates import Estimator
+from plaudit.evaluation.official.benchmarks.prmbench import AREAS, CLASSES, PRMBENCH
+from plaudit.evaluation.store.items import item_score
 from plaudit.records import ItemScore
 from plaudit.scoring.scorer import GroupRewards
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from plaudit.errors import DataError
-from plaudit.evaluation.benchmarks.processbench import PROCESSBENCH
-from plaudit.evaluation.estimates import Estimator
-from plaudit.evaluation.items import item_score
+from plaudit.evaluation.metrics.estimates import Estimator
+from plaudit.evaluation.official.benchmarks.processbench import PROCESSBENCH
+from plaudit.evaluation.store.items import item_score
 from plaudit.records import ItemScore
 from plaudit.scoring.scorer import GroupRewards
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from plaudit.errors import DataError, UnknownNameError
-from plaudit.evaluation.benchmark import Benchmark, incomplete
-from plaudit.evaluation.benchmark_result import benchmark_result
-from plaudit.evaluation.catalog import CATALOG, benchmark_named
-from plaudit.evaluation.runner import evaluate_benchmark
+from plaudit.evaluation.official.benchmark import Benchmark, incomplete
+from plaudit.evaluation.official.catalog import CATALOG, benchmark_named
+from plaudit.evaluation.official.result import benchmark_result
+from plaudit.evaluation.run import evaluate_benchmark
 from plaudit.records import Result, read_items
-from plaudit.scoring.adapters import FunctionScorer
+from plaudit.scoring.function import FunctionScorer
 
 LLMBAR = benchmark_named("llmbar")
 

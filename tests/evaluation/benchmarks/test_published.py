@@ -8,9 +8,9 @@ import math
 import pytest
 
 from plaudit.errors import DataError
-from plaudit.evaluation.benchmarks.reward_bench import SECTIONS, section_scores
-from plaudit.evaluation.catalog import benchmark_named
-from plaudit.evaluation.published import benchmark_of, recorded_items, recorded_result
+from plaudit.evaluation.official.benchmarks.reward_bench import SECTIONS, section_scores
+from plaudit.evaluation.official.catalog import benchmark_named
+from plaudit.evaluation.store.published import benchmark_of, recorded_items, recorded_result
 
 
 def measured(path, benchmark=None, **options):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from plaudit.errors import DataError
-from plaudit.evaluation.published import benchmark_of, recorded_result
+from plaudit.evaluation.store.published import benchmark_of, recorded_result
 
 
 def measured(path, **options):

@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from plaudit.data.group import Group, conversation
+from plaudit.data.schema.group import Group, conversation
 from plaudit.errors import DataError
-from plaudit.evaluation.recorded import RecordedRewards
+from plaudit.evaluation.store.precomputed import RecordedRewards
 from plaudit.scoring.files import read_rewards
 
 GROUPS = [Group(prompt=conversation(f"p{k}"), responses=("a", "b"), id=f"g{k}") for k in range(3)]

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from plaudit.evaluation.benchmarks.reward_bench import SECTIONS
-from plaudit.evaluation.catalog import benchmark_named
+from plaudit.evaluation.official.benchmarks.reward_bench import SECTIONS
+from plaudit.evaluation.official.catalog import benchmark_named
 
 BENCH = benchmark_named("reward_bench")
 

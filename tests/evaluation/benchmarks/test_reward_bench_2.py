@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from plaudit.errors import DataError
-from plaudit.evaluation.benchmarks.reward_bench_2 import TiesPrompt, best_of_n, ties_score
-from plaudit.evaluation.catalog import benchmark_named
+from plaudit.evaluation.official.benchmarks.reward_bench_2 import TiesPrompt, best_of_n, ties_score
+from plaudit.evaluation.official.catalog import benchmark_named
 
 BENCH = benchmark_named("reward_bench_2")
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from plaudit.errors import DataError
-from plaudit.evaluation.catalog import benchmark_named
+from plaudit.evaluation.official.catalog import benchmark_named
 
 BENCH = benchmark_named("rm_bench")
 KINDS = ("chat", "code", "math", "safety-refuse", "safety-response")

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from plaudit.data.normalised import compute
+from plaudit.data.schema.normalised import compute
 
 STYLE: Mapping[str, str] = {
     "bold text": r"\*\*[^*\n]+\*\*",

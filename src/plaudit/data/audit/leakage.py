@@ -6,12 +6,12 @@ from collections import Counter
 
 import numpy as np
 
+from plaudit.data.audit.contamination import Contamination
+from plaudit.data.audit.duplicates import similar_prompts
 from plaudit.data.audit.findings import NUM_EXAMPLES, Example, Finding, by_share, share_rule
 from plaudit.data.audit.table import AuditTable
-from plaudit.data.contamination import Contamination
-from plaudit.data.duplicates import similar_prompts
-from plaudit.data.group_set import GroupSet, concatenate
-from plaudit.data.normalised import Int64Array
+from plaudit.data.schema.group_set import GroupSet, concatenate
+from plaudit.data.schema.normalised import Int64Array
 from plaudit.statistics.intervals import wilson_interval
 
 MANY_NEAR = 0.01

@@ -13,7 +13,7 @@ import pyarrow as pa
 from plaudit.data.audit.features import FORMAT, STYLE
 from plaudit.data.audit.findings import NUM_EXAMPLES, Example, Finding, by_gap, gap_rule
 from plaudit.data.audit.table import AuditTable
-from plaudit.data.normalised import UInt64Array, batches, column, normalised
+from plaudit.data.schema.normalised import UInt64Array, batches, column, normalised
 from plaudit.records import Interval
 from plaudit.statistics.clustered import share_interval
 from plaudit.statistics.paired_tests import holm, sign_test

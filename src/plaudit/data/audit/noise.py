@@ -11,7 +11,7 @@ from plaudit.data.audit.findings import NUM_EXAMPLES, Example, Finding
 from plaudit.data.audit.probe import probe_margins
 from plaudit.data.audit.repeats import pair_numbers
 from plaudit.data.audit.table import AuditTable
-from plaudit.data.normalised import Int64Array
+from plaudit.data.schema.normalised import Int64Array
 from plaudit.records import Interval
 from plaudit.statistics.clustered import share_interval
 from plaudit.statistics.intervals import wilson_interval

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from plaudit.data.audit.table import AuditTable
-from plaudit.data.normalised import Int64Array, batches, column, normalised, words_of
+from plaudit.data.schema.normalised import Int64Array, batches, column, normalised, words_of
 
 FOLDS = 5
 BUCKETS = 2**14

@@ -6,7 +6,7 @@ import numpy as np
 
 from plaudit.data.audit.findings import Example, Finding, by_share, share_rule
 from plaudit.data.audit.table import AuditTable, nothing_seen
-from plaudit.data.report import ReadReport
+from plaudit.data.schema.report import ReadReport
 from plaudit.statistics.intervals import wilson_interval
 
 MANY = 0.01

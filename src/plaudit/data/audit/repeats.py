@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from plaudit.data.audit.duplicates import PromptClusters, numbered
 from plaudit.data.audit.findings import Finding, by_share, share_rule
 from plaudit.data.audit.table import AuditTable
-from plaudit.data.duplicates import PromptClusters, numbered
-from plaudit.data.normalised import Int64Array, UInt64Array
+from plaudit.data.schema.normalised import Int64Array, UInt64Array
 from plaudit.statistics.intervals import wilson_interval
 
 MANY = 0.01

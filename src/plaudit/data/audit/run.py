@@ -9,6 +9,8 @@ from typing import final
 
 import numpy as np
 
+from plaudit.data.audit.contamination import BenchmarkPrompt, find_contamination
+from plaudit.data.audit.duplicates import PromptClusters, similar_prompts
 from plaudit.data.audit.features import FORMAT, STYLE
 from plaudit.data.audit.findings import ALPHA, AuditReport, Finding
 from plaudit.data.audit.leakage import contaminated_groups, shared_prompts
@@ -26,9 +28,7 @@ from plaudit.data.audit.repeats import (
 from plaudit.data.audit.table import MAX_SOURCES, AuditTable
 from plaudit.data.audit.truncation import Cut, cut_histogram, cut_lengths, identical_after_cut
 from plaudit.data.audit.words import listed_words
-from plaudit.data.contamination import BenchmarkPrompt, find_contamination
-from plaudit.data.duplicates import PromptClusters, similar_prompts
-from plaudit.data.group_set import GroupSet
+from plaudit.data.schema.group_set import GroupSet
 from plaudit.provenance import package_versions
 
 TOXICITY = "no list of words tells toxic text from text about it: ask a model or people; a list given is searched for"

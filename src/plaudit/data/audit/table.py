@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from plaudit.data.audit.duplicates import numbered
 from plaudit.data.audit.features import FORMAT, NO_CONTENT, STYLE, flags
 from plaudit.data.audit.findings import NUM_EXAMPLES, Example
-from plaudit.data.duplicates import numbered
-from plaudit.data.group_set import GroupSet
-from plaudit.data.normalised import (
+from plaudit.data.schema.group_set import GroupSet
+from plaudit.data.schema.normalised import (
     Int64Array,
     UInt64Array,
     batches,

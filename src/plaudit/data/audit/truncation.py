@@ -12,7 +12,7 @@ import pyarrow as pa
 from plaudit.data.audit.findings import Finding, by_share, share_rule
 from plaudit.data.audit.length import length_histogram
 from plaudit.data.audit.table import AuditTable
-from plaudit.data.normalised import Int64Array, batches, column, offsets_of, prompt_texts
+from plaudit.data.schema.normalised import Int64Array, batches, column, offsets_of, prompt_texts
 from plaudit.errors import ConfigError, DataError
 
 Tokenize = Callable[[Sequence[str]], Sequence[Sequence[int]]]

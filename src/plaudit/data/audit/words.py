@@ -11,8 +11,8 @@ import numpy as np
 from plaudit.data.audit.features import flags
 from plaudit.data.audit.findings import Finding, by_share, share_rule
 from plaudit.data.audit.table import AuditTable
-from plaudit.data.group_set import GroupSet
-from plaudit.data.normalised import batches, column, prompt_texts
+from plaudit.data.schema.group_set import GroupSet
+from plaudit.data.schema.normalised import batches, column, prompt_texts
 from plaudit.errors import DataError
 
 MANY = 0.01

@@ -1,0 +1,137 @@
+"""The folder in which groups that were read once are kept as Arrow, each reading whole or not at all."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from plaudit.data.reading.hub import hub_commit, is_hub_name
+from plaudit.data.schema.report import ReadReport
+from plaudit.errors import DataError, OutputError
+
+ARROW_FILE = "groups.arrow"
+REPORT_FILE = "report.json"
+
+
+def cache_folder(cache_dir: Path | None) -> Path:
+    """Return the folder of all cached readings: in ``cache_dir``, else in the cache of ``datasets``."""
+    if cache_dir is not None:
+        return cache_dir
+    import datasets
+
+    return Path(datasets.config.HF_DATASETS_CACHE) / "plaudit"
+
+
+def cache_key(paths: Sequence[str], options: Mapping[str, object]) -> str:
+    """Return a hash of what decides a reading: each file (path, size, time), the options, the reading code.
+
+    A data set on the hub is known by its newest commit.
+
+    Raises:
+        DataError: where the hub does not answer.
+    """
+    content = json.dumps([[_identity(path) for path in paths], dict(options), code_hash()])
+    return hashlib.blake2b(content.encode(errors="surrogateescape"), digest_size=16).hexdigest()
+
+
+def cached_report(folder: Path) -> ReadReport | None:
+    """Return the report of the reading in ``folder``, or None where there is no whole one."""
+    try:
+        content = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+        if (folder / ARROW_FILE).stat().st_size != content["bytes"]:
+            return None
+        return ReadReport.model_validate(content["report"])
+    except (OSError, KeyError, TypeError, ValueError, ValidationError):
+        return None
+
+
+def fill_cache(folder: Path, write: Callable[[Path], ReadReport]) -> ReadReport:
+    """Return the report of ``write``, which writes the Arrow file whose path it is given; then keep both.
+
+    Raises:
+        OutputError: naming the folder, when it cannot be written.
+    """
+    reports: list[ReadReport] = []
+
+    def fill(temporary: Path) -> None:
+        report = write(temporary / ARROW_FILE)
+        size = synchronised(temporary / ARROW_FILE)
+        content = {"bytes": size, "report": report.model_dump(mode="json")}
+        (temporary / REPORT_FILE).write_text(json.dumps(content), encoding="utf-8")
+        reports.append(report)
+
+    fill_folder(folder, fill, is_whole=lambda each: cached_report(each) is not None)
+    return reports[0]
+
+
+def synchronised(path: Path) -> int:
+    """Return the size of a file after the system has written it to its disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+        return os.fstat(file.fileno()).st_size
+
+
+def fill_folder(folder: Path, fill: Callable[[Path], None], *, is_whole: Callable[[Path], bool]) -> None:
+    """Make ``folder``, with what ``fill`` writes into the folder it is given, all of it or nothing.
+
+    Everything is written beside ``folder`` and renamed at the end, so an interruption leaves nothing that could be
+    taken for a whole one; ``is_whole`` tells one that another process finished meanwhile.
+
+    Raises:
+        OutputError: naming the folder, when it cannot be written.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    except OSError as error:
+        raise OutputError(f"cannot write the cache {folder.parent}: {error.strerror or error}") from error
+    try:
+        fill(temporary)
+        temporary.chmod(0o755)
+        _move(temporary, folder, is_whole)
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(f"cannot write the cache {folder}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _move(temporary: Path, folder: Path, is_whole: Callable[[Path], bool]) -> None:
+    if folder.exists() and not is_whole(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        temporary.rename(folder)
+    except OSError as error:
+        # Another process may have finished the same work first; its result is as good as this one.
+        if not is_whole(folder):
+            raise OutputError(f"cannot write the cache {folder}: {error.strerror or error}") from error
+
+
+def _identity(path: str) -> list[object]:
+    if is_hub_name(path):
+        return [path, hub_commit(path)]
+    root = Path(path).resolve()
+    files = sorted(root.rglob("*")) if root.is_dir() else [root]
+    try:
+        return [str(root), *((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)]
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from None
+
+
+@functools.cache
+def code_hash() -> str:
+    """Return a hash of the reading code, so that a new version does not trust an old one's work."""
+    folder = Path(__file__).parent
+    digest = hashlib.blake2b(digest_size=8)
+    for file in sorted(folder.rglob("*.py")):
+        digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()

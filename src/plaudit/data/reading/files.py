@@ -1,0 +1,258 @@
+"""Rows with the place they stand at, from files, saved data sets and the hub."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import re
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from plaudit.data.reading.hub import hub_rows, is_hub_name
+from plaudit.data.reading.sources.fields import Row, found
+from plaudit.data.reading.sources.helpsteer import ATTRIBUTES as HELPSTEER_ATTRIBUTES
+from plaudit.errors import DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".csv", ".parquet")
+
+Content = object
+"""A row as found: unparsed (bytes), parsed JSON, or the DataError that says why it cannot be read."""
+
+_ARROW_ROWS = 500
+_CSV_VALUES = frozenset(
+    {"margin", "label", "labels", "correct", "responses", "completions", "steps"}
+    | {"ranks", "scores", "ratings", "preferences", "outcomes"}
+    | {"messages", "conversations", *HELPSTEER_ATTRIBUTES}
+)
+
+
+def read_rows(path: str | Path, *, split: str = "train") -> Iterator[tuple[int, Row]]:
+    """Yield each row with its number: the line in JSON Lines and CSV, else the position of the row, from 1.
+
+    ``path`` is a .jsonl, .jsonl.gz, .json (one array), .csv or .parquet file, a folder written by
+    ``datasets.save_to_disk``, or a hub name. ``split`` matters to the last two.
+
+    Raises:
+        DataError: naming the file and line, for anything that cannot be read.
+    """
+    for number, content in raw_rows(str(path), split):
+        try:
+            yield number, parse(content)
+        except DataError as error:
+            raise DataError(f"{path}:{number}: {error}") from None
+
+
+def check_readable(path: str) -> None:
+    """Raise DataError unless ``path`` is a hub name, a folder, or a file of a known kind with content."""
+    file = Path(path)
+    try:
+        is_there = file.exists()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if file.is_dir() or (_suffix(path) is None and is_hub_name(path)):
+        return
+    if not is_there:
+        raise DataError(f"{path}: no such file or folder, and not a hub name of the form owner/name")
+    if _suffix(path) is None:
+        raise DataError(f"{path}: unknown suffix {file.suffix!r}; allowed: {', '.join(SUFFIXES)}")
+    try:
+        with file.open("rb") as content:
+            is_empty = not content.read(1)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if is_empty:
+        raise DataError(f"{path}: the file is empty")
+
+
+def raw_rows(path: str, split: str) -> Iterator[tuple[int, Content]]:
+    """Return the rows of ``path``, JSON lines unparsed; a row that cannot be read comes as its error.
+
+    Raises:
+        DataError: where the file as a whole cannot be read.
+    """
+    check_readable(path)
+    file = Path(path)
+    if file.is_dir():
+        return _folder_rows(file, split)
+    match _suffix(path):
+        case ".jsonl" | ".jsonl.gz":
+            return _json_lines(file, compressed=path.lower().endswith(".gz"))
+        case ".json":
+            return _json_array(file)
+        case ".csv":
+            return _csv_rows(file)
+        case ".parquet":
+            return _parquet_rows(file)
+        case _:
+            return hub_rows(path, split)
+
+
+def parse(content: Content) -> Row:
+    """Return a row as an object.
+
+    Raises:
+        DataError: for text that is not UTF-8, not JSON, or not a JSON object.
+    """
+    if isinstance(content, DataError):
+        raise content
+    row = _parse_json(content) if isinstance(content, bytes) else content
+    if not isinstance(row, dict):
+        raise DataError(f"row is {found(row)}; it must be an object")
+    return row
+
+
+def _suffix(path: str) -> str | None:
+    return next((suffix for suffix in SUFFIXES if path.lower().endswith(suffix)), None)
+
+
+def _decode(content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"text is not UTF-8: byte {content[error.start]:#04x} at position {error.start}") from None
+
+
+def _parse_json(content: bytes) -> object:
+    text = _decode(content)
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise DataError("JSON is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"JSON is broken: {error.msg} at column {error.colno}") from None
+    except ValueError as error:
+        raise DataError(f"JSON is broken: {error}") from None
+
+
+def _json_lines(file: Path, *, compressed: bool) -> Iterator[tuple[int, Content]]:
+    number = 0
+    with gzip.open(file, "rb") if compressed else file.open("rb") as lines:
+        try:
+            for number, line in enumerate(lines, start=1):
+                content = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+                if not content.isspace():
+                    yield number, content
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            yield number + 1, DataError(f"gzip stream is truncated or broken: {error}")
+        except OSError as error:
+            yield number + 1, DataError(f"file cannot be read: {error.strerror or error}")
+
+
+def _json_array(file: Path) -> Iterator[tuple[int, Content]]:
+    try:
+        text = _decode(file.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from None
+    decoder, space = json.JSONDecoder(), re.compile(r"[ \t\r\n]*")
+
+    def skip(position: int) -> int:
+        match = space.match(text, position)
+        return position if match is None else match.end()
+
+    position = skip(0)
+    if not text.startswith("[", position):
+        raise DataError(f"{file}: a .json file must hold one array of rows; rows on separate lines are .jsonl")
+    number, position = 1, skip(position + 1)
+    while not text.startswith("]", position):
+        try:
+            row, position = decoder.raw_decode(text, position)
+        except (ValueError, RecursionError) as error:
+            yield number, DataError(f"JSON is broken: {error}")
+            return
+        yield number, row
+        number, position = number + 1, skip(position)
+        if text.startswith(",", position):
+            position = skip(position + 1)
+        elif not text.startswith("]", position):
+            yield number, DataError("JSON is broken: the array is not closed")
+            return
+    if skip(position + 1) != len(text):
+        yield number, DataError("JSON is broken: there is text after the end of the array")
+
+
+def _csv_rows(file: Path) -> Iterator[tuple[int, Content]]:
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    with file.open("rb") as binary:
+        lines = io.TextIOWrapper(binary, encoding="utf-8-sig", newline="")
+        reader = csv.reader(lines, strict=True)
+        number = 1
+        try:
+            names = next(reader, None)
+            if names is None:
+                return
+            if len(set(names)) < len(names):
+                raise DataError(f"{file}:1: a column name comes twice: {', '.join(names)}")
+            number = reader.line_num + 1
+            for cells in reader:
+                if cells:
+                    yield number, _csv_row(names, cells)
+                number = reader.line_num + 1
+        except UnicodeDecodeError as error:
+            yield number, DataError(f"text is not UTF-8: {error.reason} near this line")
+        except csv.Error as error:
+            yield number, DataError(f"CSV is broken: {error}")
+
+
+def _csv_row(names: list[str], cells: list[str]) -> Content:
+    if len(cells) != len(names):
+        return DataError(f"row has {len(cells)} cells for {len(names)} columns")
+    row: dict[str, object] = {}
+    for name, cell in zip(names, cells, strict=True):
+        if name not in _CSV_VALUES or not cell:
+            row[name] = cell if name not in _CSV_VALUES else None
+            continue
+        try:
+            row[name] = json.loads(cell.lower() if cell in ("True", "False") else cell)
+        except (ValueError, RecursionError):
+            return DataError(f"{name} is {found(cell)}; in CSV it must be written as JSON")
+    return row
+
+
+def _parquet_rows(file: Path) -> Iterator[tuple[int, Content]]:
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        with pq.ParquetFile(file) as parquet:
+            names = parquet.schema_arrow.names
+            if len(set(names)) < len(names):
+                raise DataError(f"{file}: a column name comes twice: {', '.join(names)}")
+            for batch in parquet.iter_batches(batch_size=_ARROW_ROWS):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        words = " ".join(str(error).split())
+        raise DataError(f"{file}: Parquet cannot be read after row {number}: {words}") from None
+
+
+def _folder_rows(folder: Path, split: str) -> Iterator[tuple[int, Content]]:
+    from datasets import DatasetDict, load_from_disk
+
+    try:
+        loaded = load_from_disk(str(folder))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, pa.ArrowException) as error:
+        words = " ".join(str(error).split())
+        raise DataError(f"{folder}: a folder must be one written by datasets.save_to_disk: {words}") from None
+    if isinstance(loaded, DatasetDict):
+        if split not in loaded:
+            raise DataError(f"{folder}: there is no split {split!r}; it has: {', '.join(map(str, loaded))}")
+        loaded = loaded[split]
+    return _dataset_rows(loaded)
+
+
+def _dataset_rows(dataset: Dataset) -> Iterator[tuple[int, Content]]:
+    arrow = dataset.with_format("arrow")
+    for start in range(0, dataset.num_rows, _ARROW_ROWS):
+        table: pa.Table = arrow[start : start + _ARROW_ROWS]
+        yield from enumerate(table.to_pylist(), start=start + 1)

@@ -1,0 +1,267 @@
+"""What the readers of rows share: checked fields, and the reasons why a sound row cannot be used."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeGuard
+
+from plaudit.data.schema.group import Message
+from plaudit.errors import DataError
+
+Row = Mapping[str, object]
+
+Reason = Literal[
+    "chosen equals rejected",
+    "dialogues differ before the last turn",
+    "last turn is not the assistant's",
+    "prompt ends in an assistant turn",
+    "empty turn in the prompt",
+    "empty response",
+    "no 'Step 1:' between problem and solution",
+    "more than one 'Step 1:' between problem and solution",
+    "a labelled step holds no text",
+    "no step is rated or followed",
+    "steps come after one that nobody followed",
+    "the labeller marked the problem as bad",
+    "no solution of the problem has a value",
+    "text holds a tag of the format more than once",
+    "turns of the context do not alternate",
+    "a mark of a turn names no role",
+    "the label contradicts the ratings",
+    "neither response is rated",
+    "no response to the prompt",
+    "there is no text to summarise",
+    "no rating is given",
+]
+
+
+class UnusableRowError(DataError):
+    """A row is well-formed, but nothing can be learned from it: always counted, never an error."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def found(value: object) -> str:
+    """Return ``value`` as it is shown in an error: its repr, shortened."""
+    if isinstance(value, str | int | float | bool | None):
+        text = repr(value) if not isinstance(value, int) or abs(value) < 10**18 else "a very large integer"
+        return text if len(text) <= 60 else f"{text[:57]}..."
+    return f"of type {type(value).__name__}"
+
+
+def required(row: Row, name: str, inside: str = "") -> object:
+    """Return ``row[name]``; null counts as missing. ``inside`` is the place of ``row`` in the whole row: ``label.``.
+
+    Raises:
+        DataError: naming the field and the fields that the row has.
+    """
+    value = row.get(name)
+    if value is None:
+        fields = ", ".join(map(str, row)) or "no fields"
+        raise DataError(f"{inside}{name} is missing; {inside.rstrip('.') or 'the row'} has: {fields}")
+    return value
+
+
+def text(value: object, name: str) -> str:
+    """Return ``value`` as a string, which it must be."""
+    if not isinstance(value, str):
+        raise DataError(f"{name} is {found(value)}; it must be a string")
+    return value
+
+
+def is_list(value: object) -> TypeGuard[Sequence[object]]:
+    """Return whether ``value`` is a JSON array (a list or tuple)."""
+    return isinstance(value, (list, tuple))
+
+
+def items(value: object, name: str) -> Sequence[object]:
+    """Return ``value`` as a list, which it must be."""
+    if not is_list(value):
+        raise DataError(f"{name} is {found(value)}; it must be a list")
+    return value
+
+
+def mapping(value: object, name: str) -> Mapping[str, object]:
+    """Return ``value`` as an object with string keys, which it must be."""
+    if not isinstance(value, Mapping):
+        raise DataError(f"{name} is {found(value)}; it must be an object")
+    return value
+
+
+def number(value: object, name: str) -> float | None:
+    """Return ``value`` as a float, or None for null.
+
+    Raises:
+        DataError: for text, booleans, NaN and infinities.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise DataError(f"{name} is {found(value)}; it must be a number")
+    try:
+        result = float(value)
+    except OverflowError:
+        raise DataError(f"{name} is {found(value)}; it must fit a 64-bit float") from None
+    if not math.isfinite(result):
+        raise DataError(f"{name} is {result}; it must be finite")
+    return result
+
+
+def whole(value: object, name: str) -> int | None:
+    """Return ``value`` as an integer (``2.0`` counts), or None for null."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
+        raise DataError(f"{name} is {found(value)}; it must be an integer")
+    return int(value)
+
+
+def on_scale(value: object, name: str, lowest: int, highest: int) -> float | None:
+    """Return a rating on a scale of whole numbers, given as a number or as its digits, or None for null.
+
+    Raises:
+        DataError: for anything that is no whole number from ``lowest`` to ``highest``.
+    """
+    if value is None:
+        return None
+    for rating in range(lowest, highest + 1):
+        same = value.strip() == str(rating) if isinstance(value, str) else value == rating
+        if same and not isinstance(value, bool):
+            return float(rating)
+    raise DataError(f"{name} is {found(value)}; it must be a whole number from {lowest} to {highest}")
+
+
+def place(value: object, name: str, labels: Sequence[int | str]) -> int:
+    """Return the index of ``value`` in ``labels``: which of several responses it names.
+
+    Raises:
+        DataError: where it is none of them.
+    """
+    for index, label in enumerate(labels):
+        if value == label and not isinstance(value, bool):
+            return index
+    raise DataError(f"{name} is {found(value)}; allowed: {', '.join(map(str, labels))}")
+
+
+def outcome(value: object, name: str) -> bool | None:
+    """Return ``value`` as correct or not, or None for null; 1 and 0 count as true and false."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int | float) and value in (0, 1):
+        return bool(value)
+    raise DataError(f"{name} is {found(value)}; allowed: true, false, 1, 0 or null")
+
+
+def same_length(values: Sequence[object], count: int, name: str, of: str) -> None:
+    """Raise DataError unless ``values`` has one entry for each of the ``count`` ``of``."""
+    if len(values) != count:
+        raise DataError(f"{name} has {len(values)} entries for {count} {of}")
+
+
+def messages(value: object, name: str) -> tuple[Message, ...]:
+    """Return a list of ``{role, content}`` as messages.
+
+    Raises:
+        DataError: naming the turn and the field; tool calls and content that is not text are refused, because
+            leaving them out would change what was said.
+    """
+    turns = []
+    for index, turn in enumerate(items(value, name)):
+        place = f"{name}[{index}]"
+        fields = mapping(turn, place)
+        if fields.get("tool_calls"):
+            raise DataError(f"{place}.tool_calls is not empty; only text turns can be read")
+        turns.append(
+            Message(text(fields.get("role"), f"{place}.role"), text(fields.get("content"), f"{place}.content"))
+        )
+    return tuple(turns)
+
+
+def prompt(row: Row) -> tuple[Message, ...]:
+    """Return the row's ``prompt``: a string is one user turn, a list is a conversation."""
+    value = required(row, "prompt")
+    if isinstance(value, str):
+        return (Message("user", value),)
+    if is_list(value):
+        return messages(value, "prompt")
+    raise DataError(f"prompt is {found(value)}; it must be a string or a list of messages")
+
+
+def response(value: object, name: str) -> str:
+    """Return a response given as a string or as a list of one assistant message."""
+    if isinstance(value, str):
+        return value
+    if not is_list(value):
+        raise DataError(f"{name} is {found(value)}; it must be a string or a list of one assistant message")
+    turns = messages(value, name)
+    if len(turns) != 1 or turns[0].role != "assistant":
+        raise DataError(f"{name} holds {len(turns)} messages; as a list it must hold one assistant message")
+    return turns[0].content
+
+
+def question(row: Row, name: str) -> tuple[Message, ...]:
+    """Return the text under ``name`` as one user turn.
+
+    Raises:
+        DataError: where it is not text.
+        UnusableRowError: where it is blank.
+    """
+    return answerable((Message("user", text(required(row, name), name)),))
+
+
+def answerable(turns: Sequence[Message]) -> tuple[Message, ...]:
+    """Return ``turns``, which a response must be able to follow.
+
+    Raises:
+        UnusableRowError: where a turn is blank, or the last one is the assistant's.
+    """
+    if not all(turn.content.strip() for turn in turns):
+        raise UnusableRowError("empty turn in the prompt")
+    if turns and turns[-1].role == "assistant":
+        raise UnusableRowError("prompt ends in an assistant turn")
+    return tuple(turns)
+
+
+def compared(first: str, second: str) -> tuple[str, str]:
+    """Return two responses that were compared.
+
+    Raises:
+        UnusableRowError: where one is blank, or they differ by no more than white space at their ends.
+    """
+    if not first.strip() or not second.strip():
+        raise UnusableRowError("empty response")
+    if first.strip() == second.strip():
+        raise UnusableRowError("chosen equals rejected")
+    return first, second
+
+
+def one_of(row: Row, names: Sequence[str]) -> tuple[str, object]:
+    """Return the name and value of the only field of ``names`` that the row has.
+
+    Raises:
+        DataError: where there is none, or more than one.
+    """
+    present = [name for name in names if row.get(name) is not None]
+    if not present:
+        raise DataError(f"{names[0]} is missing; the row needs one of: {', '.join(names)}")
+    if len(present) > 1:
+        raise DataError(f"{present[0]} and {present[1]} are both given; only one of them may be")
+    return present[0], row[present[0]]
+
+
+def identity(row: Row) -> tuple[str, str]:
+    """Return the row's ``id`` (a number is written out) and ``source``, each empty where absent."""
+    given = row.get("id")
+    if given is None:
+        identifier = ""
+    elif isinstance(given, str):
+        identifier = given
+    elif isinstance(given, int) and not isinstance(given, bool):
+        identifier = str(given)
+    else:
+        raise DataError(f"id is {found(given)}; it must be a string or an integer")
+    source = row.get("source")
+    return identifier, "" if source is None else text(source, "source")

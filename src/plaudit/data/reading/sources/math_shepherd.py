@@ -1,0 +1,89 @@
+"""Math-Shepherd rows: ``input`` with a tag after each step, ``label`` with + or - at the same places."""
+
+from __future__ import annotations
+
+import re
+
+from plaudit.data.reading.sources.fields import Row, UnusableRowError, found, identity, required, text
+from plaudit.data.schema.group import Group, Message, Step
+from plaudit.errors import DataError
+
+FIELDS = frozenset({"input", "label", "id", "source"})
+
+TAG = re.compile(r"[ \t]*(?<!\w)ки(?!\w)")
+"""The step tag with the blanks before it, standing for itself and not inside a word."""
+
+_SIGN = re.compile(r"[ \t]*(\S?)")
+_FIRST_STEP = re.compile(r"(?<!\w)Step 1\s*:")
+
+
+def is_tagged(value: object) -> bool:
+    """Return whether ``value`` is text with a step tag."""
+    return isinstance(value, str) and TAG.search(value) is not None
+
+
+def split_problem(value: str) -> tuple[str, str]:
+    """Return the problem and the solution of a text in which the solution opens with ``Step 1:``.
+
+    The mark must stand exactly once: ``Step 10:`` is not one, nor is ``Step 1`` without its colon.
+
+    Raises:
+        UnusableRowError: where the problem and the first step cannot be told apart without guessing.
+    """
+    marks = list(_FIRST_STEP.finditer(value))
+    if not marks:
+        raise UnusableRowError("no 'Step 1:' between problem and solution")
+    if len(marks) > 1:
+        raise UnusableRowError("more than one 'Step 1:' between problem and solution")
+    problem, solution = value[: marks[0].start()].rstrip(), value[marks[0].start() :]
+    if not problem:
+        raise UnusableRowError("empty turn in the prompt")
+    return problem, solution
+
+
+def group_from_row(row: Row) -> Group:
+    """Return the group of one tagged solution: prompt, response without tags, steps with labels 1 (+) and 0 (-).
+
+    What stands between a tag and the next step stays as it is. Text after the last tag is an unlabelled step.
+    Source: Wang et al. (2024), Math-Shepherd.
+
+    Raises:
+        DataError: naming the field; also where ``label`` does not follow the text of ``input``.
+        UnusableRowError: where the first step is not marked, or a tag follows no text.
+    """
+    pieces = TAG.split(text(required(row, "input"), "input"))
+    if len(pieces) == 1:
+        raise DataError(f"input is {found(row['input'])}; it must hold the step tag 'ки' after each step")
+    labels: list[float | None] = list(_labels(text(required(row, "label"), "label"), pieces))
+    problem, pieces[0] = split_problem(pieces[0])
+    if pieces[-1].strip():
+        labels.append(None)
+    response = ""
+    steps: list[Step] = []
+    for piece, label in zip(pieces, labels, strict=False):
+        if not piece.strip():
+            raise UnusableRowError("a labelled step holds no text")
+        response += piece
+        steps.append(Step(len(response.rstrip()), label))
+    identifier, source = identity(row)
+    return Group((Message("user", problem),), (response.rstrip(),), steps=(tuple(steps),), id=identifier, source=source)
+
+
+def _labels(label: str, pieces: list[str]) -> list[float]:
+    """Return 1 or 0 for each tag: what ``label`` has where the text ``pieces`` has a tag."""
+    values: list[float] = []
+    place = 0
+    for number, piece in enumerate(pieces, start=1):
+        is_last = number == len(pieces)
+        if label[place:].strip() != piece.strip() if is_last else not label.startswith(piece, place):
+            where = "after the last tag" if is_last else f"before tag {number}"
+            raise DataError(f"label differs from input {where}; it must be the same text with + or - as tags")
+        if is_last:
+            break
+        place += len(piece)
+        sign = _SIGN.match(label, place)
+        if sign is None or sign[1] not in ("+", "-"):
+            raise DataError(f"label has {found(label[place : place + 10])} at tag {number}; allowed: + or -")
+        values.append(1.0 if sign[1] == "+" else 0.0)
+        place = sign.end()
+    return values

@@ -1,0 +1,333 @@
+"""What a benchmark is: an official file layout that becomes groups, and an official figure of scored items.
+
+Loading and measuring meet in one place only: the facts of an item. Whatever the official figure needs beside rewards
+(subset, domain, which responses form a pair) is put there by the reader and written to ``items.jsonl``, so that the
+figure can be computed again without the model and without the data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import final
+
+from pydantic import JsonValue
+
+from plaudit.data.reading.sources.groups import group_to_row
+from plaudit.data.schema.group import Group, Message, Preference, Step, conversation
+from plaudit.errors import DataError, InvalidGroupError
+from plaudit.evaluation.metrics.estimates import Estimator
+from plaudit.evaluation.official.files import HubSet, PlacedRow, result_rows, rows_at
+from plaudit.records import ItemScore, Measure
+
+Facts = Mapping[str, JsonValue]
+"""Official fields of one item. ``subset`` is always there; ``rows`` where the item stands for several official rows."""
+
+Reader = Callable[[Iterator[PlacedRow], "Gathering"], None]
+"""Reads the official rows of a benchmark into groups; a ``DataError`` that it raises is given its file and line."""
+
+Measurer = Callable[[Sequence[ItemScore], Estimator], Measure]
+"""Computes the figures of a benchmark from its items alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a benchmark's files hold: each prompt once, with all of its responses."""
+
+    groups: tuple[Group, ...]
+    """What is to be scored, in the order of the files."""
+    facts: Mapping[str, Facts]
+    """For the id of each group, the official fields that the figures need."""
+    refused: tuple[ItemScore, ...]
+    """Rows that cannot be scored, as where a response is empty: items without rewards, with the reason."""
+    expected: Mapping[str, int | None]
+    """Official number of rows of each subset; None where it is not known."""
+    optional: frozenset[str]
+    """Further official subsets, which need not be there."""
+    found: Mapping[str, int]
+    """Rows of each subset in the files, refused ones included."""
+    repeated: int
+    """Rows whose id another row has too; they are kept, under ids of their own."""
+
+    def first(self, count: int) -> Loaded:
+        """Return the first ``count`` groups, without the rows that cannot be scored."""
+        kept = self.groups[:count]
+        found: Counter[str] = Counter()
+        for group in kept:
+            found[str(self.facts[group.id]["subset"])] += official_rows(self.facts[group.id])
+        return replace(self, groups=kept, refused=(), found=found)
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Return for each subset that is not whole, or not official, what was found and what is expected."""
+        return incomplete(self.found, self.expected, self.optional)
+
+    @property
+    def fingerprint(self) -> str:
+        """Return a hex hash of all groups and facts, in order."""
+        digest = hashlib.blake2b(digest_size=16)
+        for group in self.groups:
+            row = [group_to_row(group), self.facts[group.id]]
+            digest.update(json.dumps(row, sort_keys=True).encode() + b"\n")
+        for item in self.refused:
+            digest.update(item.model_dump_json().encode() + b"\n")
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """A test set with an official metric: where it is, how its files are read, how its items are measured."""
+
+    name: str
+    """Name in the catalogue and of the folder of results."""
+    title: str
+    """Name in print."""
+    citation: str
+    """Paper, as arXiv number and year."""
+    licence: str
+    """Licence of the data."""
+    official: str
+    """Where the official files are."""
+    hub: tuple[HubSet, ...] = ()
+    """Data sets on the hub; none where the official files are in a repository only."""
+    files: str | tuple[str, ...]
+    """Regular expression of the whole paths of the official files in a folder that holds others too; of several the
+    first that any file matches, where a folder can hold the set twice."""
+    expected: Mapping[str, int | None]
+    """Official number of rows of each subset; None where it is not known."""
+    optional: frozenset[str] = frozenset()
+    """Further subsets that are official, and not missed where they are absent."""
+    ties: str
+    """What the official figure makes of equal rewards."""
+    missing_rewards: str
+    """What the official figure, as computed here, makes of a response without a reward."""
+    read: Reader
+    """From official rows to groups."""
+    measurer: Measurer
+    """From items to figures; ``measure`` adds what is the same for all."""
+    results: Callable[[Iterator[PlacedRow]], list[ItemScore]] | None = None
+    """From published per-item results in the benchmark's own layout to items; None where it has no such layout."""
+    marks: tuple[tuple[str, ...], ...] = ()
+    """Fields by which a row of such results is known from those of other benchmarks: all of one of these."""
+    joined: Callable[[Iterator[PlacedRow], Loaded], list[ItemScore]] | None = None
+    """The same as ``results``, of a layout that holds no labels, with the data that has them; None: there is none."""
+
+    def load(self, path: str | None = None) -> Loaded:
+        """Return what the official file or folder at ``path`` holds; without ``path`` it is read from the hub.
+
+        Raises:
+            DataError: naming file and line, where a row is not of the official layout; where nothing can be read.
+        """
+        rows = _Current(rows_at(path, hub=self.hub, files=self.files, title=self.title, official=self.official))
+        gathering = Gathering(self.name)
+        try:
+            self.read(rows, gathering)
+        except DataError as error:
+            raise rows.located(error) from None
+        return gathering.loaded(self.expected, self.optional, place=path or "the hub")
+
+    def measure(self, items: Sequence[ItemScore], estimator: Estimator) -> Measure:
+        """Return the official figure of ``items`` and plaudit's own beside it; a pure function of the items."""
+        found = self.measurer(items, estimator)
+        rules = {"official_ties": self.ties, "missing_rewards": self.missing_rewards, "source": self.citation}
+        repeats = sum(_repeats(item.facts) for item in items)
+        return found.model_copy(
+            update={
+                "rules": rules | found.rules,
+                "details": found.details | ({"rows_of_a_repeated_id": repeats} if repeats else {}),
+                "missing": incomplete(counts_of(items), self.expected, self.optional),
+            }
+        )
+
+    def read_results(self, path: str, data: str | None = None) -> list[ItemScore]:
+        """Return the items of published per-item results in the benchmark's own layout: a file, or a folder of files.
+
+        ``data`` is the official data, for a layout that does not hold the labels. A row whose id an earlier one has is
+        kept, under an id of its own, as official figures count every row; ``measure`` counts such rows.
+
+        Raises:
+            DataError: naming file and line, where a row is not of that layout, or the benchmark has none.
+        """
+        rows = _Current(result_rows(path))
+        try:
+            if data is not None and self.joined is not None:
+                items = self.joined(rows, self.load(data))
+            elif data is not None:
+                raise DataError(f"{path}: published results of {self.title} are read without the data")
+            elif self.results is not None:
+                items = self.results(rows)
+            else:
+                raise DataError(
+                    f"{path}: {self.title} has no layout of per-item results that is read here; "
+                    'give lines of {"id": …, "rewards": […]}'
+                )
+        except DataError as error:
+            raise rows.located(error) from None
+        if not items:
+            raise DataError(f"{path}: holds no results of {self.title}")
+        return _told_apart(items)
+
+
+def _told_apart(items: Sequence[ItemScore]) -> list[ItemScore]:
+    """Return the items, the second of one id called ``id#2``."""
+    seen: set[str] = set()
+    found = []
+    for item in items:
+        number, name = 1, item.id
+        while name in seen:
+            number += 1
+            name = f"{item.id}#{number}"
+        seen.add(name)
+        again = {"id": name, "facts": {**item.facts, "repeats": max(1, _repeats(item.facts))}}
+        found.append(item if number == 1 else item.model_copy(update=again))
+    return found
+
+
+def _repeats(facts: Facts) -> int:
+    """Return how many official rows of an item have an id that an earlier row has: its fact ``repeats``, or 0."""
+    count = facts.get("repeats", 0)
+    return count if isinstance(count, int) else 0
+
+
+def incomplete(
+    found: Mapping[str, int], expected: Mapping[str, int | None], optional: frozenset[str] = frozenset()
+) -> dict[str, str]:
+    """Return for each subset that is absent, not whole or not official, what was found of what, in words."""
+    words = {}
+    for name, count in expected.items():
+        have = found.get(name, 0)
+        if count is None and not have:
+            words[name] = "absent"
+        elif count is not None and have != count:
+            words[name] = f"{have} of {count} rows"
+    for name, have in found.items():
+        if name not in expected and name not in optional:
+            words[name] = f"{have} rows of a subset that is not official"
+    return words
+
+
+def counts_of(items: Sequence[ItemScore]) -> Counter[str]:
+    """Return the number of official rows of each subset among ``items``."""
+    found: Counter[str] = Counter()
+    for item in items:
+        found[str(item.facts["subset"])] += official_rows(item.facts)
+    return found
+
+
+def official_rows(facts: Facts) -> int:
+    """Return how many official rows an item stands for: its fact ``rows``, or 1."""
+    rows = facts.get("rows", 1)
+    return rows if isinstance(rows, int) else 1
+
+
+@final
+@dataclass
+class Gathering:
+    """Collects the groups of a benchmark as its rows are read. Ids begin with the benchmark's name."""
+
+    name: str
+    groups: list[Group] = field(default_factory=list)
+    facts: dict[str, Facts] = field(default_factory=dict)
+    refused: list[ItemScore] = field(default_factory=list)
+    found: Counter[str] = field(default_factory=Counter)
+    repeated: int = 0
+
+    def add(
+        self,
+        id: str,
+        *,
+        subset: str,
+        prompt: str | Sequence[Message | Mapping[str, str]],
+        responses: Sequence[str],
+        facts: Facts | None = None,
+        rows: int = 1,
+        preferences: Sequence[tuple[int, int]] = (),
+        ranks: Sequence[int | None] | None = None,
+        outcomes: Sequence[bool | None] | None = None,
+        steps: Sequence[Sequence[Step] | None] | None = None,
+    ) -> None:
+        """Take one group, or, where it breaks a rule of the schema, an item that says which.
+
+        ``id`` is the official one, within the benchmark; the second group of one id is called ``id#2``. ``rows`` is
+        the number of official rows in the group. ``preferences`` are (chosen, rejected).
+        """
+        number = 1
+        unique = whole = f"{self.name}/{id}"
+        while unique in self.facts:
+            number += 1
+            unique = f"{whole}#{number}"
+        self.repeated += number > 1
+        self.found[subset] += rows
+        known: dict[str, JsonValue] = {"subset": subset, **({"rows": rows} if rows != 1 else {}), **(facts or {})}
+        if number > 1:
+            known["repeats"] = 1
+        self.facts[unique] = known
+        try:
+            group = Group(
+                prompt=conversation(prompt),
+                responses=tuple(responses),
+                preferences=tuple(Preference(chosen, rejected) for chosen, rejected in preferences),
+                ranks=None if ranks is None else tuple(ranks),
+                outcomes=None if outcomes is None else tuple(outcomes),
+                steps=None if steps is None else tuple(None if each is None else tuple(each) for each in steps),
+                id=unique,
+                source=subset,
+            )
+        except InvalidGroupError as error:
+            self.refused.append(_refused(unique, subset, responses, f"cannot be scored: {error}", known))
+            return
+        self.groups.append(group)
+
+    def loaded(self, expected: Mapping[str, int | None], optional: frozenset[str], *, place: str) -> Loaded:
+        """Return what was gathered.
+
+        Raises:
+            DataError: when there is no group that can be scored.
+        """
+        if not self.groups:
+            why = f"; {self.refused[0].reason}" if self.refused else ""
+            raise DataError(f"{place}: holds no rows of {self.name} that can be scored{why}")
+        return Loaded(
+            groups=tuple(self.groups),
+            facts=self.facts,
+            refused=tuple(self.refused),
+            expected=expected,
+            optional=optional,
+            found=self.found,
+            repeated=self.repeated,
+        )
+
+
+def _refused(id: str, subset: str, responses: Sequence[str], reason: str, facts: dict[str, JsonValue]) -> ItemScore:
+    lengths = tuple(len(response) if isinstance(response, str) else 0 for response in responses)
+    return ItemScore(
+        id=id,
+        source=subset,
+        prompt_key=hashlib.sha256(id.encode()).hexdigest()[:16],
+        rewards=(None,) * len(responses),
+        lengths=lengths,
+        reason=reason,
+        facts=facts,
+    )
+
+
+@final
+class _Current(Iterator[PlacedRow]):
+    """Goes through rows and remembers the last one, so that an error can name its place."""
+
+    def __init__(self, rows: Iterator[PlacedRow]) -> None:
+        self._rows = rows
+        self._last: PlacedRow | None = None
+
+    def __next__(self) -> PlacedRow:
+        """Return the next row."""
+        self._last = None  # while the file itself is read: its errors name their place
+        self._last = next(self._rows)
+        return self._last
+
+    def located(self, error: DataError) -> DataError:
+        """Return ``error`` with the place of the last row, unless the row itself could not be read."""
+        return error if self._last is None else DataError(f"{self._last.place}: {error}")

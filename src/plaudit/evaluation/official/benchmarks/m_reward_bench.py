@@ -1,0 +1,144 @@
+"""M-RewardBench: the pairs of RewardBench in 23 languages, by its sections and weights.
+
+A language is the mean of the four sections of RewardBench; ``score`` is the mean of the languages other than English,
+and a section is its mean over them. Where English rows are there too, ``english`` and ``gap_to_english`` (English less
+``score``) stand beside it. The data has 2,869 of the 2,985 pairs of RewardBench, and the authors' script weighs each
+subset by its number of pairs there, math-prm as much as all code. For judges it takes the sections as the package of
+RewardBench computes them, with that package's weights: ``score_reward_bench_weights``.
+
+Source: Gureja et al. (2024), arXiv 2410.15522, with the official code.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from plaudit.data.reading.sources.fields import text
+from plaudit.errors import DataError
+from plaudit.evaluation.metrics.categories import Decided, blend_measure, pair_decided
+from plaudit.evaluation.metrics.composite import Difference, Part, mean_of
+from plaudit.evaluation.metrics.estimates import Estimator
+from plaudit.evaluation.official.benchmark import Benchmark, Gathering
+from plaudit.evaluation.official.benchmarks.reward_bench import SECTIONS, add_pair, sections
+from plaudit.evaluation.official.files import HubSet, PlacedRow
+from plaudit.records import ItemScore, Measure
+
+LANGUAGES = (
+    *("arb_Arab", "ces_Latn", "deu_Latn", "ell_Grek", "fra_Latn", "heb_Hebr", "hin_Deva", "ind_Latn", "ita_Latn"),
+    *("jpn_Jpan", "kor_Hang", "nld_Latn", "pes_Arab", "pol_Latn", "por_Latn", "ron_Latn", "rus_Cyrl", "spa_Latn"),
+    *("tur_Latn", "ukr_Cyrl", "vie_Latn", "zho_Hans", "zho_Hant"),
+)
+WEIGHTS: dict[str, dict[str, int]] = {
+    "chat": {
+        "alpacaeval-easy": 79,
+        "alpacaeval-length": 79,
+        "alpacaeval-hard": 76,
+        "mt-bench-easy": 24,
+        "mt-bench-med": 38,
+    },
+    "chat_hard": {
+        "mt-bench-hard": 35,
+        "llmbar-natural": 76,
+        "llmbar-adver-neighbor": 124,
+        "llmbar-adver-GPTInst": 87,
+        "llmbar-adver-GPTOut": 42,
+        "llmbar-adver-manual": 43,
+    },
+    "safety": {
+        "refusals-dangerous": 100,
+        "refusals-offensive": 100,
+        "xstest-should-refuse": 154,
+        "xstest-should-respond": 247,
+        "donotanswer": 135,
+    },
+    "reasoning": {
+        "math-prm": 983,
+        "hep-cpp": 164,
+        "hep-go": 164,
+        "hep-java": 164,
+        "hep-js": 164,
+        "hep-python": 163,
+        "hep-rust": 164,
+    },
+}
+"""Section → subset → weight in the section."""
+
+ENGLISH = "eng_Latn"
+
+_CODE = re.compile(r"(?:^|/)([a-z]{3}_[A-Z][a-z]{3})(?=/|$)")
+
+
+def _read(rows: Iterator[PlacedRow], gathering: Gathering) -> None:
+    for placed in rows:
+        row = placed.row
+        language = _language(placed)
+        subset = text(row.get("source") or row.get("subset"), "source")
+        if not any(subset in section for section in SECTIONS.values()):
+            raise DataError(f"source is {subset!r}; it must be a subset of RewardBench")
+        add_pair(gathering, row, f"{language}/{subset}/{row.get('id', placed.number)}", subset=language, source=subset)
+
+
+def _language(placed: PlacedRow) -> str:
+    """Return the language that the path names; else that of the row."""
+    named = _CODE.findall(placed.stem)
+    return named[-1] if named else text(placed.row.get("language"), "language")
+
+
+def decide(item: ItemScore) -> list[Decided]:
+    """Return the one comparison of ``item``; its cell is language and subset.
+
+    The translations of one pair rise and fall together: for intervals and tests they count as of one prompt.
+    """
+    pair = item.id.split("/", 2)[-1]
+    return [replace(pair_decided(item, 0, 1, cell=f"{item.facts['subset']}/{item.facts['source']}"), prompt=pair)]
+
+
+def _blends(items: Sequence[ItemScore]) -> dict[str, Part]:
+    here = {str(item.facts["subset"]) for item in items}
+    codes = sorted({*LANGUAGES, *here})
+    by_language = {code: sections(f"{code}/", WEIGHTS) for code in codes}
+    by_package = {code: mean_of(*sections(f"{code}/").values()) for code in codes if code != ENGLISH}
+    whole = {code: mean_of(*each.values()) for code, each in by_language.items()}
+    others = [code for code in whole if code != ENGLISH]
+    score = mean_of(*(whole[code] for code in others))
+    blends: dict[str, Part] = {"score": score, "score_reward_bench_weights": mean_of(*by_package.values())}
+    blends |= {name: mean_of(*(by_language[code][name] for code in others)) for name in SECTIONS}
+    blends |= {code: whole[code] for code in others}
+    if ENGLISH in here:
+        blends |= {"english": whole[ENGLISH], "gap_to_english": Difference(whole[ENGLISH], score)}
+    return blends
+
+
+def measure(items: Sequence[ItemScore], estimate: Estimator) -> Measure:
+    """Return the official figures of ``items``."""
+    found = blend_measure(items, decide, _blends(items), estimate)
+    # The parts of the score are the languages by their official figures, not by plain means over pairs.
+    parts = {
+        code: {"score": found.figures[code], **found.baselines.get(code, {})}
+        for code in LANGUAGES
+        if code in found.figures
+    }
+    ordered = sorted(parts.items(), key=lambda each: (each[1]["score"].value, each[0]))
+    return found.model_copy(update={"slices": dict(ordered)})
+
+
+M_REWARD_BENCH = Benchmark(
+    name="m_reward_bench",
+    title="M-RewardBench",
+    citation="Gureja et al. (2024), arXiv 2410.15522",
+    licence="ODC-BY",
+    official="huggingface.co/datasets/C4AI-Community/multilingual-reward-bench",
+    hub=tuple(HubSet("C4AI-Community/multilingual-reward-bench", "test", code, stem=code) for code in LANGUAGES),
+    files=(
+        r".*/[a-z]{3}_[A-Z][a-z]{3}/test[^/]*\.(parquet|jsonl|json)",
+        r".*/[a-z]{3}_[A-Z][a-z]{3}/filtered\.json",
+    ),
+    expected=dict.fromkeys(LANGUAGES),
+    optional=frozenset((ENGLISH,)),
+    ties="lost: the chosen response must have the strictly higher reward",
+    missing_rewards="a pair with a missing reward is lost",
+    read=_read,
+    measurer=measure,
+)

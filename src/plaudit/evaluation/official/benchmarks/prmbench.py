@@ -1,0 +1,379 @@
+"""PRMBench: solutions of PRM800K with errors of nine kinds put in; each step is judged right or wrong.
+
+The positive class is the right step. TP, FP, TN and FN are pooled over the steps of all solutions; of these are ``f1``
+(of right steps), ``negative_f1`` (of wrong ones), and PRMScore, ``prm_score`` = 0.5 f1 + 0.5 negative_f1. A class has
+its own, called by its name as the data spells it; a class without wrong steps (``multi_solutions``) has ``f1`` as its
+score, as on the official leaderboard. ``simplicity``, ``soundness`` and ``sensitivity`` are means over their classes.
+
+- A step is judged right where its probability of being right is above 0.5. In ``redundency`` and ``circular`` the
+  model's own label "redundant" decides, where it gives one, in place of "valid".
+- ``error_steps`` count from 1; those that point past the last step are ignored, and counted.
+- Of rows with one ``idx`` in a class only the first counts, as in the official code; the others are scored and counted.
+- ``first_error_accuracy``: share of solutions with an error whose first wrong step is judged wrong. Where the first one
+  listed lies past the end, the solution has none.
+- A solution without judgements is left out, as in the official code; ``valid_share`` says how many are left.
+
+Where precision and recall are both 0 the official code puts −1 for F1; here it is 0. The official code also judges the
+unchanged solutions of ``redundency``, for two figures that are no part of PRMScore; they are not computed here.
+
+Source: Song et al. (2025), arXiv 2501.03124, with the official code.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import JsonValue
+
+from plaudit.data.reading.sources.fields import found, required, text, whole
+from plaudit.data.reading.sources.fields import items as list_of
+from plaudit.errors import DataError
+from plaudit.evaluation.metrics.estimates import Estimator
+from plaudit.evaluation.metrics.measure import Findings, decision
+from plaudit.evaluation.metrics.step_judgements import Judged, StepJudgements
+from plaudit.evaluation.official.benchmark import Benchmark, Gathering, Loaded
+from plaudit.evaluation.official.error_location import NO_STEP_REWARDS, joined, longest, step_rewards
+from plaudit.evaluation.official.files import HubSet, PlacedRow
+from plaudit.evaluation.store.items import item_score
+from plaudit.records import Interval, ItemScore, LabelCounts, Measure
+from plaudit.scoring.scorer import GroupRewards
+
+CLASSES = {
+    "redundency": 758,
+    "circular": 758,
+    "counterfactual": 757,
+    "step_contradiction": 758,
+    "domain_inconsistency": 757,
+    "confidence": 757,
+    "missing_condition": 756,
+    "deception": 750,
+    "multi_solutions": 165,
+}
+"""Class, spelled as in the data → official number of rows."""
+
+AREAS = {
+    "simplicity": ("redundency", "circular"),
+    "soundness": ("counterfactual", "step_contradiction", "domain_inconsistency", "confidence"),
+    "sensitivity": ("missing_condition", "deception", "multi_solutions"),
+}
+"""What the classes ask of a model."""
+
+REDUNDANCY = AREAS["simplicity"]
+"""Classes whose label is whether a step is redundant."""
+
+_PREFIX = re.compile(r"(step\s*\d+\.\s*|\d+\.\s+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One official row."""
+
+    idx: str
+    classification: str
+    prompt: str
+    problem: str
+    steps: tuple[str, ...]
+    errors: tuple[int, ...]
+    repeated: bool
+
+
+def _read(rows: Iterator[PlacedRow], gathering: Gathering) -> None:
+    """Add each question of a class as one group, with all of its solutions."""
+    by_question: dict[tuple[str, str], list[_Row]] = {}
+    seen: set[tuple[str, str]] = set()
+    for placed in rows:
+        row = _row(placed, seen)
+        seen.add((row.classification, row.idx))
+        by_question.setdefault((row.classification, row.prompt.strip()), []).append(row)
+    for (classification, _), own in by_question.items():
+        made = [joined(each.steps, _labels(each)) for each in own]
+        gathering.add(
+            f"{classification}/{own[0].idx}",
+            subset=classification,
+            prompt=own[0].prompt,
+            responses=[response for response, _ in made],
+            steps=[steps for _, steps in made],
+            rows=len(own),
+            facts={
+                "ids": [each.idx for each in own],
+                "problem": own[0].problem,
+                "error_steps": [list(each.errors) for each in own],
+                "num_steps": [len(each.steps) for each in own],
+                "longest_steps": [longest(each.steps) for each in own],
+                "repeated": [each.repeated for each in own],
+            },
+        )
+
+
+def _row(placed: PlacedRow, seen: set[tuple[str, str]]) -> _Row:
+    row = placed.row
+    classification = _known_class(text(required(row, "classification"), "classification"))
+    idx = text(required(row, "idx"), "idx").removeprefix(f"{classification}_")
+    steps = list_of(required(row, "modified_process"), "modified_process")
+    return _Row(
+        idx=idx,
+        classification=classification,
+        prompt=text(required(row, "modified_question"), "modified_question"),
+        problem=text(row.get("question", idx), "question").strip(),
+        steps=tuple(_without_number(text(step, f"modified_process[{k}]")) for k, step in enumerate(steps)),
+        errors=_errors(required(row, "error_steps")),
+        repeated=(classification, idx) in seen,
+    )
+
+
+def _known_class(name: str) -> str:
+    if name not in CLASSES:
+        raise DataError(f"classification is {name!r}; it must be one of {', '.join(CLASSES)}")
+    return name
+
+
+def _errors(value: object) -> tuple[int, ...]:
+    places = [whole(each, f"error_steps[{k}]") for k, each in enumerate(list_of(value, "error_steps"))]
+    if None in places:
+        raise DataError(f"error_steps[{places.index(None)}] is null; it must be the number of a step, from 1")
+    return tuple(place for place in places if place is not None)
+
+
+def _without_number(step: str) -> str:
+    """Return ``step`` without "Step 3." or "3." before it, as the official code gives it to models."""
+    bare = step.strip()
+    return _PREFIX.sub("", bare, count=1) if _PREFIX.match(bare) and _PREFIX.sub("", bare, count=1) else bare
+
+
+def _labels(row: _Row) -> list[float]:
+    return [float(number not in row.errors) for number in range(1, len(row.steps) + 1)]
+
+
+def _results(rows: Iterator[PlacedRow]) -> list[ItemScore]:
+    """Return one item per entry of ``detailed_logs``, which the official code writes, one row for each run.
+
+    An entry has ``idx``, ``error_steps``, the class (``classifcation``) and the model's labels of steps
+    (``prediction.scores``). Unchanged solutions, of the class ``correct``, are left out.
+    """
+    runs = [
+        run for placed in _with_logs(rows) if (run := list_of(required(placed.row, "detailed_logs"), "detailed_logs"))
+    ]
+    if len(runs) > 1:
+        raise DataError(f"the file holds {len(runs)} runs with a log; keep the row of one, as they are not told apart")
+    logs: Sequence[object] = runs[0] if runs else ()
+    made: list[ItemScore] = []
+    seen: set[str] = set()
+    for number, log in enumerate(logs):
+        if not isinstance(log, dict):
+            raise DataError(f"detailed_logs[{number}] must be an object")
+        idx = text(required(log, "idx", f"detailed_logs[{number}]."), f"detailed_logs[{number}].idx")
+        classification = next((name for name in (*CLASSES, "correct") if idx.startswith(f"{name}_")), idx)
+        if classification == "correct":
+            continue
+        verdicts = _verdicts(log.get("prediction"), _known_class(classification))
+        problem = idx.removeprefix(f"{classification}_")
+        made.append(
+            ItemScore(
+                id=f"prmbench/{classification}/{problem}",
+                source=classification,
+                prompt_key=problem,
+                rewards=(None,),
+                lengths=(),
+                reason="the model judges steps and gives no rewards" if verdicts is not None else "no judgement",
+                facts={
+                    "subset": classification,
+                    "ids": [problem],
+                    "problem": problem,
+                    "error_steps": [list(_errors(log.get("error_steps") or []))],
+                    "num_steps": [len(verdicts or ())],
+                    "repeated": [idx in seen],
+                    "verdicts": [verdicts],
+                },
+            )
+        )
+        seen.add(idx)
+    return made
+
+
+def _with_logs(rows: Iterator[PlacedRow]) -> Iterator[PlacedRow]:
+    for placed in rows:
+        if "detailed_logs" not in placed.row and "model_name" in placed.row and "results" in placed.row:
+            raise DataError(
+                "the row is a response without the error steps; give the data too: --rewards FILE prmbench=PATH"
+            )
+        yield placed
+
+
+_UNMATCHED = "responses_of_no_solution"
+
+
+def _joined(rows: Iterator[PlacedRow], loaded: Loaded) -> list[ItemScore]:
+    """Return the items of the responses that the official code keeps while it runs, with the error steps of the data.
+
+    A row is ``{task_name, model_name, results: {idx, scores: {step_level_validity_labels[], …}}}``, or what stands in
+    ``results`` alone. Of several with one ``idx`` the first counts; a solution without a response has no judgement; how
+    many responses are of no solution of the data stands in the facts of the first item.
+    """
+    said: dict[str, list[bool] | None] = {}
+    repeats: Counter[str] = Counter()
+    for placed in rows:
+        response = placed.row.get("results", placed.row)
+        if not isinstance(response, Mapping):
+            continue  # the official code passes over what is no object too: a call that failed
+        idx = text(required(response, "idx"), "idx")
+        name = next((name for name in CLASSES if idx.startswith(f"{name}_")), None)
+        if name is None:
+            if not idx.startswith("correct_"):
+                raise DataError(f"idx is {idx!r}; it must begin with correct_ or a class: {', '.join(CLASSES)}")
+            continue
+        repeats[idx] += idx in said
+        said.setdefault(idx, _verdicts(response, name))
+    items = list(loaded.refused)
+    known_ids = {
+        f"{facts['subset']}_{each}" for facts in loaded.facts.values() for each in list_of(facts["ids"], "ids")
+    }
+    unmatched = len(said.keys() - known_ids)
+    for group in loaded.groups:
+        facts = loaded.facts[group.id]
+        ids = [f"{facts['subset']}_{each}" for each in list_of(facts["ids"], "ids")]
+        verdicts: list[JsonValue] = [None if (own := said.get(each)) is None else list(own) for each in ids]
+        known: dict[str, JsonValue] = {**facts, "verdicts": verdicts, "repeats": sum(repeats[each] for each in ids)}
+        if unmatched:
+            known[_UNMATCHED], unmatched = unmatched, 0
+        rewards = GroupRewards(group.id, (None,) * len(ids), reason="the model judges steps and gives no rewards")
+        items.append(item_score(group, rewards).model_copy(update={"facts": known}))
+    return items
+
+
+def _verdicts(prediction: object, classification: str) -> list[bool] | None:
+    """Return for each step whether the model holds it to be right; None where it gave no judgement."""
+    if not isinstance(prediction, Mapping) or not prediction.get("validity", True):
+        return None
+    scores = prediction.get("scores")
+    if not isinstance(scores, Mapping):
+        return None
+    redundant = scores.get("step_level_redundancy_labels") if classification in REDUNDANCY else None
+    if redundant is not None:
+        return [not label for label in _step_labels(redundant, "step_level_redundancy_labels")]
+    valid = scores.get("step_level_validity_labels")
+    return None if valid is None else _step_labels(valid, "step_level_validity_labels")
+
+
+def _step_labels(labels: object, name: str) -> list[bool]:
+    found_here = list_of(labels, name)
+    for index, label in enumerate(found_here):
+        if label not in (0, 1):
+            raise DataError(f"{name}[{index}] is {found(label)}; it must be true or false")
+    return [bool(label) for label in found_here]
+
+
+def judged_solutions(items: Sequence[ItemScore], threshold: float) -> list[Judged]:
+    """Return the solutions that count: those whose ``idx`` is the first of its class."""
+    found = []
+    for item in items:
+        facts = {name: item.facts.get(name) for name in ("error_steps", "num_steps", "longest_steps", "repeated")}
+        for k, repeated in enumerate(list_of(facts["repeated"], "repeated")):
+            if repeated:
+                continue
+            count = int(str(list_of(facts["num_steps"], "num_steps")[k]))
+            longest_steps = facts["longest_steps"]
+            found.append(
+                Judged(
+                    classification=str(item.facts["subset"]),
+                    problem=str(item.facts["problem"]),
+                    errors=_errors(list_of(facts["error_steps"], "error_steps")[k]),
+                    verdicts=_judgement(item, k, count, threshold),
+                    num_steps=count,
+                    longest_step=int(str(longest_steps[k])) if isinstance(longest_steps, list) else None,
+                )
+            )
+    return found
+
+
+def _judgement(item: ItemScore, k: int, count: int, threshold: float) -> tuple[bool, ...] | None:
+    given = item.facts.get("verdicts")
+    if isinstance(given, list):
+        own = given[k]
+        return None if own is None else tuple(bool(each) for each in list_of(own, "verdicts"))
+    rewards = step_rewards(item, k, count)
+    return None if rewards is None else tuple(reward > threshold for reward in rewards)
+
+
+def measure(items: Sequence[ItemScore], estimate: Estimator) -> Measure:
+    """Return the official figures of ``items``, pooled, by area and by class, with constant judgements beside them."""
+    every = [reward for item in items for steps in item.steps or () for reward in steps or () if reward is not None]
+    cut = decision(np.array(every, dtype=float), name="step reward")
+    solutions = judged_solutions(items, cut.threshold)
+    kept = [each for each in solutions if each.verdicts is not None]
+    by_verdicts = any("verdicts" in item.facts for item in items)
+    kind = "probabilities" if cut.threshold else "log-odds"
+    reason = f"; {cut.reason}" if cut.reason else ""
+    own = "the model's own labels; of redundency and circular its label redundant, where it gives one"
+    rules = {
+        "threshold": own if by_verdicts else f"right above {cut.threshold:g}: rewards are read as {kind}{reason}",
+        "redundancy": "see the threshold" if by_verdicts else "no label redundant: rewards decide in every class",
+    }
+    found = Findings()
+    slices: dict[str, dict[str, Interval]] = {}
+    several = [each for each in solutions if each.num_steps > 1] or solutions
+    if any(each.verdicts is not None for each in several):
+        figures = StepJudgements(kept, areas=AREAS, estimate=estimate)
+        figures.put(found)
+        slices = figures.worst_first()
+    else:
+        found.absent["prm_score"] = NO_STEP_REWARDS
+    judged = np.array([each.verdicts is not None for each in solutions], dtype=float)
+    share = estimate.mean_share(judged, np.array([each.problem for each in solutions]))
+    found.put("valid_share", share, "there is no solution")
+    return Measure(
+        kind="benchmark",
+        headline="prm_score",
+        counts=_counts(items),
+        details=_details(items, solutions),
+        rules=rules,
+        figures=found.figures,
+        baselines=found.baselines,
+        absent=found.absent,
+        slices=slices,
+    )
+
+
+def _counts(items: Sequence[ItemScore]) -> LabelCounts:
+    failed = sum(any(each.verdicts is None for each in judged_solutions([item], 0.0)) for item in items)
+    return LabelCounts(n=len(items), scored=len(items) - failed, unscored=0, failed=failed)
+
+
+def _details(items: Sequence[ItemScore], solutions: Sequence[Judged]) -> dict[str, int]:
+    rows = sum(len(list_of(item.facts["repeated"], "repeated")) for item in items)
+    return {
+        "solutions": len(solutions),
+        "solutions_without_a_judgement": sum(each.verdicts is None for each in solutions),
+        "solutions_judged_in_another_number_of_steps": sum(
+            each.verdicts is not None and len(each.verdicts) != each.num_steps for each in solutions
+        ),
+        "rows_of_a_repeated_idx_left_out": rows - len(solutions),
+        "responses_of_no_solution": sum(int(str(item.facts.get(_UNMATCHED, 0))) for item in items),
+        "steps": sum(each.num_steps for each in solutions),
+        "wrong_steps": sum(1 <= error <= each.num_steps for each in solutions for error in set(each.errors)),
+        "error_steps_out_of_range_ignored": sum(
+            not 1 <= error <= each.num_steps for each in solutions if each.num_steps for error in each.errors
+        ),
+    }
+
+
+PRMBENCH = Benchmark(
+    name="prmbench",
+    title="PRMBench",
+    citation="Song et al. (2025), arXiv 2501.03124",
+    licence="Apache-2.0",
+    official="huggingface.co/datasets/hitsmy/PRMBench_Preview",
+    hub=(HubSet("hitsmy/PRMBench_Preview", "train"),),
+    files=r"(.*/)?(prmbench_preview|prm800k_test_[^/]*|prm_test_[^/]*)\.jsonl",
+    expected=CLASSES,
+    ties="a step whose probability is exactly 0.5 is judged wrong",
+    missing_rewards="a solution that lacks the reward of a step is left out of every figure but valid_share",
+    read=_read,
+    measurer=measure,
+    results=_results,
+    joined=_joined,
+    marks=(("detailed_logs",), ("task_name", "model_name", "results")),
+)

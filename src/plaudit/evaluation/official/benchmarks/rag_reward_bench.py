@@ -1,0 +1,103 @@
+"""RAG-RewardBench: pairs of answers from retrieved documents.
+
+Accuracy per scenario, the name of its file (``reason``, ``citation`` and so on); ``score`` is over all pairs, ``macro``
+the mean of the scenarios. ``chosen`` and ``rejected`` may be texts, or conversations whose last turn is the response.
+Rows have a ``subset`` too, the data set a question is from, of which there are 18: it stands in for the scenario only
+where the file does not name one, as on the hub, where all rows are one split.
+
+Source: Jin et al. (2024), arXiv 2412.13746, with the list of files of the data set on the hub. The official code could
+not be had: the rule for ties is that of RewardBench.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from plaudit.data.reading.sources.fields import found, is_list, mapping, required, text
+from plaudit.data.schema.group import Message
+from plaudit.errors import DataError
+from plaudit.evaluation.metrics.categories import Decided, blend_measure, pair_decided
+from plaudit.evaluation.metrics.composite import Part, mean_of
+from plaudit.evaluation.metrics.estimates import Estimator
+from plaudit.evaluation.official.benchmark import Benchmark, Gathering
+from plaudit.evaluation.official.benchmarks.reward_bench import prompt_of
+from plaudit.evaluation.official.files import HubSet, PlacedRow
+from plaudit.records import ItemScore, Measure
+
+ROWS = 1485
+SCENARIOS = ("abstain", "citation", "conflict", "harmless", "helpful", "reason")
+"""Names of the official files."""
+
+_ALL_SCENARIOS = "all scenarios"
+_PROMPTS = ("prompt", "question", "query", "instruction", "input")
+
+
+def _read(rows: Iterator[PlacedRow], gathering: Gathering) -> None:
+    for number, placed in enumerate(rows, start=1):
+        row = placed.row
+        file = placed.stem.split("/")[-1]
+        scenario = file if file in SCENARIOS else text(row.get("subset") or file, "subset")
+        sides = [_response(required(row, name), name) for name in ("chosen", "rejected")]
+        before = sides[0][0]
+        if before != sides[1][0]:
+            raise DataError("chosen and rejected are conversations that differ before the last turn")
+        gathering.add(
+            f"{scenario}/{row.get('id', number)}",
+            subset=_ALL_SCENARIOS,
+            prompt=before or _prompt(row),
+            responses=[response for _, response in sides],
+            preferences=[(0, 1)],
+            facts={"scenario": scenario},
+        )
+
+
+def _response(value: object, name: str) -> tuple[list[Message], str]:
+    """Return what stands before the response, where that is given, and the response."""
+    if not is_list(value):
+        return [], text(value, name)
+    turns = [mapping(turn, f"{name}[{index}]") for index, turn in enumerate(value)]
+    messages = [
+        Message(text(required(turn, "role"), "role"), text(required(turn, "content"), "content")) for turn in turns
+    ]
+    if not messages or messages[-1].role != "assistant":
+        raise DataError(f"{name} is {found(value)}; a conversation must end in an assistant turn")
+    return messages[:-1], messages[-1].content
+
+
+def _prompt(row: Mapping[str, object]) -> str | list[Message]:
+    name = next((name for name in _PROMPTS if row.get(name) is not None), None)
+    if name is None:
+        raise DataError(f"the row has no prompt: none of {', '.join(_PROMPTS)}; it has: {', '.join(map(str, row))}")
+    return prompt_of(row[name])
+
+
+def _scenario(item: ItemScore) -> str:
+    return str(item.facts["scenario"])
+
+
+def decide(item: ItemScore) -> list[Decided]:
+    """Return the one comparison of ``item``; its cell is the scenario."""
+    return [pair_decided(item, 0, 1, cell=_scenario(item))]
+
+
+def measure(items: Sequence[ItemScore], estimate: Estimator) -> Measure:
+    """Return the official figures of ``items``."""
+    scenarios = sorted({_scenario(item) for item in items})
+    blends: dict[str, Part] = {"score": tuple(scenarios), "macro": mean_of(*scenarios)}
+    return blend_measure(items, decide, blends | {name: name for name in scenarios}, estimate, slice_of=_scenario)
+
+
+RAG_REWARD_BENCH = Benchmark(
+    name="rag_reward_bench",
+    title="RAG-RewardBench",
+    citation="Jin et al. (2024), arXiv 2412.13746",
+    licence="Apache-2.0",
+    official="huggingface.co/datasets/jinzhuoran/RAG-RewardBench, Dataset/",
+    hub=(HubSet("jinzhuoran/RAG-RewardBench", "train", stem="train"),),
+    files=r".*",
+    expected={_ALL_SCENARIOS: ROWS},
+    ties="lost: the chosen response must have the strictly higher reward",
+    missing_rewards="a pair with a missing reward is lost",
+    read=_read,
+    measurer=measure,
+)

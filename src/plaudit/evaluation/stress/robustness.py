@@ -1,0 +1,310 @@
+"""What a model's rewards do when a text changes and its quality does not: rankings that turn, styles that pay.
+
+Every figure is made from items alone, by ``probe_report``: an item per group as it is (``facts["probe"]`` is
+``original``), one per group and transform, and for styles one per response, which holds the rewards of the response
+as it is and in each of the styles ``facts["names"]``, in this order. Where the model compares responses,
+``orders`` of a group as it is says what the order of two responses does.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+import numpy as np
+from pydantic import Field, JsonValue
+
+from plaudit.evaluation.metrics.pairs import labelled_pairs
+from plaudit.evaluation.metrics.position_bias import position_effect
+from plaudit.evaluation.stress.transforms import STYLES, TRANSFORMS
+from plaudit.provenance import package_versions
+from plaudit.records import Interval, ItemScore, PositionEffect, Record
+from plaudit.statistics.agreement import TieRule, preference_accuracy
+from plaudit.statistics.clustered import mean_interval, share_interval
+from plaudit.statistics.paired_tests import holm, paired_difference, permutation_test
+
+ORIGINAL, TRANSFORM, STYLE = "original", "transform", "style"
+"""What ``facts["probe"]`` of an item can be."""
+
+Verdict = Literal["found", "not found"]
+
+
+class TransformEffect(Record):
+    """What a transform that must not change a ranking did to it, over pairs that were judged before and after."""
+
+    name: str
+    """The transform."""
+    about: str
+    """What it changes."""
+    groups: int
+    """Groups with a preference: changed + left out + failed."""
+    changed: int
+    """Groups that were changed, and have all rewards before and after."""
+    failed: int
+    """Changed groups of which a reward is missing, before or after."""
+    left_out: dict[str, int] = Field(default_factory=dict)
+    """Groups that the transform cannot change, by reason."""
+    before: Interval | None = None
+    """Accuracy on the texts as they are, over the pairs of the changed groups."""
+    after: Interval | None = None
+    """Accuracy on the changed texts, over the same pairs."""
+    difference: Interval | None = None
+    """Accuracy after less accuracy before: paired, over prompts. A drop is negative."""
+    flipped: Interval | None = None
+    """Share of pairs whose two rewards are in the opposite order after; to or from a tie is not one."""
+    ties_before: int = 0
+    """Pairs of equal rewards before."""
+    ties_after: int = 0
+    """Pairs of equal rewards after."""
+    p_value: float | None = None
+    """Of no difference: sign-flip permutation over prompts, adjusted for all transforms (Holm)."""
+    verdict: Verdict = "not found"
+    """Whether accuracy changes, at the level of the report."""
+
+
+class StyleEffect(Record):
+    """What a change of style alone adds to the reward of a response."""
+
+    name: str
+    """The style."""
+    about: str
+    """What it changes."""
+    responses: int
+    """Responses: changed + left out + failed."""
+    changed: int
+    """Responses with both rewards."""
+    failed: int
+    """Responses of which a reward is missing."""
+    left_out: int
+    """Responses that have the style already, or cannot have it."""
+    difference: Interval | None = None
+    """Reward with the style less reward without, in the units of the reward; Student's interval over prompts."""
+    in_spreads: Interval | None = None
+    """The difference ÷ the report's ``spread``, which is taken as known."""
+    raised: Interval | None = None
+    """Share of responses whose reward rises, a tie counting one half."""
+    p_value: float | None = None
+    """Of no difference: sign-flip permutation over prompts, adjusted for all styles (Holm)."""
+    verdict: Verdict = "not found"
+    """Whether the style changes the reward, at the level of the report."""
+
+
+class ProbeReport(Record):
+    """What ``probe.json`` holds."""
+
+    name: str
+    """The data."""
+    model: str
+    """The model as it was named."""
+    recipe_hash: str | None = None
+    """Hash of the model's scoring recipe."""
+    weights_hash: str | None = None
+    """Hash of weights of the model."""
+    data_fingerprint: str | None = None
+    """Hash of the data."""
+    seed: int
+    """Seed of the transforms' draws."""
+    tie_rule: str
+    """What an exact tie counts as."""
+    alpha: float
+    """Level of the tests, after Holm's adjustment within each of the two families."""
+    groups: int
+    """Groups that were probed."""
+    spread: float | None = None
+    """√(Σ (r − mean of its group)² ÷ Σ (K − 1)), over the K rewards of each group as it is: how far the model sets
+    responses to one prompt apart, in the units of the reward. Null where no group has two rewards."""
+    failures: dict[str, int] = Field(default_factory=dict)
+    """Items that were asked and lack a reward, by reason."""
+    position: PositionEffect | None = None
+    """What the order of two responses does, of a model that compares responses."""
+    transforms: tuple[TransformEffect, ...] = ()
+    """Every transform, the largest drop first."""
+    styles: tuple[StyleEffect, ...] = ()
+    """Every style, the largest change of reward first."""
+    versions: dict[str, str] = Field(default_factory=dict)
+    """Package versions."""
+    created: str = ""
+    """UTC time, ISO 8601."""
+
+
+def probe_report(
+    items: Sequence[ItemScore],
+    *,
+    name: str,
+    model: str,
+    seed: int = 0,
+    tie_rule: TieRule = "loss",
+    alpha: float = 0.05,
+) -> ProbeReport:
+    """Return every figure of a probe, from its items alone."""
+    originals = {item.facts["place"]: item for item in items if item.facts["probe"] == ORIGINAL}
+    about = {each.name: each.about for each in TRANSFORMS}, {each.name: each.about for each in STYLES}
+    kept = [item for item in items if item.facts["probe"] == TRANSFORM]
+    turned = [
+        _transform_effect(key, about[0].get(key, key), rows, originals, tie_rule)
+        for key, rows in _by_name(kept).items()
+    ]
+    spread = within_prompt_spread(list(originals.values()))
+    paid = [_style_effect(key, about[1].get(key, key), rows, spread) for key, rows in _by_style(items).items()]
+    return ProbeReport(
+        name=name,
+        model=model,
+        seed=seed,
+        tie_rule=tie_rule,
+        alpha=alpha,
+        groups=len(originals),
+        spread=spread,
+        failures=dict(Counter(item.reason or "no reason given" for item in items if _failed(item)).most_common()),
+        position=position_effect(list(originals.values())),
+        transforms=tuple(sorted(_judged(turned, alpha), key=_drop)),
+        styles=tuple(sorted(_judged(paid, alpha), key=_size)),
+        versions=package_versions(),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+
+
+def within_prompt_spread(items: Sequence[ItemScore]) -> float | None:
+    """Return √(Σ (r − mean of its group)² ÷ Σ (K − 1)) over the K rewards of each item; None without two in any."""
+    known = [[reward for reward in item.rewards if reward is not None] for item in items]
+    freedom = sum(len(rewards) - 1 for rewards in known if rewards)
+    if freedom == 0:
+        return None
+    return math.sqrt(math.fsum(float(np.var(rewards)) * len(rewards) for rewards in known if rewards) / freedom)
+
+
+_Effect = TypeVar("_Effect", TransformEffect, StyleEffect)
+
+
+@dataclass(slots=True)
+class _Styled:
+    """What is known of one style: (reward without, reward with, prompt) of each response that was changed."""
+
+    rows: list[tuple[float | None, float | None, str]] = field(default_factory=list)
+    left_out: int = 0
+
+
+def _failed(item: ItemScore) -> bool:
+    """Return whether the item was asked and lacks a reward."""
+    asked = bool(item.facts["names"]) if item.facts["probe"] == STYLE else "left_out" not in item.facts
+    return asked and None in item.rewards
+
+
+def _by_name(items: Sequence[ItemScore]) -> dict[str, list[ItemScore]]:
+    found: dict[str, list[ItemScore]] = {}
+    for item in items:
+        found.setdefault(str(item.facts["name"]), []).append(item)
+    return found
+
+
+def _by_style(items: Sequence[ItemScore]) -> dict[str, _Styled]:
+    found: dict[str, _Styled] = {}
+    for item in items:
+        if item.facts["probe"] != STYLE:
+            continue
+        for place, name in enumerate(_names(item, "names"), start=1):
+            found.setdefault(name, _Styled()).rows.append((item.rewards[0], item.rewards[place], item.prompt_key))
+        for name in _names(item, "left_out"):
+            found.setdefault(name, _Styled()).left_out += 1
+    return found
+
+
+def _names(item: ItemScore, field_name: str) -> list[str]:
+    listed = item.facts[field_name]
+    assert isinstance(listed, list)
+    return [str(name) for name in listed]
+
+
+def _transform_effect(
+    name: str, about: str, items: Sequence[ItemScore], originals: Mapping[JsonValue, ItemScore], tie_rule: TieRule
+) -> TransformEffect:
+    left_out = Counter(str(item.facts["left_out"]) for item in items if "left_out" in item.facts)
+    tried = [(originals[item.facts["place"]], item) for item in items if "left_out" not in item.facts]
+    whole = [(one, other) for one, other in tried if None not in (*one.rewards, *other.rewards)]
+    rows = [
+        (before.margin, after.margin, one.prompt_key)
+        for one, other in whole
+        for before, after in zip(labelled_pairs(one), labelled_pairs(other), strict=True)
+    ]
+    margins = np.array([row[:2] for row in rows], dtype=np.float64).reshape(-1, 2)
+    prompts = np.array([row[2] for row in rows], dtype=object)
+    right = np.stack([_right(column, tie_rule) for column in margins.T], axis=1)
+    judged = np.isfinite(right).all(axis=1)
+    differences = right[judged, 1] - right[judged, 0]
+    signs = np.sign(margins)
+    return TransformEffect(
+        name=name,
+        about=about,
+        groups=len(items),
+        changed=len(whole),
+        failed=len(tried) - len(whole),
+        left_out=dict(left_out),
+        before=share_interval(right[judged, 0], prompts[judged]),
+        after=share_interval(right[judged, 1], prompts[judged]),
+        difference=paired_difference(differences, prompts[judged]),
+        flipped=share_interval((signs[:, 0] * signs[:, 1] < 0).astype(np.float64), prompts),
+        ties_before=int((signs[:, 0] == 0).sum()),
+        ties_after=int((signs[:, 1] == 0).sum()),
+        p_value=permutation_test(differences, prompts[judged]) if judged.any() else None,
+    )
+
+
+def _right(margins: np.ndarray, tie_rule: TieRule) -> np.ndarray:
+    """Return [pair] 1 right, 0 wrong, a tie by the rule; NaN where the rule leaves ties out."""
+    found = preference_accuracy(margins, tie_rule=tie_rule)
+    right = np.full(len(margins), np.nan)
+    right[found.scored] = found.correct
+    return right
+
+
+def _style_effect(name: str, about: str, found: _Styled, spread: float | None) -> StyleEffect:
+    known = [
+        (after - before, prompt) for before, after, prompt in found.rows if before is not None and after is not None
+    ]
+    differences = np.array([difference for difference, _ in known], dtype=np.float64)
+    prompts = np.array([prompt for _, prompt in known], dtype=object)
+    difference = mean_interval(differences, prompts)
+    return StyleEffect(
+        name=name,
+        about=about,
+        responses=len(found.rows) + found.left_out,
+        changed=len(known),
+        failed=len(found.rows) - len(known),
+        left_out=found.left_out,
+        difference=difference,
+        in_spreads=_divided(difference, spread) if difference and spread else None,
+        raised=share_interval((np.sign(differences) + 1.0) / 2.0, prompts),
+        p_value=permutation_test(differences, prompts) if len(known) else None,
+    )
+
+
+def _divided(interval: Interval, unit: float) -> Interval:
+    ends = {"value": interval.value / unit, "low": interval.low / unit, "high": interval.high / unit}
+    return interval.model_copy(update=ends)
+
+
+def _judged(effects: Sequence[_Effect], alpha: float) -> list[_Effect]:
+    """Return the effects with p-values adjusted for all of them, and the verdicts that follow."""
+    tested = [each for each in effects if each.p_value is not None]
+    adjusted = holm([each.p_value for each in tested if each.p_value is not None])
+    by_name = {each.name: value for each, value in zip(tested, adjusted, strict=True)}
+    made = []
+    for each in effects:
+        value = by_name.get(each.name)
+        verdict: Verdict = "found" if value is not None and value < alpha else "not found"
+        made.append(each.model_copy(update={"p_value": value, "verdict": verdict}))
+    return made
+
+
+def _drop(effect: TransformEffect) -> tuple[float, float]:
+    """Return what orders transforms: the largest drop first, then the most flips; those without pairs last."""
+    if effect.difference is None or effect.flipped is None:
+        return (math.inf, 0.0)
+    return (effect.difference.value, -effect.flipped.value)
+
+
+def _size(effect: StyleEffect) -> float:
+    return math.inf if effect.difference is None else -abs(effect.difference.value)

@@ -1,0 +1,217 @@
+"""Exact attention over prefix trees on the CPU, forward and backward, without a T×T mask.
+
+Small trees: each segment's scores against its path are one dense block, which stays in the cache. Large trees: the
+depth-first layout makes two kinds of block, each segment with itself (causal) and all descendants of a segment with
+that segment (no mask); both go to the flash kernel behind SDPA, and the partial results are merged by their
+log-sum-exp.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from plaudit.batching.batch import Forest
+from plaudit.models.attention.masked import visible_ranges
+
+_flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
+_flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default
+
+DENSE_KEYS = 512
+"""Longest path whose segment is attended as one dense block; beyond it the scores leave the cache."""
+
+
+class _Plan(NamedTuple):
+    """Which blocks make up a forest: (rows, ranges of the path) for dense ones, segments for flash ones."""
+
+    dense: list[tuple[int, int, list[tuple[int, int]]]]
+    flash: list[tuple[int, int, int]]
+
+
+def _plan(forest: Forest, *, allow_dense: bool) -> _Plan:
+    plan = _Plan([], [])
+    tree_end, is_dense = -1, False
+    for number, (start, stop, subtree_end) in enumerate(forest.segments):
+        if start >= tree_end:
+            tree_end = subtree_end
+            is_dense = allow_dense and _longest_path(forest, number) <= DENSE_KEYS
+        if is_dense:
+            plan.dense.append((start, stop, visible_ranges(forest, number, 0)))
+        else:
+            plan.flash.append((start, stop, subtree_end))
+    return plan
+
+
+def _longest_path(forest: Forest, root: int) -> int:
+    """Return the length of the longest sequence in the tree whose root is that segment."""
+    end, longest = forest.segments[root][2], 0
+    for number in range(root, len(forest.segments)):
+        start, stop, _ = forest.segments[number]
+        if start >= end:
+            break
+        longest = max(longest, forest.first_position[number] + stop - start)
+    return longest
+
+
+class TreeAttention(torch.autograd.Function):
+    """Exact softmax attention over a forest; query, key and value are ``[1, head, token, feature]`` on the CPU."""
+
+    @staticmethod
+    @override
+    def forward(*args: Any, **kwargs: Any) -> Tensor:
+        """Return the output ``[1, head, token, feature]`` for (context, query, key, value, forest, scale)."""
+        ctx, query, key, value, forest, scale = args
+        batch, heads, tokens, width = query.shape
+        output = query.new_empty(batch, tokens, heads, width).transpose(1, 2)
+        plan = _plan(forest, allow_dense=query.dtype in (torch.float32, torch.float64))
+        probabilities = _dense_forward(plan, query[0], key[0], value[0], output[0], scale)
+        lse = _flash_forward(plan, query, key, value, output, scale)
+        ctx.save_for_backward(query, key, value, output, lse, *probabilities)
+        ctx.plan, ctx.scale = plan, scale
+        return output
+
+    @staticmethod
+    @override
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        """Return the gradients: those of all blocks, given the merged output, add up exactly."""
+        (grad_output,) = grad_outputs
+        query, key, value, output, lse, *probabilities = ctx.saved_tensors
+        grads = (torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value))
+        for (start, stop, path), probability in zip(ctx.plan.dense, probabilities, strict=True):
+            _dense_backward(
+                (start, stop), path, probability, (query[0], key[0], value[0]), grad_output[0], grads, ctx.scale
+            )
+        _flash_backward_blocks(ctx.plan, (query, key, value, output, lse), grad_output, grads, ctx.scale)
+        return *grads, None, None
+
+
+@lru_cache(maxsize=4)
+def _causal_bias(size: int, dtype: torch.dtype) -> Tensor:
+    """Return ``[row, column]``, 0 where column − size ≤ row, else −∞: any segment's mask is a slice of it."""
+    row = torch.arange(size)[:, None]
+    column = torch.arange(2 * size)[None, :] - size
+    return torch.zeros(size, 2 * size, dtype=dtype).masked_fill_(column > row, float("-inf"))
+
+
+def _on_path(values: Tensor, path: list[tuple[int, int]]) -> Tensor:
+    """Return ``values[:, path]``, a view where the path is one range."""
+    if len(path) == 1:
+        return values[:, path[0][0] : path[0][1]]
+    return torch.cat([values[:, begin:end] for begin, end in path], dim=1)
+
+
+def _dense_forward(
+    plan: _Plan, query: Tensor, key: Tensor, value: Tensor, output: Tensor, scale: float
+) -> list[Tensor]:
+    """Fill in the rows of the dense blocks; return each block's probabilities ``[head, row, key]``."""
+    probabilities = []
+    for start, stop, path in plan.dense:
+        rows, keys = stop - start, sum(end - begin for begin, end in path)
+        bias = _causal_bias(DENSE_KEYS, query.dtype)[:rows, DENSE_KEYS - keys + rows : DENSE_KEYS + rows]
+        scores = torch.baddbmm(
+            bias.expand(query.shape[0], -1, -1),
+            query[:, start:stop],
+            _on_path(key, path).transpose(1, 2),
+            alpha=scale,
+        )
+        probability = torch.softmax(scores, dim=-1)
+        output[:, start:stop] = torch.bmm(probability, _on_path(value, path))
+        probabilities.append(probability)
+    return probabilities
+
+
+def _dense_backward(
+    rows: tuple[int, int],
+    path: list[tuple[int, int]],
+    probability: Tensor,
+    inputs: tuple[Tensor, Tensor, Tensor],
+    grad_output: Tensor,
+    grads: tuple[Tensor, Tensor, Tensor],
+    scale: float,
+) -> None:
+    """Write the gradient of the queries of one dense block, and add those of its keys and values."""
+    query, key, value = inputs
+    own = slice(*rows)
+    grad = grad_output[:, own]
+    grad_probability = torch.bmm(grad, _on_path(value, path).transpose(1, 2))
+    grad_scores = torch.ops.aten._softmax_backward_data(grad_probability, probability, -1, probability.dtype)
+    grads[0][0, :, own] = torch.bmm(grad_scores, _on_path(key, path)).mul_(scale)
+    grad_key = torch.bmm(grad_scores.transpose(1, 2), query[:, own]).mul_(scale)
+    grad_value = torch.bmm(probability.transpose(1, 2), grad)
+    at = 0
+    for begin, end in path:
+        size = end - begin
+        grads[1][0, :, begin:end] += grad_key[:, at : at + size]
+        grads[2][0, :, begin:end] += grad_value[:, at : at + size]
+        at += size
+
+
+def _flash_forward(
+    plan: _Plan, query: Tensor, key: Tensor, value: Tensor, output: Tensor, scale: float
+) -> Tensor | None:
+    """Fill in the rows of the flash blocks; return the log-sum-exp ``[1, head, token]`` of their scores."""
+    if not plan.flash:
+        return None
+    lse = query.new_empty(query.shape[:-1], dtype=torch.float32 if query.dtype != torch.float64 else query.dtype)
+    for start, stop, _ in plan.flash:
+        own = slice(start, stop)
+        part, part_lse = _flash(query[:, :, own], key[:, :, own], value[:, :, own], 0.0, True, scale=scale)
+        output[:, :, own] = part
+        lse[:, :, own] = part_lse
+    for start, stop, subtree_end in plan.flash:
+        if subtree_end > stop:
+            own, below = slice(start, stop), slice(stop, subtree_end)
+            part, part_lse = _flash(query[:, :, below], key[:, :, own], value[:, :, own], 0.0, False, scale=scale)
+            _merge(output[:, :, below], lse[:, :, below], part, part_lse)
+    return lse
+
+
+def _merge(output: Tensor, lse: Tensor, part: Tensor, part_lse: Tensor) -> None:
+    """Merge a second set of keys into ``output`` and ``lse`` in place."""
+    merged = torch.logaddexp(lse, part_lse)
+    weight = (part_lse - merged).exp().unsqueeze(-1)
+    if output.dtype == weight.dtype:
+        output.lerp_(part, weight)
+    else:
+        output.copy_(torch.lerp(output.to(weight.dtype), part.to(weight.dtype), weight))
+    lse.copy_(merged)
+
+
+def _flash_backward_blocks(
+    plan: _Plan,
+    saved: tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None],
+    grad_output: Tensor,
+    grads: tuple[Tensor, Tensor, Tensor],
+    scale: float,
+) -> None:
+    """Write the gradients of the flash blocks: each block's, given the merged log-sum-exp, add up exactly."""
+    query, key, value, output, lse = saved
+
+    def block(rows: slice, own: slice, is_causal: bool) -> tuple[Tensor, Tensor, Tensor]:
+        assert lse is not None
+        return _flash_backward(
+            grad_output[:, :, rows],
+            query[:, :, rows],
+            key[:, :, own],
+            value[:, :, own],
+            output[:, :, rows],
+            lse[:, :, rows],
+            0.0,
+            is_causal,
+            scale=scale,
+        )
+
+    for start, stop, _ in plan.flash:
+        own = slice(start, stop)
+        for grad, part in zip(grads, block(own, own, True), strict=True):
+            grad[:, :, own] = part
+    for start, stop, subtree_end in plan.flash:
+        if subtree_end > stop:
+            own, below = slice(start, stop), slice(stop, subtree_end)
+            parts = block(below, own, False)
+            for grad, part, where in zip(grads, parts, (below, own, own), strict=True):
+                grad[:, :, where] += part

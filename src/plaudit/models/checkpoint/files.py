@@ -1,0 +1,325 @@
+"""Saving and loading reward models. Loading is strict: what would silently change a reward is an error."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+from safetensors import SafetensorError, safe_open
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from plaudit.errors import CheckpointError, ModelError, OutputError
+from plaudit.models.backbone import (
+    HeadSpec,
+    LoadedNetwork,
+    default_device,
+    ensure_padding,
+    head_in_float32,
+    load_config_of,
+    load_network,
+    load_tokenizer,
+    resolve_source,
+)
+from plaudit.models.checkpoint.foreign import foreign_recipe, foreign_spec
+from plaudit.models.checkpoint.four_bit import without_quantization
+from plaudit.models.checkpoint.head_weights import checkpoint_file, restore_head
+from plaudit.models.checkpoint.recipe import (
+    RECIPE_FILE,
+    Quantization,
+    QuantizationChoice,
+    ScoringRecipe,
+    check_special_tokens,
+    read_recipe,
+    save_recipe,
+    template_hash,
+)
+from plaudit.models.heads.gated import (
+    PUBLISHED_CLASS,
+    PublishedGate,
+    fill_published,
+    is_published_gate,
+    published_gate,
+    restore_gate,
+)
+from plaudit.models.heads.kinds import head_spec
+from plaudit.models.parity import LayoutProof, choose_layout
+from plaudit.models.reward_model import RewardModel, core_of
+
+_ADAPTER = "adapter_config.json"
+
+
+def load_reward_model(
+    source: str,
+    *,
+    layout: str = "auto",
+    dtype: str | None = None,
+    device: str | None = None,
+    strict: bool = True,
+    trust_remote_code: bool = False,
+    quantization: QuantizationChoice | None = None,
+) -> tuple[RewardModel, LayoutProof]:
+    """Return the reward model in a directory or hub id, in evaluation mode, and the proof of its layout.
+
+    A checkpoint of plaudit brings its scoring recipe; for any other sequence classifier with one output the recipe
+    is worked out from its tokenizer (``models.foreign``). One with several outputs is a model of attributes where its
+    config says so; ArmoRM's gated layout is read without its code. ``strict=False`` turns the end-token check of
+    foreign checkpoints into a warning. ``dtype`` and ``quantization`` replace what the recipe says, and stand in the
+    recipe of the loaded model, since they change rewards. ``quantization="none"`` loads the weights in full.
+
+    Raises:
+        CheckpointError: a missing head, another template, a doubled BOS, a pad token read as an end.
+        ModelError: when there is no model or tokenizer.
+        LayoutError: when a layout that was asked for by name is not exact for this model.
+        MissingExtraError: when it is to be quantised, and bitsandbytes is not installed.
+    """
+    source = resolve_source(source)
+    directory, adapter = Path(source), Path(source) / _ADAPTER
+    is_gated = is_published_gate(source)
+    trust_remote_code = trust_remote_code and not is_gated
+    config = None if adapter.exists() else load_config_of(source, trust_remote_code=trust_remote_code)
+    recipe_file = checkpoint_file(source, RECIPE_FILE)
+    recipe = None if recipe_file is None else read_recipe(recipe_file.parent)
+    published = published_gate(source, config) if is_gated and recipe is None and config is not None else None
+    if config is not None and published is None:
+        _check_class(source, HeadSpec() if recipe is None else head_spec(recipe), config)
+    spec = _spec(source, config, recipe, published)
+    wanted_dtype = dtype or (recipe.dtype if recipe else "float32")
+    quantized = _quantization(quantization, recipe)
+    place = device or default_device()
+    tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code)
+    load = partial(load_network, dtype=wanted_dtype, spec=spec, trust_remote_code=trust_remote_code)
+    load = partial(load, quantization=quantized, device=place)
+    filled = () if published is None else ("score.weight",)
+    network = _load_adapter(directory, load, spec, tokenizer) if config is None else _load_whole(source, load, filled)
+    core = core_of(network)
+    if recipe is None:
+        recipe = foreign_recipe(source, core, tokenizer, wanted_dtype, spec=spec, published=published, strict=strict)
+    else:
+        recipe = recipe.model_copy(update={"dtype": wanted_dtype})
+        _check_recipe(source, recipe, tokenizer)
+    recipe = recipe.model_copy(update={"quantization": quantized})
+    problem = check_special_tokens(recipe, tokenizer)
+    if problem:
+        raise CheckpointError(f"{source}: {problem}; correct the template or the tokenizer's settings")
+    _complete_head(core, source, recipe, published)
+    model = RewardModel(network, tokenizer, recipe)
+    _move(model, place)
+    model.eval()
+    return model, choose_layout(model, layout)
+
+
+def _complete_head(core: PreTrainedModel, source: str, recipe: ScoringRecipe, published: PublishedGate | None) -> None:
+    """Give the head what from_pretrained does not: its full precision, and a gate."""
+    head_in_float32(core, recipe.read_out)
+    if recipe.gate is not None and published is None:
+        restore_gate(core, source, recipe.gate)
+    if recipe.dtype in ("bfloat16", "float16"):
+        restore_head(core, source)
+    if published is not None:
+        fill_published(core, published)
+
+
+def _quantization(wanted: QuantizationChoice | None, recipe: ScoringRecipe | None) -> Quantization | None:
+    """Return what the weights are rounded to: as asked for, or else as the recipe says."""
+    match wanted:
+        case None:
+            return None if recipe is None else recipe.quantization
+        case "none":
+            return None
+        case "4bit":
+            return "4bit"
+        case _:
+            raise ModelError(f"quantization is {wanted!r}; it must be '4bit', 'none', or None for what the recipe says")
+
+
+def _move(model: RewardModel, device: str) -> None:
+    try:
+        model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"the model cannot be put on device {device!r}: {str(error).splitlines()[0]}") from error
+
+
+def save_reward_model(model: RewardModel, directory: Path) -> None:
+    """Write the model, its tokenizer and its scoring recipe to ``directory``, atomically.
+
+    Sequence classifiers of transformers load it as it is; an adapter is saved as adapter plus head.
+
+    Raises:
+        ModelError: when its weights were quantised on loading: what they were before is not known.
+        OutputError: when the directory cannot be written.
+    """
+    _check_replaceable(directory)
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}."))
+        try:
+            write_reward_model(model, temporary)
+            temporary.chmod(0o755)
+            if directory.exists():
+                shutil.rmtree(directory)
+            temporary.replace(directory)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"cannot write {directory}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _check_replaceable(directory: Path) -> None:
+    if directory.is_dir() and any(directory.iterdir()) and not (directory / "config.json").exists():
+        raise OutputError(f"cannot write {directory}: it holds other files and no model; name another folder")
+
+
+def write_reward_model(
+    model: RewardModel,
+    directory: Path,
+    state_dict: dict[str, torch.Tensor] | None = None,
+    *,
+    gain_and_bias: torch.Tensor | None = None,
+) -> None:
+    """Write the files of a checkpoint into an existing directory.
+
+    ``state_dict`` replaces the network's own weights, ``gain_and_bias`` those of the model, where they are sharded.
+    """
+    if model.recipe.quantization is not None and not isinstance(model.network, PeftModel):
+        raise ModelError(
+            "a model that was quantised on loading cannot be saved: its weights are rounded; save adapters that were "
+            "trained on top of it, or load it with quantization='none'"
+        )
+    model.tokenizer.chat_template = model.recipe.chat_template
+    kept = model.core.config._attn_implementation
+    model.core.config._attn_implementation = None
+    try:
+        model.network.save_pretrained(str(directory), state_dict=state_dict)
+    finally:
+        model.core.config._attn_implementation = kept
+    if isinstance(model.network, PeftModel):
+        # The folder says what its base is in full; the recipe says that rewards were read on top of it in 4 bit.
+        without_quantization(model.core.config).save_pretrained(directory)
+    model.tokenizer.save_pretrained(directory)
+    save_recipe(model.saved_recipe(gain_and_bias), directory)
+
+
+def _check_recipe(source: str, recipe: ScoringRecipe, tokenizer: PreTrainedTokenizerBase) -> None:
+    found = tokenizer.chat_template
+    if found is None:
+        raise CheckpointError(f"{source}: the tokenizer's chat template is missing; the recipe expects one")
+    if found != recipe.chat_template:
+        raise CheckpointError(
+            f"{source}: the tokenizer's chat template (hash {template_hash(str(found))}) is not the one the model was "
+            f"trained with (hash {recipe.template_hash}); restore chat_template.jinja, or train again with the new one"
+        )
+    if len(tokenizer) != recipe.vocabulary:
+        raise CheckpointError(
+            f"{source}: the tokenizer has {len(tokenizer)} entries, the recipe says {recipe.vocabulary}; "
+            "it is another tokenizer"
+        )
+
+
+_CLASS_ENDINGS = {
+    "sequence": "ForSequenceClassification",
+    "token": "ForTokenClassification",
+    "language_model": "ForCausalLM",
+}
+
+
+def _spec(
+    source: str, config: PreTrainedConfig | None, recipe: ScoringRecipe | None, published: PublishedGate | None
+) -> HeadSpec:
+    """Return the outputs of the head: as the recipe says, or else as the config does, which must say the same.
+
+    An adapter brings no config of its own; without a recipe it has one output.
+    """
+    if recipe is None:
+        return HeadSpec() if config is None else foreign_spec(source, config, published)
+    spec = head_spec(recipe)
+    if config is None and recipe.gate is not None:
+        raise CheckpointError(f"{source} is an adapter, and its recipe one of a gated model; gates take no adapters")
+    if config is not None and spec.task != "language_model" and config.num_labels != spec.outputs:
+        wanted = "a scalar reward model has one" if spec.outputs == 1 else f"its recipe says {spec.outputs}"
+        raise CheckpointError(f"{source} has {config.num_labels} outputs; {wanted}")
+    return spec
+
+
+def _check_class(source: str, spec: HeadSpec, config: PreTrainedConfig) -> None:
+    architectures = config.architectures if isinstance(config.architectures, list) else []
+    if not architectures or any(_has_head(name, spec) for name in architectures):
+        return
+    if config.to_dict().get("auto_map"):
+        raise CheckpointError(
+            f"{source} was saved as {architectures[0]}, a class of its own code (auto_map in config.json), which is "
+            f"not run here; of such classes only {PUBLISHED_CLASS} is known"
+        )
+    wanted = "no reward head" if spec.task == "sequence" else f"not the head of its recipe ({spec.task})"
+    raise CheckpointError(
+        f"{source} was saved as {architectures[0]}, which has {wanted}; loading it would give random "
+        "rewards. Train a head with `plaudit train`"
+    )
+
+
+def _has_head(architecture: str, spec: HeadSpec) -> bool:
+    """Return whether a class of this name has the head; causal models end in ForCausalLM or LMHeadModel."""
+    is_language = spec.task == "language_model" and architecture.endswith("LMHeadModel")
+    return architecture.endswith(_CLASS_ENDINGS[spec.task]) or is_language
+
+
+def _check_nothing_missing(source: str, missing: tuple[str, ...]) -> None:
+    if missing:
+        raise CheckpointError(
+            f"{source} lacks {', '.join(missing[:5])}: these weights would be random, and so would every reward. "
+            "Save the head with the model (for LoRA: modules_to_save), or train one with `plaudit train`"
+        )
+
+
+def _check_nothing_left_over(source: str, loaded: LoadedNetwork) -> None:
+    prefix = f"{loaded.network.base_model_prefix}."
+    left = [
+        name
+        for name in loaded.unexpected
+        if name.startswith(prefix) and name.endswith((".weight", ".bias")) and not name.endswith(".attn.bias")
+    ]
+    if left:
+        raise CheckpointError(
+            f"{source} holds weights that its config has no place for: {', '.join(left[:5])}; "
+            "config.json is of another model, so every reward would be another one"
+        )
+
+
+def _load_whole(source: str, load: Callable[[str], LoadedNetwork], filled: tuple[str, ...]) -> PreTrainedModel:
+    """Return the network; ``filled`` are weights that lie in the files under other names."""
+    loaded = load(source)
+    _check_nothing_missing(source, tuple(name for name in loaded.missing if name not in filled))
+    _check_nothing_left_over(source, loaded)
+    return loaded.network
+
+
+def _load_adapter(
+    directory: Path, load: Callable[[str], LoadedNetwork], spec: HeadSpec, tokenizer: PreTrainedTokenizerBase
+) -> PeftModel:
+    try:
+        record = json.loads((directory / _ADAPTER).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{directory / _ADAPTER} cannot be read: {error}") from None
+    base = record.get("base_model_name_or_path") if isinstance(record, dict) else None
+    if not isinstance(base, str) or not base:
+        raise CheckpointError(f"{directory / _ADAPTER} names no base model")
+    weights = directory / "adapter_model.safetensors"
+    if not weights.exists():
+        raise CheckpointError(f"{directory} has an adapter config but no adapter_model.safetensors")
+    try:
+        with safe_open(weights, framework="pt") as file:
+            names = list(file.keys())
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{weights} cannot be read: {error}") from None
+    has_head = any(".score." in name or ".classifier." in name for name in names)
+    if not has_head and spec.task != "language_model":
+        raise CheckpointError(f"{directory} holds an adapter without its reward head; save it with modules_to_save")
+    loaded = load(base)
+    _check_nothing_missing(base, tuple(m for m in loaded.missing if not any(n.endswith(f".{m}") for n in names)))
+    ensure_padding(loaded.network, tokenizer)
+    return PeftModel.from_pretrained(loaded.network, str(directory))

@@ -1,0 +1,319 @@
+"""The scoring recipe: everything that fixes a reward, kept beside the weights as ``plaudit.json``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Literal, Self, assert_never
+
+from pydantic import Field, ValidationError, model_validator
+from transformers import PreTrainedTokenizerBase
+
+from plaudit.batching.comparison import ComparisonEncoder
+from plaudit.batching.encode import Encoder, check_fast
+from plaudit.batching.lengths import Truncation
+from plaudit.batching.turns import Shown, TurnsEncoder
+from plaudit.data.schema.group import Group, Message, Preference
+from plaudit.errors import CheckpointError, ConfigError, ModelError, closest_or_all
+from plaudit.records import Record, first_problem, write_record
+from plaudit.statistics.aggregation import Aggregation
+
+RECIPE_FILE = "plaudit.json"
+
+ReadOut = Literal["last_token", "classifier"]
+HeadKind = Literal["scalar", "attributes", "gated", "odin", "token", "language_model"]
+Form = Literal["conversation", "turns", "one_turn", "comparison"]
+ComparisonMode = Literal["all_pairs", "linear"]
+Quantization = Literal["4bit"]
+QuantizationChoice = Literal["4bit", "none"]
+"""What can be asked for in place of what a recipe says."""
+
+_AFFINE = ("attribute_scales", "attribute_locations")
+
+NAMED_TEMPLATES = {
+    "plain": (
+        "{% for message in messages %}{{ message.role }}: {{ message.content }}"
+        "{% if not loop.last %}{{ '\\n\\n' }}{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '\\n\\nassistant: ' }}{% endif %}"
+    ),
+    "concatenate": "{% for message in messages %}{{ message.content }}{% endfor %}",
+}
+"""Templates for models that bring none: ``plain`` names each role, ``concatenate`` joins the texts as they are."""
+
+
+class GateRule(Record):
+    """How a gate reads the prompt."""
+
+    opening: Annotated[tuple[int, ...], Field(min_length=1)]
+    """Tokens that stand right before a response; the first of them ends the prompt, and there the gate reads."""
+    temperature: Annotated[float, Field(gt=0)]
+    """Divides the logits of the gate."""
+
+
+class ScoringRecipe(Record):
+    """Everything that fixes a reward besides the weights."""
+
+    chat_template: str
+    """Jinja template that renders a conversation."""
+    special_tokens: bool
+    """Whether the tokenizer adds its own special tokens (BOS, EOS, CLS, SEP) to the rendered text."""
+    final_token: int | None
+    """Token appended to conversations that do not end in it."""
+    pad_token: int
+    """Padding token; never read by plaudit, but by other tools."""
+    vocabulary: int
+    """Number of entries of the tokenizer."""
+    max_length: Annotated[int, Field(gt=0)]
+    """Longest conversation in tokens."""
+    truncation: Truncation
+    """Longer ones: the prompt cut from the left, left out, or, in evaluation only, the end of the response cut."""
+    read_out: ReadOut
+    """``last_token``: the head reads hidden states of the backbone. ``classifier``: the class's own head."""
+    head: HeadKind = "scalar"
+    """Kind of head: one reward; one per attribute, also gated; quality and length; of tokens; or the model's own."""
+    attributes: tuple[str, ...] = ()
+    """Names of the outputs of a head for attributes, in order."""
+    attribute_weights: tuple[float, ...] = ()
+    """Weights by which the attributes make the reward of a response; empty: their mean."""
+    attribute_scales: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    """Multiply the outputs of a head for attributes, which are standardised; empty: they have the ratings' units."""
+    attribute_locations: tuple[float, ...] = ()
+    """Added to them: the rating for which the output is 0."""
+    gate: GateRule | None = None
+    """How the gate reads the prompt that weighs the attributes; null: there is none."""
+    classes: tuple[float, ...] = ()
+    """Values of the classes of a step, in the order of the outputs; empty: an outcome model, read at every token."""
+    class_tokens: tuple[int, ...] = ()
+    """Tokens by which a language model names the classes; a single one is read with a gain and a bias."""
+    gain: float = 1.0
+    """Multiplies the logit of a single class token."""
+    bias: float = 0.0
+    """Added to it."""
+    form: Form = "conversation"
+    """How a group becomes text: a conversation per response; its steps, or all of it, as turns; or comparisons."""
+    class_words: tuple[str, ...] = ()
+    """Texts of the class tokens, which are the assistant's turns where steps are turns."""
+    shown_words: Shown = "best"
+    """Words that earlier turns showed in training, where steps are turns; in use it is always the best one."""
+    comparison_mode: ComparisonMode = "all_pairs"
+    """Which comparisons make the rewards: of every pair of responses, or of each with one anchor."""
+    step_separator: str = "\n"
+    """What separates the reasoning steps of a response that brings none of its own."""
+    aggregation: Aggregation = "last"
+    """How the rewards of its steps make the reward of a response."""
+    trained_as_log_odds: bool | None = None
+    """Whether training made σ of a difference of two rewards the probability that the first is better; null: nothing
+    says so. It changes no reward, so it is not in the hash."""
+    architecture: str
+    """Model class."""
+    dtype: str
+    """Precision of the weights."""
+    quantization: Quantization | None = None
+    """What the weights of the backbone were rounded to on loading; null: nothing."""
+
+    @model_validator(mode="after")
+    def _one_scale_and_location_per_attribute(self) -> Self:
+        for name in _AFFINE:
+            if len(getattr(self, name)) != (len(self.attributes) if self.attribute_scales else 0):
+                raise ValueError(
+                    f"there are {len(self.attributes)} attributes, {len(self.attribute_scales)} attribute_scales and "
+                    f"{len(self.attribute_locations)} attribute_locations; all attributes have both, or none has"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _gated_with_attributes(self) -> Self:
+        if (self.head == "gated") != (self.gate is not None) or (self.gate is not None and not self.attributes):
+            raise ValueError("a head of kind gated has a gate and attributes, and no other head has a gate")
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_read_survives_the_cut(self) -> Self:
+        if self.truncation == "truncate_response" and (self.form != "conversation" or self.reads_steps):
+            what = f"the form {self.form}" if self.form != "conversation" else "rewards of steps"
+            raise ValueError(
+                f"truncation is truncate_response, but a model of {what} reads what would be cut off; "
+                "it must be truncate_prompt or drop"
+            )
+        return self
+
+    def with_lengths(self, max_length: int | None, truncation: Truncation | None) -> ScoringRecipe:
+        """Return the recipe with another longest conversation and another truncation; None keeps its own.
+
+        Raises:
+            ConfigError: when the end of responses is to be cut, and the model reads rewards there.
+        """
+        wanted = {"max_length": max_length, "truncation": truncation}
+        changed = self.model_dump() | {name: value for name, value in wanted.items() if value is not None}
+        try:
+            return ScoringRecipe.model_validate(changed)
+        except ValidationError as error:
+            raise ConfigError(first_problem(error).removeprefix("Value error, ")) from None
+
+    @property
+    def hash(self) -> str:
+        """Return a short hash of what fixes a reward; younger fields, where absent, leave it as it was."""
+        left_out = {"trained_as_log_odds"} | (set() if self.attribute_scales else set(_AFFINE))
+        left_out |= {name for name in ("quantization", "gate") if getattr(self, name) is None}
+        text = json.dumps(self.model_dump(mode="json", exclude=left_out), sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Return the names of what is told of a response beside its reward: its attributes, then their gate weights."""
+        return self.attributes + tuple(f"gate:{name}" for name in self.attributes if self.gate is not None)
+
+    @property
+    def reads_steps(self) -> bool:
+        """Return whether the reward of a response is made from those of its steps: a process model."""
+        return self.head in ("token", "language_model") and bool(self.classes) and self.form != "comparison"
+
+    @property
+    def reads_outcomes(self) -> bool:
+        """Return whether the reward is read at the last token of a response, and could be at any: an outcome model."""
+        return self.head in ("token", "language_model") and not self.classes and self.form == "conversation"
+
+    @property
+    def template_hash(self) -> str:
+        """Return a short hash of the chat template."""
+        return template_hash(self.chat_template)
+
+    def encoder(
+        self, tokenizer: PreTrainedTokenizerBase, *, for_training: bool = False
+    ) -> Encoder | TurnsEncoder | ComparisonEncoder:
+        """Return the encoder that renders and tokenises by this recipe, in its form.
+
+        ``for_training`` lets the turns show the labels of the data, where the recipe says so.
+
+        Raises:
+            ModelError: when a recipe that cuts the end of responses is to be trained by.
+        """
+        if for_training and self.truncation == "truncate_response":
+            raise ModelError("truncation is truncate_response, which is for evaluation; train with another")
+        match self.form:
+            case "conversation" | "turns" | "one_turn":
+                return self.response_encoder(tokenizer, for_training=for_training)
+            case "comparison":
+                return self.comparison_encoder(tokenizer)
+            case _:
+                assert_never(self.form)
+
+    def _turns_encoder(self, tokenizer: PreTrainedTokenizerBase, *, shown: Shown) -> TurnsEncoder:
+        check_fast(tokenizer)
+        return TurnsEncoder(
+            tokenizer=tokenizer,
+            chat_template=self.chat_template,
+            special_tokens=self.special_tokens,
+            max_length=self.max_length,
+            truncation=self.truncation,
+            words=self.class_words,
+            word_tokens=self.class_tokens,
+            classes=self.classes,
+            unit="step" if self.form == "turns" else "response",
+            shown=shown,
+        )
+
+    def response_encoder(
+        self, tokenizer: PreTrainedTokenizerBase, *, for_training: bool = False
+    ) -> Encoder | TurnsEncoder:
+        """Return the encoder of one text per response, by which a response gets a reward of its own."""
+        if self.form in ("turns", "one_turn"):
+            return self._turns_encoder(tokenizer, shown=self.shown_words if for_training else "best")
+        return self.conversation_encoder(tokenizer)
+
+    def comparison_encoder(self, tokenizer: PreTrainedTokenizerBase) -> ComparisonEncoder:
+        """Return the encoder of comparisons of two responses."""
+        check_fast(tokenizer)
+        return ComparisonEncoder(
+            tokenizer=tokenizer,
+            chat_template=self.chat_template,
+            special_tokens=self.special_tokens,
+            max_length=self.max_length,
+            truncation=self.truncation,
+        )
+
+    def conversation_encoder(self, tokenizer: PreTrainedTokenizerBase) -> Encoder:
+        """Return the encoder of whole conversations."""
+        check_fast(tokenizer)
+        return Encoder(
+            tokenizer=tokenizer,
+            chat_template=self.chat_template,
+            special_tokens=self.special_tokens,
+            final_token=self.final_token,
+            max_length=self.max_length,
+            truncation=self.truncation,
+        )
+
+
+def template_hash(template: str) -> str:
+    """Return a short hash of a chat template."""
+    return hashlib.blake2b(template.encode(), digest_size=8).hexdigest()
+
+
+def save_recipe(recipe: ScoringRecipe, directory: Path) -> None:
+    """Write the recipe into a checkpoint, atomically."""
+    write_record(directory / RECIPE_FILE, recipe)
+
+
+def read_recipe(directory: Path) -> ScoringRecipe | None:
+    """Return the recipe of a checkpoint, or None where there is none.
+
+    Raises:
+        CheckpointError: when the file is not a recipe.
+    """
+    path = directory / RECIPE_FILE
+    if not path.exists():
+        return None
+    try:
+        return ScoringRecipe.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path} is not a scoring recipe: {first_problem(error)}") from None
+
+
+def resolve_template(template: str | None, tokenizer: PreTrainedTokenizerBase, model: str) -> tuple[str, bool]:
+    """Return the chat template and whether the tokenizer must add its special tokens.
+
+    ``template`` is None (the tokenizer's own), a name of ``NAMED_TEMPLATES``, a path to a ``.jinja`` file, or Jinja
+    source. A model's own template writes its special tokens itself; a named one leaves them to the tokenizer.
+
+    Raises:
+        ModelError: when the tokenizer has none, or the name or the file is unknown.
+    """
+    if template is None:
+        own = tokenizer.chat_template
+        if not isinstance(own, str) or not own:
+            raise ModelError(
+                f"{model} has no chat template; set model.init.chat_template to a .jinja file or to one of: "
+                + ", ".join(NAMED_TEMPLATES)
+            )
+        return own, False
+    if template in NAMED_TEMPLATES:
+        return NAMED_TEMPLATES[template], True
+    if "{" in template:
+        return template, False
+    path = Path(template)
+    if path.suffix == ".jinja":
+        if not path.is_file():
+            raise ModelError(f"model.init.chat_template: {path} does not exist")
+        try:
+            return path.read_text(encoding="utf-8"), False
+        except (OSError, UnicodeDecodeError) as error:
+            raise ModelError(f"model.init.chat_template: {path} cannot be read: {error}") from None
+    raise ModelError(f"unknown chat template {template!r}; {closest_or_all(template, NAMED_TEMPLATES)}")
+
+
+def check_special_tokens(recipe: ScoringRecipe, tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """Return what is wrong with the special tokens of a rendered conversation, or None.
+
+    Found: a BOS written twice (by the template and by the tokenizer).
+    """
+    sample = Group((Message("user", "a"),), ("b", "c"), (Preference(0, 1),))
+    text = recipe.encoder(tokenizer).texts(sample)[0]
+    ids = tokenizer(text, add_special_tokens=recipe.special_tokens)["input_ids"]
+    bos = tokenizer.bos_token_id
+    if bos is not None and len(ids) > 1 and ids[0] == bos and ids[1] == bos:
+        return "the BOS token stands twice: the chat template writes it and the tokenizer adds it again"
+    return None
