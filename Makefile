@@ -1,7 +1,7 @@
 # Every target makes the environment it needs, once: .venv, from pyproject.toml.
 #   make quickstart   the whole story on a built-in world, offline, on a CPU
 #   make test         the tests (CPU, offline, minutes)
-#   make check        lint, format, types, layers, sizes: what must be clean before a commit
+#   make check        lint, format, types, layers, sizes, links: what must be clean before a commit
 #   make test-slow    the tests that take longer
 #   make bench        speed and memory, with their bounds
 #   make clean        remove caches and build outputs (not .venv, not runs/)
@@ -23,10 +23,10 @@ quickstart: $(VENV)/.core
 	@$(BIN)/plaudit quickstart
 
 test: $(VENV)/.dev
-	@$(PYTEST) -n $(WORKERS)
+	@$(PYTEST) -n $(WORKERS) --dist loadfile
 
 test-slow: $(VENV)/.dev
-	@$(PYTEST) -m "slow and not gpu and not network"
+	@$(PYTEST) -n $(WORKERS) --dist loadfile -m "slow and not gpu and not network"
 
 check: $(VENV)/.dev
 	@$(BIN)/ruff check .
@@ -34,6 +34,7 @@ check: $(VENV)/.dev
 	@$(BIN)/pyrefly check --progress-bar no
 	@$(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/python .ci/sizes.py
+	@$(BIN)/python .ci/links.py
 
 bench: $(VENV)/.dev
 	@for script in benchmarks/bench_*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done

@@ -41,9 +41,10 @@ from plaudit.batching.encode import EncodingReport
 from plaudit.batching.tokens import TokenGroup
 from plaudit.evaluation.official.benchmark import Loaded
 from plaudit.evaluation.official.catalog import benchmark_named
-from plaudit.evaluation.run import ITEMS_NAME, evaluate_benchmark
+from plaudit.evaluation.run import evaluate_benchmark
+from plaudit.evaluation.store.result_folder import ITEMS_NAME
 from plaudit.models.checkpoint.files import save_reward_model
-from plaudit.models.scratch import build_tokenizer
+from plaudit.models.create import build_tokenizer
 from plaudit.records import ItemScore, Result
 from plaudit.scoring.local.engine import RewardScorer
 
@@ -174,7 +175,7 @@ def rewards_of(name: str, items: Sequence[ItemScore]) -> dict[str, list[float]]:
             for style in range(STYLES):
                 found[f"{item.id}/{style}"] = [rewards[style], rewards[STYLES + style]]
         else:
-            facts: Any = item.facts
+            facts: Any = item.metadata
             for uid, row in zip(facts["uids"], facts["comparisons"], strict=True):
                 found[f"{facts['subset']}/{uid}"] = [rewards[k] for k in row]
     return found
@@ -267,7 +268,9 @@ def compare(name: str, harness: Scored, result: Result, items: Sequence[ItemScor
     assert difference < TOLERANCE, f"{name}: the rewards differ by {difference}"
     differently = sum(bool(a[0] > a[1:].max()) != bool(b[0] > b[1:].max()) for a, b in pairs)
     shares = {part: statistics.fmean(won) for part, won in harness.won.items()}
-    figures = {part: result.measures[0].figures[part].value for part in shares}
+    official = result.measure("benchmark")
+    assert official is not None
+    figures = {part: official.metrics[part].value for part in shares}
     return {
         "largest_reward_difference": difference,
         "rows_decided_differently": differently,

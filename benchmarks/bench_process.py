@@ -32,17 +32,18 @@ from plaudit.batching.batch import build_batch
 from plaudit.batching.encode import EncodingReport
 from plaudit.data.schema.group import Group, Message
 from plaudit.data.schema.steps import join_steps
-from plaudit.models.heads.kinds import HeadChoice
+from plaudit.models.create import build_decoder
+from plaudit.models.heads.language_model import LanguageModelHead
+from plaudit.models.heads.token import TokenHead
 from plaudit.models.reward_model import RewardModel
-from plaudit.models.scratch import build_decoder
 from plaudit.scoring.local.engine import RewardScorer
 
 BATCH = 16
 STEPS = 8
 CLASSES = (0.0, 1.0)
 FORMS = {
-    "token": HeadChoice("token", classes=CLASSES),
-    "turns": HeadChoice("language_model", classes=CLASSES, words=("-", "+"), form="turns"),
+    "token": TokenHead(classes=CLASSES),
+    "turns": LanguageModelHead(classes=CLASSES, class_words=("-", "+"), form="turns"),
 }
 
 

@@ -46,10 +46,9 @@ def stages(path: Path, folder: Path) -> list[dict[str, Any]]:
     from plaudit.batching.token_set import encode_to_file
     from plaudit.data.mixing.splits import split_by_prompt
     from plaudit.data.reading.read import read_groups
-    from plaudit.models.scratch import build_decoder, build_tokenizer
-    from plaudit.objectives.build import build_objective
+    from plaudit.models.create import build_decoder, build_tokenizer
     from plaudit.objectives.config import BradleyTerry
-    from plaudit.training.steps import StepCollator
+    from plaudit.training.trainer import StepCollator
 
     done: list[dict[str, Any]] = []
     began = time.perf_counter()
@@ -86,7 +85,7 @@ def stages(path: Path, folder: Path) -> list[dict[str, Any]]:
         plan_step(step_rows(order, step, 64), tokens.sizes, layout="shared_prefix", max_tokens=8192, num_ranks=2)
     mark("plan a whole epoch for two ranks", len(tokens))
     collator = StepCollator(tokens, "shared_prefix", 8192, model.recipe.pad_token, 0, 1)
-    objective = build_objective(BradleyTerry())
+    objective = BradleyTerry()
     for step in range(10):
         for batch in collator(step_rows(order, step, 64).tolist()).batches:
             objective(model(batch), batch.labels).losses.sum().backward()

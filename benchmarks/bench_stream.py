@@ -17,8 +17,10 @@ import psutil
 from bench_scale import write_pairs
 from machine import describe
 
+from plaudit.data.reading.read import read_groups
 from plaudit.models.checkpoint.files import save_reward_model
-from plaudit.models.scratch import build_decoder, build_tokenizer
+from plaudit.models.create import build_decoder, build_tokenizer
+from plaudit.opening import load
 from plaudit.scoring.files import score_file
 
 
@@ -41,7 +43,8 @@ def main() -> None:
         model = build_decoder(tokenizer, hidden_size=32, num_layers=1, num_heads=2, max_length=256, seed=0)
         save_reward_model(model, folder / "model")
         began = time.perf_counter()
-        report = score_file(str(folder / "model"), str(folder / "pairs.jsonl"), folder / "out.jsonl", progress=progress)
+        groups = read_groups(folder / "pairs.jsonl")
+        report = score_file(load(folder / "model"), groups, folder / "out.jsonl", model="model", progress=progress)
         seconds = time.perf_counter() - began
         lines = sum(1 for _ in (folder / "out.jsonl").open(encoding="utf-8"))
     assert lines == report.scored == args.groups

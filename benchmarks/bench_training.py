@@ -28,7 +28,6 @@ from workloads import hh_pairs, k_responses, llama, tokenizer_for, words
 
 from plaudit.batching.planner import epoch_order, num_steps, step_rows
 from plaudit.batching.token_set import TokenSet, encode_to_file
-from plaudit.objectives.build import build_objective
 from plaudit.objectives.config import BradleyTerry
 from plaudit.training.arguments import training_arguments
 from plaudit.training.config import (
@@ -82,7 +81,7 @@ def run_plaudit(
     trainer = RewardTrainer(
         model,
         training_arguments(config, folder, steps_per_epoch=steps),
-        objective=build_objective(BradleyTerry()),
+        objective=BradleyTerry(),
         train_tokens=tokens,
         train_rows=np.arange(len(tokens)),
         groups_per_step=args.groups_per_step,

@@ -22,7 +22,7 @@ from plaudit.batching.encode import EncodingReport
 from plaudit.batching.prefix_tree import build_prefix_tree
 from plaudit.batching.tokens import TokenGroup
 from plaudit.data.schema.group import Group
-from plaudit.models.scratch import build_decoder, build_tokenizer
+from plaudit.models.create import build_decoder, build_tokenizer
 from plaudit.worlds.world import World
 
 WAYS = {"tree": None, "one_trunk": 2, "separate": 1}

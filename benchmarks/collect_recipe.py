@@ -35,9 +35,13 @@ def collect(run: Path) -> dict[str, Any]:
         "model": record["model"],
         "data": {name: _counts(data) for name, data in record["data"].items()},
         "held_out": {
-            name: result[name]
-            for name in (*_COUNTS, "ties", "tie_rule", "figures", "baselines", "slices", "labels", "measures")
-            if name in result
+            **{name: result[name] for name in (*_COUNTS, "tie_rule")},
+            "measures": [
+                {name: value for name, value in measure.items() if name not in ("absent", "rules", "curves")}
+                if measure["kind"] == "preference"
+                else measure
+                for measure in result["measures"]
+            ],
         },
     }
 

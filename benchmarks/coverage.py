@@ -28,16 +28,23 @@ import machine
 import numpy as np
 from scipy.special import ndtri
 
-from plaudit.evaluation.compare.paired_metrics import PairedFigure, Pairing
-from plaudit.evaluation.metrics.composite import blended, mean_of
-from plaudit.evaluation.metrics.estimates import Estimator
-from plaudit.evaluation.metrics.pooled import Pool, Sums, harmonic, ratio
-from plaudit.evaluation.metrics.traced import Tracing
-from plaudit.records import Interval, write_json
-from plaudit.statistics.correlation import analytic_interval, clustered_interval
-from plaudit.statistics.intervals import cluster_bootstrap, wilson_interval
-from plaudit.statistics.length_control import length_balanced_accuracy, length_controlled_accuracy
-from plaudit.statistics.paired_tests import paired_bootstrap, paired_difference, permutation_test, sign_test
+from plaudit.evaluation.metrics.composite import composite, mean_of
+from plaudit.records import write_json
+from plaudit.statistics.agreement import length_balanced_accuracy, length_controlled_accuracy
+from plaudit.statistics.compare import PairedMetric, PairedSettings, compare
+from plaudit.statistics.correlation import correlation
+from plaudit.statistics.intervals import fraction_interval, mean_interval, proportion_interval, wilson_interval
+from plaudit.statistics.metric import (
+    Columns,
+    IntervalSettings,
+    Metric,
+    PromptSums,
+    RowStatistic,
+    harmonic,
+    interval,
+    ratio,
+)
+from plaudit.statistics.paired_tests import paired_difference, permutation_test, sign_test
 
 SIZES = {"1": (1,), "2": (2,), "4": (4,), "mixture of 1 1 2 8": (1, 1, 2, 8)}
 RESAMPLES = 400
@@ -109,17 +116,22 @@ def covers(interval: Any, truth: float) -> bool:
     return interval is not None and interval.low <= truth <= interval.high
 
 
+def resampled_mean(values: np.ndarray, index: np.ndarray, run: int) -> Any:
+    """Return the mean as a formula of totals over prompts, which are resampled."""
+    sums = PromptSums.of_rows({"sum": values, "n": np.ones(len(values))}, index.tolist())
+    metric = sums.metric(lambda totals: ratio(totals["sum"], totals["n"]), len(values))
+    return interval(metric, IntervalSettings(resamples=RESAMPLES, seed=run))
+
+
 def share_trial(
     rng: np.random.Generator, run: int, *, prompts: int, sizes: tuple[int, ...], share: float, rho: float
 ) -> dict[str, bool]:
     values, index = shares(rng, prompts=prompts, sizes=sizes, share=share, rho=rho)
-    estimate = Estimator(confidence=0.95, resamples=RESAMPLES, seed=run)
     low, high = plain_bootstrap(values, index, rng)
-    drawn = cluster_bootstrap(values, index, resamples=RESAMPLES, seed=run)
     found = {
-        "share": covers(estimate.share(values, index), share),
-        "mean_share": covers(estimate.mean_share(values, index), share),
-        "cluster_bootstrap": covers(drawn, share),
+        "share": covers(proportion_interval(values, index), share),
+        "mean_share": covers(fraction_interval(values, index), share),
+        "cluster_bootstrap": covers(resampled_mean(values, index, run), share),
         "plain_bootstrap": low <= share <= high,
     }
     if sizes == (1,):
@@ -131,11 +143,10 @@ def mean_trial(
     rng: np.random.Generator, run: int, *, prompts: int, sizes: tuple[int, ...], skewed: bool
 ) -> dict[str, bool]:
     values, index = reals(rng, prompts=prompts, sizes=sizes, skewed=skewed)
-    estimate = Estimator(confidence=0.95, resamples=RESAMPLES, seed=run)
     low, high = plain_bootstrap(values, index, rng)
     return {
-        "mean": covers(estimate.mean(values, index), 0.0),
-        "cluster_bootstrap": covers(cluster_bootstrap(values, index, resamples=RESAMPLES, seed=run), 0.0),
+        "mean": covers(mean_interval(values, index), 0.0),
+        "cluster_bootstrap": covers(resampled_mean(values, index, run), 0.0),
         "plain_bootstrap": low <= 0.0 <= high,
     }
 
@@ -152,7 +163,7 @@ def paired_trial(
     if gain:
         first = np.maximum(first, rng.random(len(index)) < gain / (1 - share))
     differences = first - second
-    drawn = paired_bootstrap(differences, index, resamples=RESAMPLES, seed=run)
+    drawn = resampled_mean(differences, index, run)
     return {
         "permutation_test": permutation_test(differences, index, seed=run) < 0.05,
         "sign_test": sign_test(differences, index) < 0.05,
@@ -162,12 +173,13 @@ def paired_trial(
     }
 
 
-def figure_trial(traced: Sequence[Interval | None], gain: float, run: int) -> dict[str, bool]:
-    first, second = traced
+def figure_trial(metrics: Sequence[Metric | None], gain: float, run: int) -> dict[str, bool]:
+    first, second = metrics
     assert first is not None
     assert second is not None
-    found = Pairing(resamples=RESAMPLES, permutations=PERMUTATIONS, seed=run).compare(first, second)
-    assert isinstance(found, PairedFigure)
+    settings = PairedSettings(resamples=RESAMPLES, permutations=PERMUTATIONS, seed=run)
+    found = compare(first, second, settings)
+    assert isinstance(found, PairedMetric)
     return {"test_rejects": found.p_value < 0.05, "interval_covers": covers(found.difference, gain)}
 
 
@@ -184,9 +196,9 @@ def blend_trial(
     ]
     names, prompts = [f"subset {k}" for k in cells], [f"prompt {k}" for k in range(len(cells))]
     part = mean_of(*(f"subset {k}" for k in range(len(subsets))))
-    traced = [blended(side.tolist(), names, prompts, part, Tracing.new()) for side in sides]
+    metrics = [composite(side.tolist(), names, prompts, part) for side in sides]
     gain = float(np.mean(rates[0]) - np.mean(rates[1]))
-    return figure_trial(traced, gain, run)
+    return figure_trial(metrics, gain, run)
 
 
 def cells_trial(
@@ -197,7 +209,9 @@ def cells_trial(
     right = (rng.random(len(cells)) < np.array(rates)[cells]).astype(float)
     names, prompts = [str(k) for k in cells], [str(k) for k in range(len(cells))]
     part = mean_of(*(str(k) for k in range(len(subsets))))
-    estimate = Estimator(confidence=0.95, resamples=RESAMPLES, seed=run)
+    metric = composite(right.tolist(), names, prompts, part)
+    assert metric is not None
+    found = interval(metric, IntervalSettings(resamples=RESAMPLES, seed=run))
     times = rng.multinomial(len(cells), np.full(len(cells), 1 / len(cells)), size=RESAMPLES)
     members = np.eye(len(subsets))[cells]
     with np.errstate(invalid="ignore"):
@@ -205,13 +219,13 @@ def cells_trial(
     low, high = np.quantile(drawn, [0.025, 0.975])
     truth = float(np.mean(rates))
     return {
-        "blend": covers(blended(right.tolist(), names, prompts, part, estimate), truth),
+        "blend": covers(found, truth),
         "plain_bootstrap": bool(low <= truth <= high),
     }
 
 
-def f1_of_totals(sums: Sums) -> np.ndarray:
-    return harmonic(ratio(sums.of("erroneous"), sums.of("n erroneous")), ratio(sums.of("right"), sums.of("n right")))
+def f1_of_totals(totals: Columns) -> np.ndarray:
+    return harmonic(ratio(totals["erroneous"], totals["n erroneous"]), ratio(totals["right"], totals["n right"]))
 
 
 def first_error_trial(
@@ -221,14 +235,14 @@ def first_error_trial(
     index = np.repeat(np.arange(prompts), rng.choice((1, 1, 2, 4), prompts))
     wrong = rng.random(len(index)) < 0.5
     shared = rng.normal(size=prompts)[index]
-    traced = []
+    metrics = []
     for erroneous, right in rates:
         chance = np.where(wrong, erroneous, right)
         found = 0.7 * shared + math.sqrt(0.51) * rng.normal(size=len(index)) < ndtri(chance)
         columns = {"erroneous": found & wrong, "n erroneous": wrong, "right": found & ~wrong, "n right": ~wrong}
-        traced.append(Pool(columns, [f"p{k}" for k in index], Tracing.new()).figure(f1_of_totals, len(index)))
+        metrics.append(PromptSums.of_rows(columns, [f"p{k}" for k in index]).metric(f1_of_totals, len(index)))
     ours, theirs = (2 * one * two / (one + two) for one, two in rates)
-    return figure_trial(traced, ours - theirs, run)
+    return figure_trial(metrics, ours - theirs, run)
 
 
 def length_trial(rng: np.random.Generator, run: int, *, prompts: int) -> dict[str, bool]:
@@ -248,19 +262,12 @@ def length_trial(rng: np.random.Generator, run: int, *, prompts: int) -> dict[st
 
 
 def correlation_trial(rng: np.random.Generator, run: int, *, items: int, rho: float) -> dict[str, bool]:
-    """Normal pairs, for which Pearson is rho, Spearman 6 ÷ π asin(rho ÷ 2) and Kendall 2 ÷ π asin(rho)."""
+    """Normal pairs, for which Spearman is 6 ÷ π asin(rho ÷ 2)."""
     x = rng.normal(size=items)
     y = rho * x + math.sqrt(1 - rho * rho) * rng.normal(size=items)
-    truth = {
-        "pearson": rho,
-        "spearman": 6 / math.pi * math.asin(rho / 2),
-        "kendall": 2 / math.pi * math.asin(rho),
-    }
-    return {kind: covers(analytic_interval(x, y, kind).interval, value) for kind, value in truth.items()} | {
-        "spearman_bootstrap": covers(
-            clustered_interval(x, y, range(items), "spearman", resamples=200, seed=run).interval, truth["spearman"]
-        )
-    }
+    metric = RowStatistic(lambda rows: correlation(x[rows], y[rows], "spearman"), range(items))
+    found = interval(metric, IntervalSettings(seed=run))
+    return {"spearman_bootstrap": covers(found, 6 / math.pi * math.asin(rho / 2))}
 
 
 def blend_settings(*models: str) -> list[tuple[dict[str, Any], Trial]]:

@@ -41,11 +41,11 @@ from world_runs import (
 
 from plaudit.batching.batch import TokenBatch, build_batch
 from plaudit.data.schema.group import Group
-from plaudit.models.checkpoint.files import save_reward_model
-from plaudit.models.language_model import load_language_model, log_likelihoods
+from plaudit.models.checkpoint.files import load_language_model, save_reward_model
+from plaudit.models.heads.language_model import log_likelihoods
 from plaudit.models.reward_model import RewardModel
+from plaudit.opening import open_scorer
 from plaudit.records import write_json
-from plaudit.scoring.load import load_scorer
 from plaudit.scoring.scorer import Scorer
 from plaudit.statistics.correlation import pearson
 from plaudit.worlds.world import World
@@ -127,10 +127,10 @@ def replicate(args: argparse.Namespace, seed: int, folder: Path) -> dict[str, An
     save_reward_model(policy, Path(paths["policy"]))
     pair = f"beta={args.beta}:{paths['policy']},{paths['reference']}"
     scorers: dict[str, Scorer] = {
-        "implicit": load_scorer(f"dpo:{pair}"),
-        "implicit_per_token": load_scorer(f"dpo-mean:{pair}"),
-        "policy_alone": load_scorer(f"dpo:{paths['policy']}"),
-        "reference_alone": load_scorer(f"dpo:{paths['reference']}"),
+        "implicit": open_scorer(f"dpo:{pair}"),
+        "implicit_per_token": open_scorer(f"dpo-mean:{pair}"),
+        "policy_alone": open_scorer(f"dpo:{paths['policy']}"),
+        "reference_alone": open_scorer(f"dpo:{paths['reference']}"),
     }
     starts = {
         "bradley_terry_from_reference": {"type": "pretrained", "path": paths["reference"]},
@@ -145,7 +145,7 @@ def replicate(args: argparse.Namespace, seed: int, folder: Path) -> dict[str, An
             objective={"type": "bradley_terry"},
             step={"groups_per_step": PER_STEP, "max_steps": args.dpo_steps},
         )
-        scorers[name] = load_scorer(str(run))
+        scorers[name] = open_scorer(str(run))
     lengths = response_tokens(reference, held_out)
     return {
         "seed": seed,

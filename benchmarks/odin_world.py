@@ -28,8 +28,8 @@ from world_runs import SCRATCH, agreement, margins, over_seeds, response_tokens,
 
 from plaudit.data.schema.group import Group
 from plaudit.evaluation.metrics.best_of_n import best_of_n
+from plaudit.opening import load
 from plaudit.records import write_json
-from plaudit.scoring.load import load
 from plaudit.scoring.local.engine import RewardScorer
 from plaudit.worlds.world import World
 

@@ -40,12 +40,12 @@ from world_runs import agreement, fine_tune, language_model, margins, over_seeds
 from plaudit.data.schema.group import Group, Preference
 from plaudit.models.checkpoint.average import average_models
 from plaudit.models.checkpoint.files import save_reward_model
+from plaudit.opening import load
 from plaudit.records import write_json
 from plaudit.reports.style import BASELINE, INK, MODEL, ORACLE, PAPER, REJECTED, WIDE, figure
 from plaudit.scoring.ensemble import EnsembleScorer, Scale, measure_scales
-from plaudit.scoring.load import load
 from plaudit.scoring.scorer import GroupRewards, Scorer
-from plaudit.statistics.best_of_n import expected_best_of_n
+from plaudit.statistics.best_of_n import best_of_n_table
 from plaudit.worlds.prompts import read_wishes
 from plaudit.worlds.responses import draft_response
 from plaudit.worlds.world import World
@@ -160,11 +160,9 @@ def recorded(scorer: Scorer, pools: dict[str, list[Group]]) -> Recorded:
 
 def best_of(scorer: Scorer, groups: Sequence[Group], gold: Sequence[Sequence[float]]) -> Table:
     """Return ``[prompt, n]`` the exact expected gold reward of the best of n by the scorer."""
-    rows = []
-    for each, truth in zip(scorer.score_groups(groups), gold, strict=True):
-        rewards = [reward for reward in each.rewards if reward is not None]
-        rows.append([expected_best_of_n(rewards, truth, n) for n in COUNTS])
-    return np.asarray(rows)
+    scored = scorer.score_groups(groups)
+    rewards = [[reward for reward in each.rewards if reward is not None] for each in scored]
+    return best_of_n_table(rewards, gold, COUNTS)
 
 
 def tables_of(

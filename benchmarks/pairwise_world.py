@@ -34,8 +34,8 @@ from plaudit.batching.comparison import ComparisonEncoder
 from plaudit.batching.encode import EncodingReport
 from plaudit.batching.tokens import TokenGroup
 from plaudit.data.schema.group import Group
+from plaudit.opening import load
 from plaudit.records import write_json
-from plaudit.scoring.load import load
 from plaudit.scoring.local.engine import RewardScorer
 from plaudit.scoring.local.pairwise import PairwiseScorer
 from plaudit.scoring.scorer import Scorer

@@ -58,7 +58,7 @@ def figures_of(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {key: result[key] for key in kept}
     found["cut"] = {name: count for name, count in result["details"].items() if "trunca" in name}
     measure = result["measures"][0]
-    return found | {key: measure[key] for key in ("headline", "figures", "baselines", "absent", "details", "rules")}
+    return found | {key: measure[key] for key in ("primary", "metrics", "baselines", "absent", "details", "rules")}
 
 
 def main() -> None:
@@ -91,7 +91,7 @@ def main() -> None:
     if arguments.write:
         RESULT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     for name, each in found["results"].items():
-        print(name, each["headline"], each["figures"].get(each["headline"]), f"scored {each['scored']} of {each['n']}")
+        print(name, each["primary"], each["metrics"].get(each["primary"]), f"scored {each['scored']} of {each['n']}")
 
 
 if __name__ == "__main__":

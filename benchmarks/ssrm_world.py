@@ -21,11 +21,10 @@ from plaudit.config import load_config
 from plaudit.data.reading.read import read_groups
 from plaudit.evaluation.run import evaluate
 from plaudit.labeling.config import SemiSupervisedConfig
-from plaudit.labeling.rounds import round_folder, run_record
-from plaudit.labeling.semi_supervised import SemiSupervisedRecord, train_semi_supervised
+from plaudit.labeling.semi_supervised import SemiSupervisedRecord, round_folder, run_record, train_semi_supervised
+from plaudit.opening import open_scorer
 from plaudit.provenance import git_state, package_versions
 from plaudit.records import write_json, write_text
-from plaudit.scoring.load import load_scorer
 from plaudit.statistics.intervals import wilson_interval
 from plaudit.training.config import TrainConfig
 from plaudit.training.run import train
@@ -79,15 +78,16 @@ def all_labels(config: TrainConfig, paths: dict[str, Path], run: Path) -> dict[s
         train(config.model_copy(update={"data": data}), run_dir=run, resume=(run / "config.yaml").exists())
     groups = read_groups(paths["held_out"], format="groups", cache_dir=run / "data")
     result = evaluate(
-        load_scorer(str(run)), groups, name="held_out", model="all_labels", output_dir=run / "eval" / "held_out"
+        open_scorer(str(run)), groups, name="held_out", model="all_labels", output_dir=run / "eval" / "held_out"
     )
-    return result.figures["accuracy"].model_dump()
+    assert result.preference is not None
+    return result.preference.metrics["accuracy"].model_dump()
 
 
 def baseline(run: Path) -> dict[str, Any]:
     """Return how often the longer response is the better one, as the evaluation of a round says."""
     result = json.loads((run / "eval" / "held_out" / "result.json").read_text(encoding="utf-8"))
-    return result["baselines"]["longer_response"]
+    return result["measures"][0]["baselines"]["accuracy"]["longer_response"]
 
 
 def pooled(figures: list[dict[str, Any]]) -> dict[str, Any]:
@@ -116,13 +116,23 @@ def result_of(seeds: list[dict[str, Any]], first_run: Path) -> dict[str, Any]:
         "data": {name: {"groups": described["groups"]} for name, described in labels.items()},
         "held_out": {
             "n": accuracy[-1]["n"],
-            "figures": {"accuracy": accuracy[-1]},
-            "baselines": {
-                "longer_response": pooled([seed["longer_response"] for seed in seeds]),
-                "labelled_groups_alone": accuracy[0],
-                "true_labels_for_all": pooled([seed["all_labels"] for seed in seeds]),
-            },
-            "slices": {},
+            "measures": [
+                {
+                    "kind": "preference",
+                    "attribute": None,
+                    "primary": "accuracy",
+                    "counts": {},
+                    "metrics": {"accuracy": accuracy[-1]},
+                    "baselines": {
+                        "accuracy": {
+                            "longer_response": pooled([seed["longer_response"] for seed in seeds]),
+                            "labelled_groups_alone": accuracy[0],
+                            "true_labels_for_all": pooled([seed["all_labels"] for seed in seeds]),
+                        }
+                    },
+                    "slices": {},
+                }
+            ],
         },
         "rounds": accuracy,
         "seeds": seeds,
@@ -144,7 +154,9 @@ def table(result: dict[str, Any]) -> str:
         rows.append(f"| {seed['seed']} | true labels for all | | | {shown(seed['all_labels'])} |")
     for number, each in enumerate(result["rounds"]):
         rows.append(f"| all | {number} | | | **{shown(each)}** |")
-    rows.append(f"| all | true labels for all | | | {shown(result['held_out']['baselines']['true_labels_for_all'])} |")
+    (held_out,) = result["held_out"]["measures"]
+    true_labels = held_out["baselines"]["accuracy"]["true_labels_for_all"]
+    rows.append(f"| all | true labels for all | | | {shown(true_labels)} |")
     return "\n".join(rows)
 
 

@@ -14,8 +14,8 @@ from transformers import LlamaConfig, LlamaForSequenceClassification, PreTrained
 from plaudit.data.schema.group import Group, Message, Preference
 from plaudit.models.backbone import initialise_head, prepare_config
 from plaudit.models.checkpoint.recipe import ScoringRecipe
+from plaudit.models.create import CHAT_TEMPLATE, build_tokenizer
 from plaudit.models.reward_model import RewardModel
-from plaudit.models.scratch import CHAT_TEMPLATE, build_tokenizer
 
 SHAPES = {"256x6": (256, 6, 4), "512x8": (512, 8, 8)}
 """Name → hidden size, layers, heads. Feed-forward width is 8/3 of the hidden size; heads of 64."""

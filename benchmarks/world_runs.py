@@ -19,10 +19,9 @@ from plaudit.batching.encode import EncodingReport
 from plaudit.batching.tokens import TokenGroup
 from plaudit.data.reading.write import write_groups
 from plaudit.data.schema.group import Group
-from plaudit.models.heads.kinds import HeadChoice
-from plaudit.models.language_model import log_likelihoods
+from plaudit.models.create import build_decoder, build_tokenizer
+from plaudit.models.heads.language_model import LanguageModelHead, log_likelihoods
 from plaudit.models.reward_model import RewardModel
-from plaudit.models.scratch import build_decoder, build_tokenizer
 from plaudit.records import Interval
 from plaudit.scoring.scorer import Scorer
 from plaudit.training.config import TrainConfig
@@ -86,7 +85,7 @@ def language_model(groups: Sequence[Group], *, hidden: int, vocabulary: int, see
         max_length=512,
         seed=seed,
         init_std=0.05,
-        head=HeadChoice("language_model"),
+        head=LanguageModelHead(),
     )
     model.use_layout("shared_prefix")
     return model

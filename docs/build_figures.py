@@ -1,4 +1,4 @@
-"""Write the tables of measured figures into README.md and docs/families from the result files: no number is typed.
+"""Write the tables of measured figures into README, docs/measured.md and docs/families from the result files.
 
     python docs/build_figures.py
 
@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+MEASURED = (ROOT / "README.md", ROOT / "docs" / "measured.md")
 FAMILIES = sorted((ROOT / "docs" / "families").glob("*.md"))
 NOT_MEASURED = "Not measured here."
 STUDY_TABLE = runpy.run_path(str(Path(__file__).with_name("study_tables.py")))["study_table"]
@@ -114,6 +115,17 @@ def benchmarks_table() -> str:
     return "\n".join(rows)
 
 
+def speed_sentence() -> str:
+    """Return the ranges of the measured ratios of scoring and evaluation, in one sentence."""
+    scoring = [each["ratio_to_padded_sorted"] for each in results("scoring")]
+    runs = [part["ratio"] for each in results("benchmarks") for part in each["parts"].values()]
+    return (
+        f"Scoring is {min(scoring):.1f} to {max(scoring):.1f} times as fast as length-sorted padded batches, and a "
+        f"benchmark {min(runs):.1f} to {max(runs):.1f} times as fast as in a padded harness, with the same rewards to "
+        "1e-5. All measurements, with scripts, commits and dates: [measured](docs/measured.md)."
+    )
+
+
 def _tokens(parts: list[dict[str, Any]]) -> tuple[int, int]:
     """Return the tokens that plaudit and the harness compute, its padding included."""
     own, other = (sum(part["tokens"][side] for part in parts) for side in ("plaudit", "harness_with_padding"))
@@ -131,13 +143,13 @@ def real_table() -> str:
         failed = f", {result['failed']} failed" if result["failed"] else ""
         cut = f", {result['cut']['truncated_responses']:,} responses cut" if result["cut"] else ""
         title = f"{BENCHMARKS[name]} ({result['n']} groups{failed}{cut})"
-        for figure in (result["headline"], *FURTHER.get(name, ())):
+        for figure in (result["primary"], *FURTHER.get(name, ())):
             beside = result["baselines"].get(figure, {})
             others = (
                 f"{beside[rule]['value']:.3f}" if rule in beside else ""
                 for rule in ("longer_response", "first_response", "random")
             )
-            value = _interval(result["figures"][figure])
+            value = _interval(result["metrics"][figure])
             rows.append(f"| {title} | {figure.replace('_', ' ')} | {value} | {' | '.join(others)} |")
             title = ""
     return "\n".join(rows)
@@ -187,16 +199,17 @@ def accuracy_table() -> str:
     """Return held-out accuracy on preferences of every recipe with such a result, overall and by source."""
     rows = ["| recipe | held-out pairs | accuracy (95 % interval) | longer response wins |", "|---|--:|---|---|"]
     for path in sorted(ROOT.glob("recipes/*/result.json")):
-        found = json.loads(path.read_text(encoding="utf-8"))["held_out"]
-        if "accuracy" not in found["figures"]:
+        measures = json.loads(path.read_text(encoding="utf-8"))["held_out"]["measures"]
+        found = next((each for each in measures if each["kind"] == "preference"), None)
+        if found is None:
             continue
         name = path.parent.name
-        cells = _cells(found["figures"], found["baselines"])
-        rows.append(f"| [{name}](recipes/{name}) | {found['figures']['accuracy']['n']} | {cells} |")
+        cells = _cells(found["metrics"], found["baselines"]["accuracy"])
+        rows.append(f"| [{name}](../recipes/{name}) | {found['metrics']['accuracy']['n']} | {cells} |")
         if len(found["slices"]) > 1:
             rows += [
-                f"| · {source} | {figures['accuracy']['n']} | {_cells(figures, figures)} |"
-                for source, figures in found["slices"].items()
+                f"| · {source} | {metrics['accuracy']['n']} | {_cells(metrics, metrics)} |"
+                for source, metrics in found["slices"].items()
             ]
     return "\n".join(rows)
 
@@ -260,14 +273,15 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _held_out_figures(result: dict[str, Any], kind: str | None) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     """Yield the name of each figure that is shown, its interval, and its baselines by rule."""
-    if "accuracy" in result["figures"]:
-        yield "accuracy of preferences", result["figures"]["accuracy"], result["baselines"]
-    for measure in result.get("measures", ()):
+    for measure in result["measures"]:
+        if measure["kind"] == "preference":
+            yield "accuracy of preferences", measure["metrics"]["accuracy"], measure["baselines"]["accuracy"]
+            continue
         of = measure["kind"] if measure["attribute"] is None else f"rating {measure['attribute']}"
         for figure in SHOWN[measure["kind"]] if measure["kind"] == kind else ():
-            if figure in measure["figures"]:
+            if figure in measure["metrics"]:
                 baselines = measure["baselines"].get(figure, {})
-                yield f"{of}: {figure}".replace("_", " "), measure["figures"][figure], baselines
+                yield f"{of}: {figure}".replace("_", " "), measure["metrics"][figure], baselines
 
 
 def _cells(figures: dict[str, Any], baselines: dict[str, Any]) -> str:
@@ -284,6 +298,7 @@ def fill(text: str) -> str:
         "training": training_table,
         "scoring": scoring_table,
         "benchmarks": benchmarks_table,
+        "speed": speed_sentence,
         "real": real_table,
         "scale": scale_table,
         "mixture": mixture_table,
@@ -298,5 +313,5 @@ def fill(text: str) -> str:
 
 
 if __name__ == "__main__":
-    for page in (ROOT / "README.md", *FAMILIES):
+    for page in (*MEASURED, *FAMILIES):
         page.write_text(fill(page.read_text(encoding="utf-8")), encoding="utf-8")

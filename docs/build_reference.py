@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from plaudit.data.reading.sources.catalog import SOURCES
+from plaudit.data.reading.sources.formats import SOURCES
 from plaudit.data.reading.sources.source import Source
 
 PAGE = Path(__file__).resolve().parent / "reference" / "config.md"

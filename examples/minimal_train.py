@@ -18,7 +18,7 @@ from plaudit import World
 from plaudit.batching.batch import build_batch
 from plaudit.batching.encode import Encoder, EncodingReport
 from plaudit.models.attention.interface import ATTENTION_NAME
-from plaudit.models.scratch import build_tokenizer
+from plaudit.models.create import build_tokenizer
 
 SEED, STEPS, GROUPS_PER_STEP, LR = 0, 120, 32, 1e-3
 

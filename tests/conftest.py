@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -15,10 +17,17 @@ NUMERIC = (
     "objectives",
     "batching.batch",
     "models.attention.interface",
-    "models.attention.masked",
+    "models.attention.cpu",
     "models.reward_model",
 )
 install_import_hook([f"plaudit.{name}" for name in NUMERIC], "beartype.beartype")
+
+
+def pytest_collection_finish():
+    """Take what the imports have made out of the garbage collector, which training asks to look at all of it."""
+    gc.collect()
+    gc.freeze()
+
 
 # fmt: off
 WORDS = [
@@ -33,7 +42,7 @@ WORDS = [
 @pytest.fixture(scope="session")
 def tokenizer():
     """Return a byte-level tokenizer of a few hundred entries with a chat template."""
-    from plaudit.models.scratch import build_tokenizer
+    from plaudit.models.create import build_tokenizer
 
     return build_tokenizer([" ".join(WORDS)] * 4, vocabulary=400)
 
@@ -103,7 +112,7 @@ def make_decoder(tokenizer):
     """Return a function that gives a tiny random Llama reward model."""
     import copy
 
-    from plaudit.models.scratch import build_decoder
+    from plaudit.models.create import build_decoder
 
     def make(**changes):
         sizes = {"hidden_size": 32, "num_layers": 2, "num_heads": 4, "max_length": 128, "seed": 0}
@@ -150,7 +159,6 @@ def make_trainer(tmp_path_factory):
 
     from plaudit.batching.token_set import encode_to_file
     from plaudit.models.parity import choose_layout
-    from plaudit.objectives.build import build_objective
     from plaudit.training.arguments import training_arguments
     from plaudit.training.config import TrainConfig
     from plaudit.training.trainer import RewardTrainer
@@ -186,7 +194,7 @@ def make_trainer(tmp_path_factory):
         trainer = RewardTrainer(
             model,
             training_arguments(config, folder, steps_per_epoch=steps),
-            objective=build_objective(config.objective),
+            objective=config.objective,
             train_tokens=tokens,
             train_rows=rows,
             groups_per_step=config.step.groups_per_step,
@@ -200,3 +208,42 @@ def make_trainer(tmp_path_factory):
         return trainer
 
     return make
+
+
+@pytest.fixture
+def direct(monkeypatch):
+    """No proxy and no key of the environment."""
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.delenv("PLAUDIT_API_KEY", raising=False)
+
+
+@pytest.fixture
+def serve(direct):
+    """A function of routes that gives a running server; ``__`` in the name of a route stands for ``/``."""
+    from .json_server import Server
+
+    running = []
+
+    def start(**answers):
+        running.append(Server({path.replace("__", "/"): answer for path, answer in answers.items()}))
+        return running[-1]
+
+    yield start
+    for server in running:
+        server.close()
+
+
+@pytest.fixture(autouse=True)
+def no_module_of_another_test(tmp_path_factory):
+    """Forget the modules that tests wrote, and where they were looked for: others may write some of these names."""
+    written, path = str(tmp_path_factory.getbasetemp()), list(sys.path)
+    forget_modules(written)
+    yield
+    sys.path[:] = [each for each in path if not each.startswith(written)]
+    forget_modules(written)
+
+
+def forget_modules(folder):
+    files = {name: getattr(module, "__file__", None) for name, module in list(sys.modules.items())}
+    for name in [name for name, file in files.items() if (file or "").startswith(folder)]:
+        del sys.modules[name]

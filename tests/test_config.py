@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from plaudit.config import Config, dump_config, load_config
+from plaudit.config import Config, dump_config, import_object, load_config
 from plaudit.errors import ConfigError
 
 
@@ -282,3 +282,19 @@ def test_a_config_built_in_python_obeys_the_same_rules():
 
 def test_fields_are_described_by_the_docstring_under_them():
     assert Source.model_fields["path"].description == "Where the file is."
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        (".relative:name", "it must have the form"),
+        ("no_such_module_at_all:name", "cannot be imported"),
+        ("module_that_fails:name", "fails on import: NameError"),
+    ],
+)
+def test_an_object_that_cannot_be_imported_is_an_error_that_names_the_key(path, words, tmp_path, monkeypatch):
+    (tmp_path / "module_that_fails.py").write_text("no_such_name\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=words) as caught:
+        import_object(path, key="objective.path")
+    assert str(caught.value).startswith("objective.path is ")

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
+import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
 
 HEAVY = (
     "torch",
@@ -31,7 +37,7 @@ def heavy_modules_after(statement: str) -> set[str]:
     "statement",
     [
         "import plaudit.cli.main",
-        "import plaudit, plaudit.errors, plaudit.config, plaudit.records",
+        "import plaudit, plaudit.errors, plaudit.config, plaudit.records, plaudit.journal, plaudit.jobs",
         "import plaudit; plaudit.Group, plaudit.Scorer, plaudit.DataError, plaudit.Result, plaudit.Config",
         "import plaudit; dir(plaudit)",
     ],
@@ -51,3 +57,18 @@ def test_help_loads_nothing_heavy():
 
 def test_this_guard_sees_a_heavy_import():
     assert heavy_modules_after("import plaudit.cli.main, numpy") == {"numpy"}
+
+
+SCRIPTS = sorted(path for folder in ("benchmarks", "docs", "examples") for path in (ROOT / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_imports_names_that_stand_in_plaudit(script):
+    missing = []
+    for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("plaudit"):
+            module = importlib.import_module(node.module)
+            for alias in node.names:
+                if not hasattr(module, alias.name) and not importlib.util.find_spec(f"{node.module}.{alias.name}"):
+                    missing.append(f"{node.module}.{alias.name}")
+    assert missing == []

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     )
     from plaudit.evaluation.run import evaluate
     from plaudit.models.reward_model import RewardModel
+    from plaudit.opening import load
     from plaudit.records import Interval, ItemScore, Result, RunRecord
     from plaudit.reports.page import write_report
-    from plaudit.scoring.load import load
     from plaudit.scoring.scorer import GroupRewards, Scorer
     from plaudit.training.config import TrainConfig
     from plaudit.training.run import train
@@ -82,7 +82,7 @@ _HOMES = {
     "models.reward_model": ("RewardModel",),
     "records": ("Interval", "ItemScore", "Result", "RunRecord"),
     "reports.page": ("write_report",),
-    "scoring.load": ("load",),
+    "opening": ("load",),
     "scoring.scorer": ("GroupRewards", "Scorer"),
     "training.config": ("TrainConfig",),
     "training.run": ("train",),

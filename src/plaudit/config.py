@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import re
 import reprlib
 import types
@@ -40,7 +41,7 @@ def load_config(cls: type[C], path: Path | None, overrides: Sequence[str] = ()) 
     the file leaves out keeps the section's other defaults. ``path=None`` starts from the defaults of ``cls``.
 
     Raises:
-        ConfigError: naming the file or the override, the key, what was found and what is allowed.
+        ConfigError: naming the file or the override, the key, the value found and the values allowed.
     """
     data: dict[Any, Any] = {} if path is None else _read(path)
     original = copy.deepcopy(data)
@@ -59,6 +60,23 @@ def dump_config(config: Config) -> str:
     """Return ``config`` as YAML with every default written out; ``load_config`` reads it back unchanged."""
     data = config.model_dump(mode="json")
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+def import_object(path: str, *, key: str) -> Any:
+    """Return the object that ``module:name`` names; ``key`` is where the path stands, for the errors.
+
+    Raises:
+        ConfigError: when there is no such module or name.
+    """
+    module, colon, name = path.partition(":")
+    if not colon or not module or not name or module.startswith("."):
+        raise ConfigError(f"{key} is {path!r}; it must have the form my_package.my_module:name")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{key} is {path!r}, which cannot be imported: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{key} is {path!r}, which fails on import: {type(error).__name__}: {error}") from error
 
 
 class _Loader(yaml.SafeLoader):
@@ -216,7 +234,7 @@ def _explain(
     original: Any,
     overrides: Sequence[_Override],
 ) -> str:
-    """Return one line for each wrong key: where it was written, the key, what was found, what is allowed."""
+    """Return one line for each wrong key: where it was written, the key, the value found, the values allowed."""
     problems: dict[str, list[str]] = {}
     details = error.errors(include_url=False)
     for detail in details:
@@ -263,7 +281,7 @@ def _locate(cls: type[Config], data: Any, detail: ErrorDetails) -> tuple[list[st
 
 
 def _origin(keys: Sequence[str], path: Path | None, original: Any, overrides: Sequence[_Override]) -> str:
-    """Return the override that set what stands at ``keys``, or opened a section there; else the file."""
+    """Return the override that set the value at ``keys``, or opened a section there; else the file."""
     for override in reversed(overrides):
         shared = min(len(keys), len(override.keys))
         is_below = shared == len(override.keys)
@@ -282,7 +300,7 @@ def _holds(data: Any, keys: Sequence[str]) -> bool:
 
 
 def _problem(detail: ErrorDetails, section: type[pydantic.BaseModel] | None) -> tuple[str, str]:
-    """Return what is wrong, and what would be right."""
+    """Return the fault, and its correction."""
     context: Mapping[str, Any] = detail.get("ctx", {})
     found = f"found {_show(detail['input'])}"
     message = re.sub(r"^\w+ should ", "it must ", detail["msg"]).removeprefix("Value error, ")

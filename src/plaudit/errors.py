@@ -6,7 +6,7 @@
     ├── ConfigError (ValueError)         a config or an override is wrong
     ├── DataError (ValueError)           a file, a row or a group is wrong: names the file and line
     │   └── InvalidGroupError            one group breaks a rule of the schema
-    ├── UnknownNameError (ValueError)    a name from a closed list was misspelt: says what is close
+    ├── UnknownNameError (ValueError)    a name from a closed list was misspelt: suggests a close one
     ├── ModelError (ValueError)          a model, its template, tokenizer or head cannot be used
     │   └── CheckpointError              a checkpoint is incomplete or contradicts its scoring recipe
     ├── LayoutError (ValueError)         an attention layout is not exact for this model
@@ -68,7 +68,7 @@ class MissingExtraError(PlauditError, ImportError):
 
 
 def closest_or_all(name: str, allowed: Iterable[str]) -> str:
-    """Return ``did you mean 'x'?`` for a near miss, else the list of what is allowed."""
+    """Return ``did you mean 'x'?`` for a near miss, else the list of allowed names."""
     names = sorted(allowed)
     close = difflib.get_close_matches(name, names, n=1)
     if close:

@@ -1,11 +1,13 @@
-"""What a result was made with: versions of packages, and the commit."""
+"""Provenance of a result: versions of packages, and the commit."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import platform
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 _PACKAGES = (
     "plaudit",
@@ -43,3 +45,10 @@ def git_state(directory: Path | None = None) -> tuple[str | None, bool | None]:
     if commit.returncode != 0 or status.returncode != 0:
         return None, None
     return commit.stdout.strip(), bool(status.stdout.strip())
+
+
+def made_now() -> dict[str, Any]:
+    """Return the fields of a ``MadeRecord``: the time, the commit of the working directory and the package versions."""
+    commit, dirty = git_state()
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"created": created, "commit": commit, "dirty": dirty, "versions": package_versions()}

@@ -1,38 +1,104 @@
-"""What a run, a scored item and a result look like on disk: versioned, JSON, written atomically."""
+"""Records of runs, scored items and results on disk: versioned JSON, written atomically."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import stat
 import tempfile
-from collections.abc import Iterable, Mapping, Sized
+import warnings
+from collections.abc import Generator, Iterable, Mapping, Sized
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from typing_extensions import override
 
 from plaudit.errors import DataError, OutputError
 
 _PER_RESPONSE = ("ranks", "outcomes", "answers", "steps", "step_labels")
 
-RewardUnit = Literal["log_odds", "assumed_log_odds", "ratings", "probabilities", "win_rates", "order"]
-"""What the rewards of a model are.
+RewardScale = Literal[
+    "log_odds_values",
+    "log_odds_differences",
+    "assumed_log_odds_differences",
+    "ratings",
+    "probabilities",
+    "win_rates",
+    "order",
+]
+"""Reward scale: the unit of a scorer's rewards.
 
-- ``log_odds``: σ of the difference of two of a group is the probability that the first is better;
-- ``assumed_log_odds``: they are meant to be, as those of a scalar head, whose objective the model does not name;
+- ``log_odds_values``: σ of a reward is the probability that the response is right, as of an outcome model; of two
+  responses, one of them right, σ of the difference says which;
+- ``log_odds_differences``: σ of the difference of two of a group is the probability that the first is better, as of a
+  Bradley–Terry model; a reward alone means nothing;
+- ``assumed_log_odds_differences``: meant to be such, as those of a scalar head of unknown training;
 - ``ratings``, ``probabilities``, ``win_rates``: they are those, and σ of a difference is no probability;
 - ``order``: nothing but their order means something, as of standardised rewards or those of a cautious ensemble.
 """
 
 
+def _scale_of_today(found: object) -> object:
+    """Return the name of a scale; files written before 0.2 did not tell values that are log-odds from differences."""
+    return f"{found}_differences" if found in ("log_odds", "assumed_log_odds") else found
+
+
 class Record(BaseModel):
-    """Base of every record: frozen, unknown fields refused, versioned."""
+    """Base of every record: frozen, unknown fields refused, versioned.
+
+    A field that was renamed is read from files of version 1 silently. Python code gets a DeprecationWarning for the old
+    name, which keeps working as an attribute and, where the new name is a field of the same record, in the constructor.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    old_names: ClassVar[Mapping[str, str]] = {}
+    """Names of version 1 → where the value stands now: a field, or a path below it as Python writes it."""
 
     version: Annotated[int, Field(ge=1, le=1)] = 1
     """Version of the record's layout; a later one is refused, not guessed at."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_version_1(cls, data: Any) -> Any:
+        if not cls.old_names or not isinstance(data, Mapping) or data.get("version", 1) != 1:
+            return data
+        if "version" in data:
+            return cls.of_version_1(data)
+        fields = {old: new for old, new in cls.old_names.items() if new in cls.model_fields}
+        for old in fields.keys() & data.keys():
+            cls._warn_renamed(old, fields[old], stacklevel=4)
+        return {fields.get(name, name): value for name, value in data.items()}
+
+    @classmethod
+    def of_version_1(cls, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields of a record of version 1 on file under their names of today."""
+        return {cls.old_names.get(name, name): value for name, value in data.items() if name != "version"}
+
+    @staticmethod
+    def _warn_renamed(old: str, new: str, *, stacklevel: int) -> None:
+        message = f"{old} is called {new} now; the old name is dropped in 0.3"
+        warnings.warn(message, DeprecationWarning, stacklevel=stacklevel)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Return a field by its old name; an empty value where the part that holds it now is absent."""
+            if name not in self.old_names:
+                return super().__getattr__(name)
+            kind, new, value = type(self).__name__, self.old_names[name], self
+            self._warn_renamed(f"{kind}.{name}", f"{kind}.{new}", stacklevel=3)
+            for part in re.findall(r"\w+", new):
+                if isinstance(value, Mapping):
+                    value = value.get(part, 0 if part == "ties" else {})
+                else:
+                    value = {} if value is None else getattr(value, part)
+            return value
+
+
+_Version2 = Annotated[int, Field(ge=2, le=2)]
 
 
 class Interval(Record):
@@ -47,14 +113,17 @@ class Interval(Record):
     confidence: float = 0.95
     """Stated coverage."""
     method: str
-    """How the interval was made (``wilson``, ``cluster bootstrap by prompt`` …)."""
+    """Method of the interval (``wilson``, ``cluster bootstrap by prompt`` …)."""
     n: int
     """Items that the estimate is over."""
 
 
 class ItemScore(Record):
-    """One scored item of a benchmark or a file: everything needed to compute every figure again without the model."""
+    """One scored item of a benchmark or a file: everything needed to compute every metric again without the model."""
 
+    old_names = {"facts": "metadata", "orders": "comparisons", "reward_unit": "reward_scale"}
+    version: _Version2 = 2
+    """Version of the record's layout; items of version 1 are read too."""
     id: str
     """Id of the group."""
     source: str
@@ -72,14 +141,14 @@ class ItemScore(Record):
     margins: tuple[float | None, ...] = ()
     """For each preference, the label's margin, or null."""
     reason: str | None = None
-    """Why a reward is missing."""
+    """Reason for a missing reward."""
     relative: bool = False
-    """Whether a reward is a number of its group, as of a model that compares responses: it says nothing across groups.
+    """True where rewards compare within their group only, as of a model that compares responses.
     False in files from before the field was there."""
-    reward_unit: RewardUnit | None = None
-    """What the rewards are; null where it is not known, as in files from before the field was there."""
+    reward_scale: Annotated[RewardScale | None, BeforeValidator(_scale_of_today)] = None
+    """Reward scale; null where unknown, as in files from before the field was there."""
     attributes: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)
-    """What the model says of each attribute: one number or null per response."""
+    """Rewards by attribute: one number or null per response."""
     steps: tuple[tuple[float | None, ...] | None, ...] | None = None
     """For each response, the model's reward of each of its steps; null where it gives none."""
     ranks: tuple[int | None, ...] | None = None
@@ -87,16 +156,16 @@ class ItemScore(Record):
     ratings: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)
     """Labelled rating of each response, by attribute; null is unrated."""
     outcomes: tuple[bool | None, ...] | None = None
-    """Whether each response is correct; null is unknown."""
+    """Correctness of each response; null is unknown."""
     answers: tuple[str | None, ...] | None = None
     """Final answer found in each response, where there are outcomes; null where none was found."""
     step_labels: tuple[tuple[float | None, ...] | None, ...] | None = None
     """For each response, the label of each of its steps; null is unlabelled."""
-    orders: tuple[tuple[float, float], ...] = ()
+    comparisons: tuple[tuple[float, float], ...] = ()
     """Where the model compared responses in both orders: of each pair (i, j) with i < j, the log-odds of the one named
     first being better, i named first, then j."""
-    facts: dict[str, JsonValue] = Field(default_factory=dict)
-    """Official fields of a benchmark that its figures need: subset, domain, which responses form a pair."""
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+    """Official fields of a benchmark that its metrics need: subset, domain, which responses form a pair."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -118,7 +187,7 @@ class ItemScore(Record):
 
 
 class LabelCounts(Record):
-    """What became of the groups that carry one kind of label: n = scored + unscored + failed."""
+    """Counts of the groups that carry one kind of label: n = scored + unscored + failed."""
 
     n: int
     """Groups that carry it."""
@@ -142,16 +211,16 @@ class BestOfNPoint(Record):
     oracle: Interval
     """Gold reward of the best response."""
     regret: Interval
-    """Oracle less gold: what is lost by choosing by the model."""
+    """Oracle less gold: the loss from choosing by the model."""
     recovered: Interval | None
-    """(Gold − random) ÷ (oracle − random): of what choosing can gain over a random response, the share that the model
-    gains; null where nothing can be gained, as for n = 1."""
+    """(Gold − random) ÷ (oracle − random): the model's share of the largest possible gain over a random response;
+    null where nothing can be gained, as for n = 1."""
     proxy: Interval
     """The model's own reward of its choice."""
 
 
 class BestOfNCurve(Record):
-    """Proxy against gold: what choosing harder by a model's reward gives, over the same groups for every n."""
+    """Proxy against gold reward as n rises (over-optimisation), over the same groups for every n."""
 
     points: tuple[BestOfNPoint, ...]
     """One for each n, rising."""
@@ -176,33 +245,38 @@ class BestOfNCurve(Record):
 
 
 class Measure(Record):
-    """What an evaluation found about one kind of label other than preferences, or by a benchmark's official rules."""
+    """Metrics of one kind of label, or those of a benchmark by its official rules."""
 
-    kind: Literal["ranking", "rating", "outcome", "step", "benchmark"]
+    old_names = {"figures": "metrics", "headline": "primary"}
+    version: _Version2 = 2
+    """Version of the record's layout; measures of version 1 are read too."""
+    kind: Literal["preference", "ranking", "rating", "outcome", "step", "benchmark"]
     """Kind of label."""
     attribute: str | None = None
     """The rated attribute; null for other kinds."""
-    headline: str
-    """The figure that is named first."""
+    primary: str
+    """Name of the primary metric."""
     counts: LabelCounts
-    """What became of the groups that carry the label."""
+    """Counts of the groups that carry the label."""
     details: dict[str, int] = Field(default_factory=dict)
-    """What the figures rest on: responses, pairs, ties, what was left out."""
+    """Counts behind the metrics: responses, pairs, ties, items left out."""
     rules: dict[str, str] = Field(default_factory=dict)
-    """How what could be counted in several ways was counted: ties, thresholds, what the model's number is."""
-    figures: dict[str, Interval] = Field(default_factory=dict)
-    """Named figures with intervals."""
+    """Rules that the metrics depend on, in words: ties, thresholds, the number taken for the reward."""
+    metrics: dict[str, Interval] = Field(default_factory=dict)
+    """Named metrics with intervals."""
     baselines: dict[str, dict[str, Interval]] = Field(default_factory=dict)
-    """For each figure, what rules that read no response reach on the same rows: figure → rule → interval."""
+    """Baselines that read no response, on the same rows: metric → rule → interval."""
     absent: dict[str, str] = Field(default_factory=dict)
-    """For each figure that has no value, the reason."""
+    """For each metric that has no value, the reason."""
     slices: dict[str, dict[str, Interval]] = Field(default_factory=dict)
-    """The headline figure by source, where there are several: source → figure → interval."""
+    """The primary metric and its baselines by source or subset: slice → metric or rule → interval."""
+    curves: dict[str, list[dict[str, float]]] = Field(default_factory=dict)
+    """Tables behind the plots: reliability bins, histograms, accuracy by coverage, groups by number of responses."""
     best_of_n: BestOfNCurve | None = None
-    """What choosing the best of n responses by the model's number is worth in this label; null where nothing was chosen
-    from, with the reason in ``absent``."""
+    """Value in this label of the best of n responses by reward; null where there was nothing to choose from, with the
+    reason in ``absent``."""
     missing: dict[str, str] = Field(default_factory=dict)
-    """Of a benchmark, each subset that is not whole or not official: how many rows were found of how many."""
+    """Subsets of a benchmark that are not whole or not official: rows found and expected, in words."""
 
     @property
     def name(self) -> str:
@@ -211,9 +285,9 @@ class Measure(Record):
 
 
 class PositionEffect(Record):
-    """What the order in which two responses are named does to a model that compares them, over the groups as they are.
+    """Position bias of a model that compares two responses, over the groups as they are.
 
-    Both orders are asked and averaged, so no ranking hangs on the order; but what is averaged out was noise.
+    Both orders are asked and averaged, so no ranking depends on the order; but the difference was noise.
     """
 
     pairs: int
@@ -233,9 +307,57 @@ class PositionEffect(Record):
         )
 
 
-class Result(Record):
-    """What an evaluation found: of preferences in its own fields, of every other kind of label in ``measures``."""
+_PAIR_DETAILS = ("pairs", "pairs_of_equal_length", "contradictory_pairs")
 
+
+def _result_of_version_1(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a result of version 1 as those of version 2, with the preference metrics as a measure.
+
+    Raises:
+        ValueError: of a result from before the items of each label were counted.
+    """
+    old = dict(data)
+    del old["version"]
+    figures, labels, details = old.pop("figures", {}), old.pop("labels", {}), dict(old.pop("details", {}))
+    found = {name: old.pop(name, {}) for name in ("slices", "curves", "absent", "rules")}
+    baselines, ties = old.pop("baselines", {}), old.pop("ties", 0)
+    counts, measures = labels.get("preference"), list(old.pop("measures", ()))
+    if counts is None and (figures or found["absent"]):
+        raise ValueError(
+            "it is of a version that did not count the items of each label; make it again from its items: "
+            "plaudit rescore ITEMS"
+        )
+    of_pairs = {name: details.pop(name) for name in _PAIR_DETAILS if name in details}
+    if counts is not None:
+        preference = {
+            "kind": "preference",
+            "primary": "accuracy",
+            "counts": counts,
+            "details": {**of_pairs, "ties": ties},
+            "metrics": figures,
+            "baselines": {"accuracy": baselines} if baselines else {},
+            **found,
+            "version": 2,
+        }
+        official = [each for each in measures if each.get("kind") == "benchmark"]
+        measures = [*official, preference, *(each for each in measures if each not in official)]
+    return {**old, "details": details, "measures": measures}
+
+
+class Result(Record):
+    """Result of an evaluation: a ``Measure`` for each kind of label, with counts and provenance."""
+
+    old_names = {
+        "figures": "preference.metrics",
+        "slices": "preference.slices",
+        "curves": "preference.curves",
+        "absent": "preference.absent",
+        "rules": "preference.rules",
+        "baselines": 'preference.baselines["accuracy"]',
+        "ties": 'preference.details["ties"]',
+    }
+    version: _Version2 = 2
+    """Version of the record's layout; results of version 1 are read too."""
     name: str
     """Benchmark or file."""
     model: str
@@ -245,7 +367,7 @@ class Result(Record):
     data_fingerprint: str | None = None
     """Hash of the evaluated data."""
     tie_rule: str
-    """What an exact tie counts as."""
+    """Tie rule: the value of an exact tie."""
     n: int
     """Items in the data: scored + unscored + failed."""
     scored: int
@@ -254,57 +376,66 @@ class Result(Record):
     """Items that carry no label this result needs."""
     failed: int
     """Labelled items that could not be scored for any label: a reward is missing, as where a response was too long."""
-    ties: int
-    """Exact ties among the scored preferences."""
-    figures: dict[str, Interval] = Field(default_factory=dict)
-    """Named figures with intervals; ``accuracy`` is the official one."""
-    baselines: dict[str, Interval] = Field(default_factory=dict)
-    """The same figure for the longest-response, first-response baselines."""
-    slices: dict[str, dict[str, Interval]] = Field(default_factory=dict)
-    """Figures by slice (source): slice → figure → interval."""
-    curves: dict[str, list[dict[str, float]]] = Field(default_factory=dict)
-    """Tables behind the plots: reliability bins, histograms, accuracy by coverage, groups by number of responses."""
-    absent: dict[str, str] = Field(default_factory=dict)
-    """For each figure about preferences that has no value, the reason."""
-    rules: dict[str, str] = Field(default_factory=dict)
-    """How figures about preferences that could be read in several ways are to be read: what the rewards are."""
-    details: dict[str, int] = Field(default_factory=dict)
-    """What the result rests on: responses, pairs, prompts, missing rewards, ids that come again."""
-    reasons: dict[str, int] = Field(default_factory=dict)
-    """Why rewards are missing: reason → items, the most frequent first."""
-    left_out: dict[str, int] = Field(default_factory=dict)
-    """Why rows of the file are no items: reason → rows, which ``n`` does not count."""
-    labels: dict[str, LabelCounts] = Field(default_factory=dict)
-    """What became of the groups that carry each kind of label: ``preference``, and the name of each measure."""
     measures: tuple[Measure, ...] = ()
-    """What was found about ranks, each rated attribute, outcomes and steps, where the groups carry them."""
+    """The official measure of a benchmark first, then preferences, ranks, each rated attribute, outcomes and steps,
+    where the groups carry them."""
     position: PositionEffect | None = None
-    """What the order in which two responses are named does to a model that compares them; null of other models."""
+    """Position bias of a model that compares two responses; null for other models."""
+    details: dict[str, int] = Field(default_factory=dict)
+    """Counts of prompts, responses, missing rewards, repeated ids and truncated responses."""
+    reasons: dict[str, int] = Field(default_factory=dict)
+    """Reasons for missing rewards: reason → items, the most frequent first."""
+    left_out: dict[str, int] = Field(default_factory=dict)
+    """Rows of the file that became no items, by reason; ``n`` does not count them."""
     versions: dict[str, str] = Field(default_factory=dict)
     """Package versions."""
     created: str = ""
     """UTC time, ISO 8601."""
 
+    @override
+    @classmethod
+    def of_version_1(cls, data: Mapping[str, Any]) -> dict[str, Any]:
+        return _result_of_version_1(data)
 
-class RunRecord(Record):
-    """What a training run was made of and how it ended."""
+    def measure(self, kind: str, attribute: str | None = None) -> Measure | None:
+        """Return the measure of a kind of label, of a rating that of ``attribute``; None where there is none."""
+        return next((each for each in self.measures if (each.kind, each.attribute) == (kind, attribute)), None)
 
-    name: str
-    """The run's name, from its config."""
-    status: Literal["running", "finished", "stopped", "failed"]
-    """How it ended."""
+    @property
+    def preference(self) -> Measure | None:
+        """Return the measure of preferences; None where no item carries one."""
+        return self.measure("preference")
+
+    @property
+    def labels(self) -> dict[str, LabelCounts]:
+        """Return the counts of the groups that carry the label of each measure, by its name."""
+        return {measure.name: measure.counts for measure in self.measures}
+
+
+class MadeRecord(Record):
+    """Base of the records of work: when, from which commit and with which packages it was done."""
+
     created: str
-    """UTC time, ISO 8601."""
-    finished: str | None = None
     """UTC time, ISO 8601."""
     commit: str | None = None
     """Commit of the working directory, or null outside a repository."""
     dirty: bool | None = None
-    """Whether the working directory had uncommitted changes."""
+    """True where the working directory had uncommitted changes."""
     versions: dict[str, str]
     """Package versions."""
+
+
+class RunRecord(MadeRecord):
+    """Record of a training run: its inputs, settings and outcome."""
+
+    name: str
+    """The run's name, from its config."""
+    status: Literal["running", "finished", "stopped", "failed"]
+    """State of the run."""
+    finished: str | None = None
+    """UTC time, ISO 8601."""
     device: str
-    """What it ran on."""
+    """Device that it ran on."""
     processes: int = 1
     """Number of processes."""
     seed: int
@@ -332,8 +463,11 @@ def check_target(path: Path) -> None:
         raise OutputError(f"cannot write {path}: it is {kind}; name a file")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` atomically: a reader sees the old file or the new one, never a part.
+@contextlib.contextmanager
+def replacing(path: Path) -> Generator[IO[bytes]]:
+    """Give a file to write that becomes ``path`` at the end of the block; where the block fails, it goes.
+
+    A reader sees the old file or the new one, never a part.
 
     Raises:
         OutputError: naming the path, when it is a folder or a device, or its folder is missing, read-only or full.
@@ -343,8 +477,8 @@ def write_text(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
+            with os.fdopen(handle, "wb") as file:
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.chmod(temporary, 0o644)
@@ -354,6 +488,12 @@ def write_text(path: Path, text: str) -> None:
             raise
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` atomically; see ``replacing``."""
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 def write_record(path: Path, record: Record) -> None:
@@ -391,7 +531,7 @@ def read_items(path: Path) -> list[ItemScore]:
 
 
 def first_problem(error: ValueError) -> str:
-    """Return what is wrong in one line: of a record that does not validate, its first field and how many follow."""
+    """Return an error as one line: for a record that does not validate, the first field and the number of others."""
     if not isinstance(error, ValidationError):
         return next(iter(str(error).splitlines()), type(error).__name__)
     first, *others = error.errors(include_url=False, include_input=False)

@@ -51,7 +51,7 @@ def json_lines(rows):
 def original(tmp_path_factory):
     """A folder with a saved tiny reward model, twelve preferences, a config and a file of functions."""
     from plaudit.models.checkpoint.files import save_reward_model
-    from plaudit.models.scratch import build_decoder, build_tokenizer
+    from plaudit.models.create import build_decoder, build_tokenizer
 
     folder = tmp_path_factory.mktemp("original")
     tokenizer = build_tokenizer([json_lines(ROWS)] * 4, vocabulary=300)

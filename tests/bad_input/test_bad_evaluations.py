@@ -32,7 +32,7 @@ def huge(prompt, responses):
 @pytest.fixture
 def evaluations(place):
     """The working folder, with functions that go wrong in more ways and twelve groups that have ids."""
-    (place / "functions_to_spoil.py").write_text(FUNCTIONS)
+    (place / "functions_that_fail.py").write_text(FUNCTIONS)
     write("groups.jsonl", [group(number) for number in range(12)])
     return place
 
@@ -74,17 +74,17 @@ def refused(shown):
     ],
 )
 def test_a_function_that_goes_wrong_while_it_is_read_is_named_with_the_group(name, says, evaluations, invoke):
-    shown = invoke("evaluate", f"functions_to_spoil:{name}", "groups.jsonl", "-o", "out")
+    shown = invoke("evaluate", f"functions_that_fail:{name}", "groups.jsonl", "-o", "out")
     assert refused(shown).startswith(says)
 
 
 def test_a_function_may_yield_its_rewards(evaluations, invoke):
-    assert invoke("evaluate", "functions_to_spoil:yields", "groups.jsonl", "-o", "out").exit_code == 0
+    assert invoke("evaluate", "functions_that_fail:yields", "groups.jsonl", "-o", "out").exit_code == 0
     assert result_in("out/groups").scored == 12
 
 
 def test_rewards_too_large_to_compare_are_missing_and_say_why(evaluations, invoke):
-    shown = invoke("evaluate", "functions_to_spoil:huge", "groups.jsonl", "-o", "out")
+    shown = invoke("evaluate", "functions_that_fail:huge", "groups.jsonl", "-o", "out")
     assert shown.exit_code == 0, shown.output
     result = result_in("out/groups")
     assert (result.scored, result.failed, result.details["missing_rewards"]) == (0, 12, 13)
@@ -105,14 +105,14 @@ def test_rewards_too_large_to_compare_are_missing_and_say_why(evaluations, invok
 )
 def test_a_row_of_rewards_of_another_form_is_an_error_with_its_line(row, says, evaluations, invoke):
     write("rewards.jsonl", [{"id": "g0", "rewards": [1, 0]}, row])
-    shown = invoke("evaluate", "--rewards", "rewards.jsonl", "groups.jsonl", "-o", "out")
+    shown = invoke("rescore", "rewards.jsonl", "groups.jsonl", "-o", "out")
     assert refused(shown) == f"error: rewards.jsonl:2: {says}"
 
 
 def test_integers_beyond_any_float_in_a_file_of_rewards_are_missing_rewards(evaluations, invoke):
     large = "9" * 400
     write("rewards.jsonl", [f'{{"id": "g0", "rewards": [{large}, -{large}]}}', {"id": "g1", "rewards": [1, 0]}])
-    shown = invoke("evaluate", "--rewards", "rewards.jsonl", "groups.jsonl", "-o", "out")
+    shown = invoke("rescore", "rewards.jsonl", "groups.jsonl", "-o", "out")
     assert shown.exit_code == 0, repr(shown.exception)
     result = result_in("out/groups")
     assert (result.scored, result.failed) == (1, 11)
@@ -121,18 +121,18 @@ def test_integers_beyond_any_float_in_a_file_of_rewards_are_missing_rewards(eval
 
 def test_a_rating_whose_square_overflows_is_refused(evaluations, invoke):
     write("rated.jsonl", [group(0), group(1, ratings={"tone": [1e308, 1.0]})])
-    shown = invoke("evaluate", "functions_to_spoil:lengths", "rated.jsonl", "-o", "out")
+    shown = invoke("evaluate", "functions_that_fail:lengths", "rated.jsonl", "-o", "out")
     says = "rated.jsonl:2: ratings['tone'][0] is 1e+308; it must lie within -1e+100 and 1e+100"
     assert refused(shown) == f"error: {says}"
 
 
 def test_rows_that_were_left_out_are_counted_in_the_result_and_in_those_made_of_it(evaluations, invoke):
     write("holes.jsonl", [group(0), group(1, responses=["a", ""]), group(2, id=""), "{"])
-    command = ("evaluate", "functions_to_spoil:lengths", "holes.jsonl", "-o", "out", "--on-error", "skip")
+    command = ("evaluate", "functions_that_fail:lengths", "holes.jsonl", "-o", "out", "--on-error", "skip")
     assert invoke(*command).exit_code == 0
     left_out = {"malformed responses[]": 1, "malformed JSON": 1}
     assert result_in("out/holes").left_out == left_out
-    assert invoke("evaluate", "--rewards", "out/holes/items.jsonl", "-o", "again").exit_code == 0
+    assert invoke("rescore", "out/holes/items.jsonl", "-o", "again").exit_code == 0
     assert result_in("again/holes").left_out == left_out
 
 
@@ -140,14 +140,14 @@ def test_pairs_that_are_preferred_both_ways_are_counted(evaluations, invoke):
     ways = [{"chosen": 0, "rejected": 1}, {"chosen": 1, "rejected": 0}]
     soft = [{"chosen": 0, "rejected": 1}, {"chosen": 1, "rejected": 0, "probability": 0.2}]
     write("both.jsonl", [group(0, preferences=ways), group(1, preferences=soft), group(2)])
-    assert invoke("evaluate", "functions_to_spoil:lengths", "both.jsonl", "-o", "out").exit_code == 0
-    assert result_in("out/both").details["contradictory_pairs"] == 1
-    assert invoke("evaluate", "functions_to_spoil:lengths", "groups.jsonl", "-o", "out").exit_code == 0
-    assert "contradictory_pairs" not in result_in("out/groups").details
+    assert invoke("evaluate", "functions_that_fail:lengths", "both.jsonl", "-o", "out").exit_code == 0
+    assert result_in("out/both").preference.details["contradictory_pairs"] == 1
+    assert invoke("evaluate", "functions_that_fail:lengths", "groups.jsonl", "-o", "out").exit_code == 0
+    assert "contradictory_pairs" not in result_in("out/groups").preference.details
 
 
 def test_ranks_from_a_rating_that_no_group_has_are_an_error(evaluations, invoke):
-    command = ("evaluate", "functions_to_spoil:lengths", "-o", "out", "--ranks-from", "tone")
+    command = ("evaluate", "functions_that_fail:lengths", "-o", "out", "--ranks-from", "tone")
     says = "error: groups.jsonl: ranks_from is 'tone', but no group has that rating; found: "
     assert refused(invoke(*command, "groups.jsonl")) == f"{says}no ratings"
     write("rated.jsonl", [group(number, ratings={"taste": [1, 2]}) for number in range(2)])
@@ -175,28 +175,28 @@ EDITS = [
 
 @pytest.mark.parametrize(("change", "says"), EDITS, ids=[next(iter(change)) for change, _ in EDITS])
 def test_an_item_edited_so_that_it_no_longer_fits_together_is_refused(change, says, evaluations, invoke):
-    command = ("evaluate", "functions_to_spoil:lengths", "groups.jsonl", "-o", "out")
+    command = ("evaluate", "functions_that_fail:lengths", "groups.jsonl", "-o", "out")
     assert invoke(*command).exit_code == 0
     items = Path("out/groups/items.jsonl")
     lines = items.read_text().splitlines()
     write(items, [*lines[:3], json.loads(lines[3]) | change, *lines[4:]])
-    for again in (command, ("evaluate", "--rewards", items), ("compare", "out/groups", "out/groups")):
+    for again in (command, ("rescore", items), ("compare", "out/groups", "out/groups")):
         line = refused(invoke(*again))
         assert line.startswith(f"error: {items}:4: not an item of plaudit: ")
         assert says in line
 
 
 def test_items_with_lines_missing_or_twice_are_not_taken_for_those_of_the_result(evaluations, invoke):
-    assert invoke("evaluate", "functions_to_spoil:lengths", "groups.jsonl", "-o", "out").exit_code == 0
+    assert invoke("evaluate", "functions_that_fail:lengths", "groups.jsonl", "-o", "out").exit_code == 0
     items = Path("out/groups/items.jsonl")
     lines = items.read_text().splitlines()
     for kept, found in ((lines[:-2], 20), ([*lines, lines[0]], 26)):
         write(items, kept)
-        line = refused(invoke("evaluate", "--rewards", items, "-o", "again"))
+        line = refused(invoke("rescore", items, "-o", "again"))
         assert f"{items}: holds {found} rewards, and out/groups/result.json was made of 24" in line
     Path("out/groups/result.json").unlink()
     write(items, lines[:-2])
-    assert invoke("evaluate", "--rewards", items, "-o", "again").exit_code == 0
+    assert invoke("rescore", items, "-o", "again").exit_code == 0
     assert result_in("again/groups").n == 10
 
 
@@ -205,7 +205,7 @@ def test_a_file_of_a_benchmark_that_is_there_twice_counts_its_repeated_ids(evalu
     for folder in ("bar/Natural", "bar/copy/Natural"):
         Path(folder).mkdir(parents=True)
         Path(folder, "dataset.json").write_text(json.dumps([row] * 3))
-    shown = invoke("evaluate", "functions_to_spoil:lengths", "llmbar=bar", "-o", "out")
+    shown = invoke("evaluate", "functions_that_fail:lengths", "llmbar=bar", "-o", "out")
     assert "3 rows repeat an id" in shown.stderr
     measure = result_in("out/llmbar").measures[0]
     assert measure.details["rows_of_a_repeated_id"] == 3
@@ -219,7 +219,7 @@ def test_predictions_that_name_no_step_are_counted(evaluations, invoke):
     ]
     rows.append({"id": "gsm8k-9", "problem": "Sum", "steps": ["a"], "label": -1, "prediction": -1})
     write("gsm8k_error.jsonl", rows)
-    shown = invoke("evaluate", "--rewards", "gsm8k_error.jsonl", "processbench", "-o", "out")
+    shown = invoke("rescore", "gsm8k_error.jsonl", "processbench", "-o", "out")
     assert shown.exit_code == 0, shown.output
     details = result_in("out/processbench").measures[0].details
     assert (details["predictions_of_no_step"], details["solutions_without_a_prediction"]) == (3, 1)
@@ -227,15 +227,15 @@ def test_predictions_that_name_no_step_are_counted(evaluations, invoke):
 
 def test_a_probe_is_not_replaced_by_that_of_another_model_or_of_other_data(evaluations, invoke, files_of):
     command = ("-o", "probed", "--no-transforms")
-    assert invoke("probe", "functions_to_spoil:lengths", "groups.jsonl", *command).exit_code == 0
+    assert invoke("stress", "functions_that_fail:lengths", "groups.jsonl", *command).exit_code == 0
     before = files_of(evaluations / "probed")
     write("others.jsonl", [group(number) for number in range(3)])
     for model, data in (("yields", "groups.jsonl"), ("lengths", "others.jsonl")):
-        line = refused(invoke("probe", f"functions_to_spoil:{model}", data, *command))
+        line = refused(invoke("stress", f"functions_that_fail:{model}", data, *command))
         assert line.startswith(
-            "error: probed holds the probe of 'groups.jsonl' with model 'functions_to_spoil:lengths'"
+            "error: probed holds the stress test of 'groups.jsonl' with model 'functions_that_fail:lengths'"
         )
         assert files_of(evaluations / "probed") == before
-    assert invoke("probe", "functions_to_spoil:lengths", "groups.jsonl", *command, "--seed", 1).exit_code == 0
-    assert invoke("probe", "functions_to_spoil:lengths", "others.jsonl", *command, "--overwrite").exit_code == 0
-    assert json.loads((evaluations / "probed/probe.json").read_text())["name"] == "others.jsonl"
+    assert invoke("stress", "functions_that_fail:lengths", "groups.jsonl", *command, "--seed", 1).exit_code == 0
+    assert invoke("stress", "functions_that_fail:lengths", "others.jsonl", *command, "--overwrite").exit_code == 0
+    assert json.loads((evaluations / "probed/stress.json").read_text())["name"] == "others.jsonl"

@@ -288,20 +288,20 @@ def of_rows(*rows: object) -> str:
     return "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows)
 
 
-def partial(lines: str, *, of: str = "functions_to_spoil:lengths"):
+def partial(*rows: object, of: str = "functions_to_spoil:lengths"):
     """Return a change that leaves the rewards of an earlier, interrupted run beside ``out.jsonl``."""
 
     def make() -> None:
         from plaudit.cli.console import find_modules_here
         from plaudit.data.reading.read import read_groups
+        from plaudit.jobs import shard_of
+        from plaudit.scoring.files import ScoringWorker
         from plaudit.scoring.function import load_function
 
         find_modules_here()
-        code = load_function("functions_to_spoil:lengths").recipe_hash
-        identity = {"model": of, "recipe_hash": code, "head_hash": code, "shard": [0, 1], "max_tokens": None}
-        identity["input"] = read_groups("pairs.jsonl").fingerprint
-        Path("out.jsonl.partial").write_text(lines)
-        Path("out.jsonl.partial.json").write_text(json.dumps(identity))
+        worker = ScoringWorker(load_function("functions_to_spoil:lengths"), read_groups("pairs.jsonl"), model=of)
+        header = shard_of(worker, 0, 1).header(worker.header)
+        Path("out.jsonl.partial").write_text(of_rows(header.model_dump_json(), *rows))
 
     return make
 
@@ -324,39 +324,42 @@ OUTPUTS = [
     Bad("shard 3 of 3", nothing, f"{SCORE} --shard 3/3", ("--shard is '3/3'", "I from 0 to N - 1")),
     Bad(
         "rewards of another run",
-        partial("", of="other:f"),
+        partial(OLD_LINES[0], of="other:f"),
         SCORE_LENGTHS,
-        ("written by another model, input or shard",),
+        ("was begun by another run: model other:f there and functions_to_spoil:lengths here",),
     ),
     Bad(
         "a corrupt line of an earlier run",
-        partial(of_rows(*OLD_LINES[:3], '{"id": "pairs:4", "rew', *OLD_LINES[4:])),
+        partial(*OLD_LINES[:3], '{"id": "pairs:4", "rew', *OLD_LINES[4:]),
         SCORE_LENGTHS,
-        ("out.jsonl.partial:4: not a line of rewards; remove the file",),
+        ("out.jsonl.partial:5: not a line of rewards: it is no JSON; remove the file",),
     ),
     Bad(
         "lines of other groups",
-        partial(of_rows(*reversed(OLD_LINES))),
+        partial(*reversed(OLD_LINES)),
         SCORE_LENGTHS,
-        ("out.jsonl.partial:1: these are not the rewards of group 'pairs:1'",),
+        ("out.jsonl.partial:2: these are not the rewards of group 'pairs:1'",),
     ),
     Bad(
         "more lines than groups",
-        partial(of_rows(*OLD_LINES, OLD_LINES[0])),
+        partial(*OLD_LINES, OLD_LINES[0]),
         SCORE_LENGTHS,
-        ("out.jsonl.partial:13: there are more lines than the 12 groups",),
+        ("out.jsonl.partial: holds 13 lines, but the data has only 12 items",),
     ),
     Bad(
         "items of another evaluation",
-        text("results/pairs/items.partial.jsonl", '{"name": "x", "model": "y"}\n{"id": "an item"}\n'),
+        text(
+            "results/pairs/items.partial.jsonl",
+            '{"journal": "evaluation", "identity": {"name": "x", "model": "y"}}\n{"id": "an item"}\n',
+        ),
         EVALUATE,
-        ("items.partial.jsonl: was begun for 'x' with model 'y', but this evaluation is 'pairs'", "delete it"),
+        ("items.partial.jsonl was begun by another run: name x there and pairs here, model y there", "remove it"),
     ),
     Bad(
         "items that are none",
         text("results/pairs/items.partial.jsonl", "hello\n"),
         EVALUATE,
-        ("items.partial.jsonl:1: not the start of an unfinished evaluation: Invalid JSON",),
+        ("items.partial.jsonl:1: not the start of unfinished work of this version of plaudit (Invalid JSON",),
     ),
     Bad("a file as results folder", nothing, f"{EVALUATE[:-7]}pairs.jsonl", ("cannot write pairs.jsonl/pairs/",)),
     Bad("one name twice", nothing, "evaluate x pairs.jsonl model/pairs.jsonl", ("have the same name",)),

@@ -18,14 +18,15 @@ from plaudit.batching.comparison import (
     PAIR_TOO_LONG,
     PROMPT_TAG,
     RESPONSE_TAG,
-    Comparison,
     ComparisonEncoder,
+    OrderedPair,
     comparison_text,
 )
-from plaudit.batching.encode import REFUSED, TOKENS_CUT, TRUNCATED, EncodingReport, LeftOut
+from plaudit.batching.encode import REFUSED, TOKENS_CUT, TRUNCATED, EncodingReport, NotEncoded
 from plaudit.batching.planner import GroupSizes
 from plaudit.batching.token_set import encode_to_file
-from plaudit.data.reading.sources.rlhflow_pair import group_from_row
+from plaudit.data.reading.options import ReadingOptions
+from plaudit.data.reading.sources.rlhflow import read_pair
 from plaudit.data.schema.group import Group, Message, Preference, conversation
 
 # The turns of Gemma, Llama 3 (as first published: the header of the answer always follows) and a template without any.
@@ -70,7 +71,7 @@ def test_the_text_is_the_one_of_pair_pm():
 
 def test_the_text_is_what_the_reader_of_that_format_reads_back():
     row = {"messages": [{"role": "user", "content": TEXT}, {"role": "assistant", "content": "B"}]}
-    assert group_from_row(row) == Group(PROMPT, ("rb", "ra"), (Preference(0, 1),))
+    assert read_pair(row, ReadingOptions()) == Group(PROMPT, ("rb", "ra"), (Preference(0, 1),))
 
 
 def test_every_turn_is_named_by_its_role_and_nothing_is_stripped():
@@ -142,10 +143,10 @@ def test_a_label_is_the_probability_that_the_one_named_first_is_better(encoder):
     made = encoder(orders="both")
     (encoded,), report = encode(made, GROUP)
     assert made.comparisons(0, GROUP) == [
-        Comparison(0, 1, 1.0),
-        Comparison(1, 0, 0.0),
-        Comparison(2, 1, 0.75),
-        Comparison(1, 2, 0.25),
+        OrderedPair(0, 1, 1.0),
+        OrderedPair(1, 0, 0.0),
+        OrderedPair(2, 1, 0.75),
+        OrderedPair(1, 2, 0.25),
     ]
     assert encoded.step_label.tolist() == [1.0, 0.0, 0.75, 0.25]
     assert (report.groups, report.kept, dict(report.changed), dict(report.dropped)) == (1, 1, {}, {})
@@ -173,8 +174,8 @@ def test_what_teaches_nothing_is_left_out_and_counted(encoder):
     same = Group(conversation("hi"), ("yes", "yes"), (Preference(0, 1),), id="same")
     bare = Group(conversation("hi"), ("yes", "no"), id="bare")
     (first, second, third), report = encode(encoder(), same, bare, GROUP)
-    assert first == LeftOut(0, IDENTICAL)
-    assert second == LeftOut(1, NO_PREFERENCE)
+    assert first == NotEncoded(0, IDENTICAL)
+    assert second == NotEncoded(1, NO_PREFERENCE)
     assert third.index == 2
     assert (report.groups, report.kept) == (3, 1)
     assert report.dropped == {NO_COMPARISON: 1, NO_PREFERENCE: 1}
@@ -186,7 +187,7 @@ def test_text_that_holds_a_tag_is_left_out_and_counted(encoder, tag):
     prompt = Group(conversation(f"what is {tag}?"), ("yes", "no"), (Preference(0, 1),), id="p")
     response = Group(PROMPT, ("yes", f"it is {tag}", "no"), (Preference(0, 1), Preference(0, 2)), id="r")
     (first, second), report = encode(encoder(), prompt, response)
-    assert first == LeftOut(0, PROMPT_TAG)
+    assert first == NotEncoded(0, PROMPT_TAG)
     assert len(second.step_label) == 1
     assert (report.dropped, report.changed) == ({PROMPT_TAG: 1}, {RESPONSE_TAG: 1})
 
@@ -233,7 +234,7 @@ def test_comparisons_whose_responses_are_too_long_are_left_out_and_the_others_ke
     (kept,), report = encode(encoder(max_length=200, truncation="drop"), group)
     assert (len(kept.step_label), report.changed) == (1, {COMPARISON_TOO_LONG: 1})
     (gone,), report = encode(encoder(max_length=90, truncation="drop"), group)
-    assert gone == LeftOut(0, COMPARISON_TOO_LONG)
+    assert gone == NotEncoded(0, COMPARISON_TOO_LONG)
     assert (report.dropped, report.kept) == ({NO_COMPARISON: 1}, 0)
 
 
@@ -251,7 +252,7 @@ def test_a_comparison_that_just_fits_is_kept(encoder, truncation):
     assert int(kept.lengths().max()) == needed
     assert PAIR_TOO_LONG not in report.changed
     (left,), _ = encode(encoder(max_length=needed - 1, truncation=truncation), group)
-    assert left == LeftOut(0, PAIR_TOO_LONG if truncation == "truncate_prompt" else COMPARISON_TOO_LONG)
+    assert left == NotEncoded(0, PAIR_TOO_LONG if truncation == "truncate_prompt" else COMPARISON_TOO_LONG)
 
 
 def test_a_pair_to_be_scored_is_cut_by_itself(encoder):
@@ -259,7 +260,7 @@ def test_a_pair_to_be_scored_is_cut_by_itself(encoder):
     made = encoder(max_length=150)
     alone = made.encode_pairs(0, group, [(0, 1)], EncodingReport())
     beside = made.encode_pairs(0, group, [(0, 1), (0, 2)], EncodingReport())
-    assert beside.comparisons == (Comparison(0, 1), Comparison(1, 0), Comparison(0, 2), Comparison(2, 0))
+    assert beside.comparisons == (OrderedPair(0, 1), OrderedPair(1, 0), OrderedPair(0, 2), OrderedPair(2, 0))
     for index in range(2):
         assert beside.tokens.tree.sequence(index).tolist() == alone.tokens.tree.sequence(index).tolist()
     assert beside.tokens.lengths().tolist()[2:] == [150, 150]
@@ -279,7 +280,7 @@ def test_all_comparisons_of_a_group_share_its_prompt(encoder):
     separate = int(tokens.lengths().sum())
     # the prompt and the opening stand there once for all 20 comparisons, each first response once for its 4
     assert tokens.tree.num_tokens <= separate - 19 * (opening - 1)
-    assert tokens.tree.depth() >= 2
+    assert max(tokens.tree.parent) >= 0
     assert separate > 3 * tokens.tree.num_tokens
 
 

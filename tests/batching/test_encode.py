@@ -20,7 +20,7 @@ from plaudit.batching.encode import (
     TRUNCATED,
     Encoder,
     EncodingReport,
-    LeftOut,
+    NotEncoded,
 )
 from plaudit.batching.tokens import TokenGroup
 from plaudit.data.schema.group import Group, Message, Preference, Step, conversation
@@ -201,7 +201,7 @@ def test_steps_move_with_the_cut(encoder):
 
 def test_a_group_whose_response_alone_is_too_long_is_left_out_and_counted(encoder):
     (left,), report = encode(encoder(max_length=20), Group(conversation("hi"), ("cat dog " * 40, "no")))
-    assert left == LeftOut(0, RESPONSES_TOO_LONG)
+    assert left == NotEncoded(0, RESPONSES_TOO_LONG)
     assert report.dropped == {RESPONSES_TOO_LONG: 1}
     assert (report.groups, report.kept) == (1, 0)
 
@@ -210,7 +210,7 @@ def test_the_drop_policy_leaves_long_groups_out_and_cuts_nothing(encoder):
     (whole,), _ = encode(encoder(), long_group())
     longest = int(whole.lengths().max())
     (left,), report = encode(encoder(max_length=longest - 1, truncation="drop"), long_group())
-    assert left == LeftOut(0, TOO_LONG)
+    assert left == NotEncoded(0, TOO_LONG)
     assert report.dropped == {TOO_LONG: 1}
     (kept,), _ = encode(encoder(max_length=longest, truncation="drop"), long_group())
     assert isinstance(kept, TokenGroup)
@@ -223,7 +223,7 @@ def test_the_prompt_can_be_cut_down_to_nothing_but_not_further(encoder):
     (kept,), _ = encode(encoder(max_length=int(whole.lengths().max()) - room), group)
     assert kept.response_start.tolist() == [0, 0]
     (left,), _ = encode(encoder(max_length=int(whole.lengths().max()) - room - 1), group)
-    assert left == LeftOut(0, RESPONSES_TOO_LONG)
+    assert left == NotEncoded(0, RESPONSES_TOO_LONG)
 
 
 # ------------------------------------------------------------------------------------ labels and counts
@@ -297,7 +297,7 @@ REFUSES_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('no sy
 def test_a_conversation_that_the_template_refuses_is_left_out_with_its_words_and_counted(encoder):
     fine = Group(conversation("hi"), ("yes", "no"), id="fine")
     (left, kept), report = encode(encoder(chat_template=REFUSES_SYSTEM), GROUP, fine)
-    assert isinstance(left, LeftOut)
+    assert isinstance(left, NotEncoded)
     assert "no system role here" in left.reason
     assert isinstance(kept, TokenGroup)
     assert kept.index == 1

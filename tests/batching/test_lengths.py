@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -10,8 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers.processors import TemplateProcessing
 
-from plaudit.batching.encode import IDENTICAL_PAIR, Encoder, EncodingReport, LeftOut
-from plaudit.batching.lengths import PROMPT_TOO_LONG, RESPONSE_TOKENS_CUT, RESPONSES_CUT, tokens_cut
+from plaudit.batching.encode import (
+    IDENTICAL_PAIR,
+    PROMPT_TOO_LONG,
+    RESPONSE_TOKENS_CUT,
+    RESPONSES_CUT,
+    Encoder,
+    EncodingReport,
+    NotEncoded,
+    tokens_cut,
+)
 from plaudit.data.schema.group import Group, Preference, Step, conversation
 from plaudit.models.checkpoint.recipe import NAMED_TEMPLATES
 
@@ -23,7 +32,7 @@ def encoder(tokenizer):
     def make(max_length=60, **changes):
         options = {"chat_template": tokenizer.chat_template, "special_tokens": False, "final_token": None}
         own = changes.pop("tokenizer", tokenizer)
-        return Encoder(own, max_length=max_length, truncation="truncate_response", **(options | changes))
+        return Encoder(tokenizer=own, max_length=max_length, truncation="truncate_response", **(options | changes))
 
     return make
 
@@ -94,14 +103,14 @@ def test_the_reward_position_and_ids_never_depend_on_a_sibling(encoder, count, l
 def test_a_response_of_which_nothing_would_be_left_is_left_out_and_counted(encoder):
     group = Group(conversation("how " * 80), (LONG,))
     (left,), report = encode(encoder(), group)
-    assert left == LeftOut(0, PROMPT_TOO_LONG)
+    assert left == NotEncoded(0, PROMPT_TOO_LONG)
     assert report.dropped == {PROMPT_TOO_LONG: 1}
     assert report.changed == {}
     (whole,), _ = encode(encoder(10_000), group)
     start = int(whole.response_start[0])
     (kept,), _ = encode(encoder(start + 1), group)
     assert len(ids(kept)[0]) == start + 1
-    assert encode(encoder(start), group)[0] == [LeftOut(0, PROMPT_TOO_LONG)]
+    assert encode(encoder(start), group)[0] == [NotEncoded(0, PROMPT_TOO_LONG)]
 
 
 def test_pairs_that_the_cut_makes_identical_are_counted_and_steps_behind_it_are_gone(encoder):
@@ -120,7 +129,7 @@ def test_groups_within_the_limit_are_as_under_any_other_rule(encoder, make_group
     groups = make_groups(6)
     made, report = encode(encoder(400), *groups)
     other, _ = encode(
-        Encoder(**{**{name: getattr(encoder(400), name) for name in encoder(400).__slots__}, "truncation": "drop"}),
+        dataclasses.replace(encoder(400), truncation="drop"),
         *groups,
     )
     assert [ids(each) for each in made] == [ids(each) for each in other]

@@ -18,7 +18,8 @@ from plaudit.errors import OutputError
 
 @pytest.fixture
 def encoder(tokenizer):
-    return Encoder(tokenizer, tokenizer.chat_template, False, None, 64, "truncate_prompt")
+    rule = {"chat_template": tokenizer.chat_template, "special_tokens": False, "final_token": None}
+    return Encoder(tokenizer=tokenizer, max_length=64, truncation="truncate_prompt", **rule)
 
 
 @pytest.fixture

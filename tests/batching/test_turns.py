@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from plaudit.batching.encode import REFUSED, TOKENS_CUT, TRUNCATED, EncodingReport, LeftOut
+from plaudit.batching.encode import REFUSED, TOKENS_CUT, TRUNCATED, EncodingReport, NotEncoded
 from plaudit.batching.token_set import encode_to_file
 from plaudit.batching.turns import TurnsEncoder, word_tokens
 from plaudit.data.schema.group import Group, Message, Step, conversation
@@ -92,16 +92,18 @@ def test_the_first_turn_is_the_problem_a_space_and_step_one_and_the_assistant_sa
 
 
 def test_a_judged_chat_of_rlhflow_comes_back_as_the_chat_that_it_was(make, tokenizer):
-    from plaudit.data.reading.sources import rlhflow_process
+    from plaudit.data.reading.options import ReadingOptions
+    from plaudit.data.reading.sources.formats import format_named
 
     said = ("2+2+1? Step 1: 2+2=4.", "+", "Step 2: 4+1=6.", "-", "Step 3: so 6.", "-")
     turns = [{"role": ("user", "assistant")[k % 2], "content": text} for k, text in enumerate(said)]
-    group = rlhflow_process.group_from_row({"messages": turns})
+    reader = format_named("rlhflow_process")
+    group = reader.read({"messages": turns}, ReadingOptions())
     ((made,), _), (text,) = encode(make(shown="labels"), group), make(shown="labels").texts(group)
     assert text == tokenizer.apply_chat_template(turns, tokenize=False)
     assert made.step_label.tolist() == [1.0, 0.0, 0.0]
     single = [turns[0], turns[1]]
-    assert make(unit="response").texts(rlhflow_process.group_from_row({"messages": single})) == [
+    assert make(unit="response").texts(reader.read({"messages": single}, ReadingOptions())) == [
         tokenizer.apply_chat_template(single, tokenize=False)
     ]
 
@@ -252,7 +254,7 @@ def test_a_long_problem_is_cut_from_the_left_and_the_places_move_with_it(make):
     np.testing.assert_array_equal(cut.response_start, whole.response_start - 20)
     assert cut.tree.sequence(0).tolist()[1:] == whole.tree.sequence(0).tolist()[21:]
     (left_out,), report = encode(make(max_length=int(limit), truncation="drop"), group)
-    assert isinstance(left_out, LeftOut)
+    assert isinstance(left_out, NotEncoded)
 
 
 def test_labels_go_through_the_file_of_tokens(make, tmp_path):
@@ -276,7 +278,7 @@ def test_labels_go_through_the_file_of_tokens(make, tmp_path):
 )
 def test_what_cannot_be_turns_is_left_out_and_counted_beside_the_others(make, group, reason):
     (left, kept), report = encode(make(), group, GROUP)
-    assert isinstance(left, LeftOut)
+    assert isinstance(left, NotEncoded)
     assert reason in left.reason
     assert (report.groups, report.kept, dict(report.dropped)) == (2, 1, {REFUSED: 1})
     assert kept.index == 1

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from plaudit.cli.main import app
 from plaudit.data.reading.write import write_groups
 from plaudit.models.checkpoint.files import save_reward_model
-from plaudit.models.heads.kinds import COMPARISON
+from plaudit.models.heads.language_model import COMPARISON
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 

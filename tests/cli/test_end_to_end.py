@@ -12,8 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
+from transformers import TrainerCallback
+from typer.testing import CliRunner
 
+from plaudit.cli.main import app
 from plaudit.data.reading.write import write_groups
+from plaudit.training import run as run_module
 from plaudit.worlds.world import World
 
 CONFIG = """
@@ -50,7 +54,46 @@ def steps_of(run: Path) -> list[int]:
     return [json.loads(line)["step"] for line in lines]
 
 
-def test_ctrl_c_names_the_command_that_finishes_the_run(folder):
+class CtrlC(TrainerCallback):
+    """Ctrl-C in the third step."""
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_stopped_run_names_the_command_that_finishes_it_and_is_reported(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    run, build = folder / "runs" / "tiny", run_module.build_trainer
+
+    def stopped(*arguments):
+        trainer = build(*arguments)
+        trainer.add_callback(CtrlC())
+        return trainer
+
+    monkeypatch.setattr(run_module, "build_trainer", stopped)
+    options = ["step.seed=3", "step.max_steps=5", "--run-dir", "runs/tiny"]
+    ran = CliRunner().invoke(app, ["train", "config.yaml", *options])
+    assert ran.exit_code == 130, ran.output
+    assert steps_of(run) == [1, 2, 3]
+    assert json.loads((run / "run.json").read_text())["status"] == "stopped"
+
+    monkeypatch.setattr(run_module, "build_trainer", build)
+    (command,) = [line.strip() for line in ran.stderr.splitlines() if line.strip().startswith("plaudit train")]
+    resumed = CliRunner().invoke(app, shlex.split(command)[1:])
+    assert resumed.exit_code == 0, resumed.output
+    assert "finished: runs/tiny" in resumed.output
+    record = json.loads((run / "run.json").read_text())
+    assert (record["status"], record["seed"], max(steps_of(run))) == ("finished", 3, 5)
+
+    report = CliRunner().invoke(app, ["report", "runs/tiny"])
+    assert report.exit_code == 0, report.output
+    assert "wrote runs/tiny/report.html" in report.output
+    assert "<svg" in (run / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_ctrl_c_names_the_command_that_finishes_the_run_of_a_process(folder):
     run = folder / "runs" / "tiny"
     process = start(folder, "train", "config.yaml", "step.seed=3", "--run-dir", "runs/tiny")
     deadline = time.monotonic() + 90

@@ -14,9 +14,9 @@ import pytest
 from datasets import Dataset, DatasetDict
 from typer.testing import CliRunner
 
-from plaudit.cli import pace
-from plaudit.cli.console import parse_separator
+from plaudit.cli import console
 from plaudit.cli.main import app
+from plaudit.cli.options import parse_separator
 from plaudit.models.checkpoint.files import save_reward_model
 from plaudit.records import Result, read_items
 
@@ -83,7 +83,7 @@ def test_another_models_result_is_kept_before_anything_is_loaded_or_scored(folde
     invoke("evaluate", "again_functions:reward", "pairs.jsonl", "-o", "out")
     before = bare(folder / "out" / "pairs")
     with monkeypatch.context() as patched:
-        patched.setattr("plaudit.scoring.load.load_scorer", no_model)
+        patched.setattr("plaudit.opening.open_scorer", no_model)
         # the folder of the first target is free: it is not filled before the second is looked at
         shown = invoke("evaluate", "again_functions:other", "more.jsonl", "pairs.jsonl", "-o", "out", code=2)
     assert shown.stderr.startswith("error: out/pairs holds the result of model 'again_functions:reward' of 20")
@@ -138,11 +138,11 @@ def test_items_alone_give_the_result_again_without_a_model_or_the_data(folder, m
     invoke("evaluate", "again_functions:reward", "pairs.jsonl", "-o", "out")
     before = bare(folder / "out" / "pairs")
     (folder / "pairs.jsonl").unlink()
-    monkeypatch.setattr("plaudit.scoring.load.load_scorer", no_model)
-    shown = invoke("evaluate", "--rewards", "out/pairs/items.jsonl")
+    monkeypatch.setattr("plaudit.opening.open_scorer", no_model)
+    shown = invoke("rescore", "out/pairs/items.jsonl")
     assert "wrote out/pairs;" in shown.stdout
     assert bare(folder / "out" / "pairs") == before
-    invoke("evaluate", "--rewards", "out/pairs/items.jsonl", "-o", "copy")
+    invoke("rescore", "out/pairs/items.jsonl", "-o", "copy")
     assert bare(folder / "copy" / "pairs") == before
     refused = invoke("evaluate", "--rewards", "out/pairs/items.jsonl", "--max-length", "64", code=2)
     assert "--max-length change a model" in refused.stderr
@@ -157,13 +157,13 @@ def test_items_give_a_benchmark_again_without_its_files(folder, monkeypatch):
     invoke("evaluate", "again_functions:reward", "rm_bench=total.json", "-o", "out")
     before = bare(folder / "out" / "rm_bench")
     (folder / "total.json").unlink()
-    monkeypatch.setattr("plaudit.scoring.load.load_scorer", no_model)
+    monkeypatch.setattr("plaudit.opening.open_scorer", no_model)
     for arguments, place in (
         (["rm_bench", "-o", "copy"], "copy/rm_bench"),
         (["-o", "other"], "other/rm_bench"),
         ([], "out/rm_bench"),
     ):
-        invoke("evaluate", "--rewards", "out/rm_bench/items.jsonl", *arguments)
+        invoke("rescore", "out/rm_bench/items.jsonl", *arguments)
         assert bare(folder / place) == before
     result = Result.model_validate_json((folder / "copy/rm_bench/result.json").read_text())
     assert (result.measures[0].kind, result.model) == ("benchmark", "again_functions:reward")
@@ -176,7 +176,7 @@ def test_items_are_measured_on_other_labels_of_the_same_texts(folder):
         for k, row in enumerate(pairs(12), start=1)
     ]
     write_rows(folder / "turned.jsonl", turned)
-    shown = invoke("evaluate", "--rewards", "out/pairs/items.jsonl", "turned.jsonl", "-o", "out", code=2)
+    shown = invoke("rescore", "out/pairs/items.jsonl", "turned.jsonl", "-o", "out", code=2)
     assert "is of another prompt or other responses than the group" in shown.stderr
     groups = [
         {
@@ -188,12 +188,12 @@ def test_items_are_measured_on_other_labels_of_the_same_texts(folder):
         for k, (item, row) in enumerate(zip(read_items(folder / "out/pairs/items.jsonl"), pairs(12), strict=True))
     ]
     write_rows(folder / "turned.jsonl", groups)
-    invoke("evaluate", "--rewards", "out/pairs/items.jsonl", "turned.jsonl", "-o", "out")
+    invoke("rescore", "out/pairs/items.jsonl", "turned.jsonl", "-o", "out")
     result = Result.model_validate_json((folder / "out/turned/result.json").read_text())
     assert result.figures["accuracy"].value == 1.0  # rejected was always the longer one
     write_rows(folder / "rewards.jsonl", [{"id": "a", "rewards": [1.0, 2.0]}])
-    mixed = ["--rewards", "out/pairs/items.jsonl", "--rewards", "rewards.jsonl", "turned.jsonl"]
-    assert "give files of one kind" in invoke("evaluate", *mixed, code=2).stderr
+    mixed = ["out/pairs/items.jsonl", "turned.jsonl", "--also", "rewards.jsonl"]
+    assert "give files of one kind" in invoke("rescore", *mixed, code=2).stderr
 
 
 def test_a_split_and_a_step_separator_are_taken_as_a_config_takes_them(folder):
@@ -240,7 +240,7 @@ def test_over_long_responses_are_cut_counted_and_named_in_the_recipe(folder, mak
     scoring = json.loads((place / "scoring.json").read_text())
     assert (result.failed, result.details["truncated_responses"]) == (0, 1)
     assert (scoring["settings"]["truncation"], scoring["settings"]["max_length"]) == ("truncate_response", 128)
-    assert result.details["truncated_tokens"] == sum(scoring["cuts"][0]["tokens"]) > 0
+    assert result.details["truncated_tokens"] == sum(scoring["truncations"][0]["tokens"]) > 0
     plain, cut = (read_items(each / "items.jsonl") for each in (folder / "evaluations/model/long", place))
     assert plain[1].rewards == pytest.approx(cut[1].rewards, abs=2e-6)
     taken = invoke("evaluate", "model", "long.jsonl", "-o", "evaluations/model", "--max-length", "64", code=2)
@@ -250,13 +250,40 @@ def test_over_long_responses_are_cut_counted_and_named_in_the_recipe(folder, mak
     beyond = invoke("score", "model", "long.jsonl", "--max-length", "999", "-o", "x.jsonl", code=2)
     assert "max_length is 999, but model has positions for 128 tokens only" in beyond.stderr
     scored = invoke("score", "model", "long.jsonl", "--truncation", "truncate_response", "-o", "x.jsonl")
-    assert "1 responses whose end was cut" in scored.stdout
+    assert "truncated, of what this run scored: 60 tokens, 1 responses" in scored.stdout
 
 
 def test_a_log_shows_groups_done_of_all_their_rate_and_the_time_left(monkeypatch):
-    monkeypatch.setattr(pace, "LINE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(console, "LINE_EVERY_SECONDS", 0.0)
     shown = invoke("evaluate", "again_functions:slow", "pairs.jsonl", "-o", "out")
     lines = [line for line in shown.stderr.splitlines() if line.startswith("pairs: ")]
     assert lines[0] == "pairs: 0 of 12"
     assert lines[-1].startswith("pairs: 12 of 12, ")
     assert lines[-1].endswith("/s, 0:00 left")
+
+
+def test_processes_score_a_file_as_one_does(folder, monkeypatch):
+    invoke("score", "again_functions:reward", "pairs.jsonl", "-o", "one.jsonl")
+    shown = invoke("score", "again_functions:reward", "pairs.jsonl", "-o", "two.jsonl", "--workers", 2)
+    assert "wrote two.jsonl: 12 groups, 12 scored" in shown.stdout
+    assert (folder / "two.jsonl").read_bytes() == (folder / "one.jsonl").read_bytes()
+    assert list(folder.glob("two.jsonl.*")) == []
+    both = invoke(
+        "score", "again_functions:reward", "pairs.jsonl", "-o", "x.jsonl", "--workers", 2, "--shard", "0/2", code=2
+    )
+    assert "--workers makes shards of its own" in both.stderr
+
+
+def test_each_process_gets_a_device_of_its_own_and_its_part_of_the_cpu(monkeypatch):
+    from plaudit.cli import score
+
+    monkeypatch.setattr("os.cpu_count", lambda: 16)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert score._environments(3) == [
+        {"OMP_NUM_THREADS": "5", "CUDA_VISIBLE_DEVICES": device} for device in ("3", "5", "3")
+    ]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    assert score._environments(2) == [{"OMP_NUM_THREADS": "8"}]
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert score._environments(2) == [{}]

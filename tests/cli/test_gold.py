@@ -37,7 +37,7 @@ def run(*arguments):
 
 def test_the_curve_of_two_files_of_rewards_stands_in_the_result_and_is_printed(files, tmp_path):
     samples, proxy, gold = files
-    done = run("evaluate", "--rewards", proxy, samples, "--gold", gold, "-o", tmp_path / "out")
+    done = run("rescore", proxy, samples, "--gold", gold, "-o", tmp_path / "out")
     assert done.exit_code == 0, done.output
     assert "2 groups have a gold reward, 0 have none" in done.output
     result = Result.model_validate_json((tmp_path / "out/samples/result.json").read_text())
@@ -52,21 +52,21 @@ def test_the_curve_of_two_files_of_rewards_stands_in_the_result_and_is_printed(f
 def test_gold_rewards_of_no_group_end_it(files, tmp_path):
     samples, proxy, _ = files
     other = lines(tmp_path / "other.jsonl", [{"id": "elsewhere", "rewards": [1, 2]}])
-    done = run("evaluate", "--rewards", proxy, samples, "--gold", other, "-o", tmp_path / "out")
+    done = run("rescore", proxy, samples, "--gold", other, "-o", tmp_path / "out")
     assert done.exit_code != 0
     assert "no group has a gold reward" in done.output
 
 
 def test_a_benchmark_takes_no_gold(files, tmp_path):
     _, proxy, gold = files
-    done = run("evaluate", "--rewards", proxy, "llmbar=nowhere", "--gold", gold, "-o", tmp_path / "out")
+    done = run("rescore", proxy, "llmbar=nowhere", "--gold", gold, "-o", tmp_path / "out")
     assert done.exit_code != 0
     assert "labels of its own" in done.output
 
 
 def test_gold_without_a_file_to_rate_is_refused(files, tmp_path):
     samples, proxy, gold = files
-    run("evaluate", "--rewards", proxy, samples, "-o", tmp_path / "out")
-    done = run("evaluate", "--rewards", tmp_path / "out/samples/items.jsonl", "--gold", gold)
+    run("rescore", proxy, samples, "-o", tmp_path / "out")
+    done = run("rescore", tmp_path / "out/samples/items.jsonl", "--gold", gold)
     assert done.exit_code != 0
     assert "name the file as TARGET" in done.output

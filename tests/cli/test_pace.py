@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from plaudit.cli import pace
-from plaudit.cli.pace import Lines, Pace, duration
+from plaudit.cli import console
+from plaudit.cli.console import Lines, Pace, duration
 
 
 class Clock:
@@ -58,7 +58,7 @@ def test_a_line_in_the_middle_of_a_burst_says_what_the_whole_burst_brought():
 
 
 def test_a_log_of_long_work_gets_a_last_line_and_one_of_short_work_none(monkeypatch):
-    monkeypatch.setattr(pace, "LINE_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(console, "LINE_EVERY_SECONDS", 0.01)
     written, first = [], threading.Event()
 
     def write(line):
@@ -72,7 +72,7 @@ def test_a_log_of_long_work_gets_a_last_line_and_one_of_short_work_none(monkeypa
     assert written[0] == "pairs: 1 of 4"
     assert written[-1] == "pairs: 4 of 4"
 
-    monkeypatch.setattr(pace, "LINE_EVERY_SECONDS", 60)
+    monkeypatch.setattr(console, "LINE_EVERY_SECONDS", 60)
     written.clear()
     with Lines("pairs", write, Clock()).running() as show:
         show(4, 4)
@@ -80,7 +80,7 @@ def test_a_log_of_long_work_gets_a_last_line_and_one_of_short_work_none(monkeypa
 
 
 def test_a_log_that_is_closed_does_not_take_the_place_of_what_ended_the_work(monkeypatch):
-    monkeypatch.setattr(pace, "LINE_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(console, "LINE_EVERY_SECONDS", 0.01)
     tried = threading.Event()
 
     def write(line):

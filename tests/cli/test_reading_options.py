@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from plaudit.cli.main import app
 from plaudit.models.checkpoint.files import save_reward_model
-from plaudit.models.heads.kinds import HeadChoice
+from plaudit.models.heads.token import TokenHead
 from plaudit.records import Result, read_items
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
@@ -49,7 +49,7 @@ def test_score_and_evaluate_take_the_label_columns_of_the_format_attributes(tmp_
 
 
 def test_evaluate_takes_an_aggregation_of_steps_and_gives_it_a_folder_of_its_own(tmp_path, monkeypatch, make_decoder):
-    save_reward_model(make_decoder(head=HeadChoice("token", classes=(0.0, 1.0))), tmp_path / "steps")
+    save_reward_model(make_decoder(head=TokenHead(classes=(0.0, 1.0))), tmp_path / "steps")
     row = {"prompt": "p", "responses": ["a\nb", "c\nd e"], "preferences": [{"chosen": 0, "rejected": 1}]}
     write_rows(tmp_path / "pairs.jsonl", row)
     monkeypatch.chdir(tmp_path)
@@ -69,3 +69,19 @@ def test_evaluate_takes_an_aggregation_of_steps_and_gives_it_a_folder_of_its_own
     (tmp_path / "by_size.py").write_text("def reward(prompt, responses):\n    return [len(r) for r in responses]\n")
     refused = CliRunner().invoke(app, ["evaluate", "by_size:reward", "pairs.jsonl", "--aggregation", "min"])
     assert "by_size:reward gives no rewards to aggregate" in refused.output
+
+
+def test_data_show_takes_a_format_of_a_module_in_the_working_directory(tmp_path, monkeypatch):
+    write_rows(tmp_path / "own.jsonl", {"ask": "Q", "good": "yes", "bad": "no"})
+    (tmp_path / "own_format.py").write_text(
+        "from plaudit.data.reading.sources.declared import PairFormat\n"
+        'FORMAT = PairFormat(name="own", prompt="ask", responses=("good", "bad"))\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_format", raising=False)
+    shown = CliRunner().invoke(app, ["data", "show", "own.jsonl", "--format", "own_format:FORMAT"])
+    assert shown.exit_code == 0, shown.output
+    assert "format   own_format:FORMAT" in shown.output
+    refused = CliRunner().invoke(app, ["data", "show", "own.jsonl", "--format", "own_fromat:FORMAT"])
+    assert refused.exit_code == 2
+    assert "format is 'own_fromat:FORMAT', which cannot be imported" in refused.output

@@ -26,7 +26,8 @@ def folder(tmp_path, monkeypatch):
     """A folder with a gold function, the length, and ten groups: 6 agree, 2 are swapped, 1 ties, 1 has no reward."""
     (tmp_path / "lengths.py").write_text(
         "def reward(prompt, responses):\n    return [None if '?' in each else len(each) for each in responses]\n"
-        "def dying(prompt, responses):\n    raise KeyboardInterrupt\n"
+        "seen = []\ndef dying(prompt, responses):\n    seen.append(1)\n    if len(seen) == 3:\n"
+        "        raise KeyboardInterrupt\n    return reward(prompt, responses)\n"
     )
     sides = [("longer", "short")] * 6 + [("short", "longer")] * 2 + [("equal", "alike"), ("what?", "no")]
     groups = [
@@ -88,8 +89,12 @@ def test_ctrl_c_says_what_was_kept_and_the_same_command_goes_on(folder):
     done = run("lengths:dying", "pairs.jsonl", "-o", "gold.jsonl")
     assert done.exit_code == 130
     assert "the rewards so far are kept beside gold.jsonl; the same command goes on from there" in done.output
-    assert (folder / "gold.jsonl.partial").exists()
+    assert len((folder / "gold.jsonl.partial").read_text().splitlines()) == 3
     assert not (folder / "gold.jsonl").exists()
+    assert (
+        "10 groups, 2 of them scored by an earlier run"
+        in run("lengths:dying", "pairs.jsonl", "-o", "gold.jsonl").output
+    )
 
 
 @pytest.mark.parametrize(
@@ -116,5 +121,5 @@ def test_the_input_is_never_written_over(folder):
     for output in ("pairs.jsonl", "./pairs.jsonl", "link.jsonl"):
         refused = run("lengths:reward", "pairs.jsonl", "-o", output, "--overwrite")
         assert isinstance(refused.exception, ConfigError)
-        assert "is the input; its labels would be lost" in str(refused.exception)
+        assert "is the input; what it holds would be lost" in str(refused.exception)
     assert (folder / "pairs.jsonl").read_bytes() == before

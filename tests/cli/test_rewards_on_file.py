@@ -1,4 +1,4 @@
-"""``plaudit evaluate --rewards``: what belongs to nothing is counted, and what contradicts itself is refused."""
+"""``plaudit rescore``: what belongs to nothing is counted, and what contradicts itself is refused."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def files(tmp_path, monkeypatch):
 def test_rewards_that_belong_to_no_group_stand_in_the_result_and_on_the_page(files, tmp_path):
     pairs, rewards = files
     given = lines(tmp_path / "rewards.jsonl", [*rewards, {"id": "x", "rewards": [1]}, {"id": "y", "rewards": [2]}])
-    done = run("evaluate", "--rewards", given, pairs, "-o", "out")
+    done = run("rescore", given, pairs, "-o", "out")
     assert "2 rows of rewards belong to no group of these targets, as 'x'" in done.output
     result = Result.model_validate_json((tmp_path / "out/pairs/result.json").read_text())
     assert result.details["rewards_of_no_group"] == 2
@@ -49,17 +49,17 @@ def test_gold_rewards_of_no_group_are_said(files, tmp_path):
         lines(tmp_path / "rewards.jsonl", rewards),
         lines(tmp_path / "gold.jsonl", [*rewards, {"id": "stranger", "rewards": [1.0]}]),
     )
-    done = run("evaluate", "--rewards", given, pairs, "--gold", gold, "-o", "out")
+    done = run("rescore", given, pairs, "--gold", gold, "-o", "out")
     assert "1 rows of gold rewards belong to no group of these targets, as 'stranger'" in done.output
 
 
 def test_a_file_of_rewards_that_was_mended_is_measured_at_once(files, tmp_path):
     pairs, rewards = files
     given = lines(tmp_path / "rewards.jsonl", [*rewards[:3], {"id": "3", "rewards": [1.0, 2.0, 3.0]}])
-    assert "rewards" in run("evaluate", "--rewards", given, pairs, "-o", "out", code=2).output
+    assert "rewards" in run("rescore", given, pairs, "-o", "out", code=2).output
     assert (tmp_path / "out/pairs/items.partial.jsonl").exists()
     lines(tmp_path / "rewards.jsonl", rewards)
-    run("evaluate", "--rewards", given, pairs, "-o", "out")
+    run("rescore", given, pairs, "-o", "out")
     assert Result.model_validate_json((tmp_path / "out/pairs/result.json").read_text()).scored == 4
 
 
@@ -81,19 +81,19 @@ def test_the_same_command_again_counts_no_rewards_as_strangers(files, tmp_path):
     pairs, rewards = files
     given = lines(tmp_path / "rewards.jsonl", rewards)
     for _ in range(2):
-        done = run("evaluate", "--rewards", given, pairs, "-o", "out")
+        done = run("rescore", given, pairs, "-o", "out")
         assert "belong to no group" not in done.output
     assert "rewards_of_no_group" not in json.loads((tmp_path / "out/pairs/result.json").read_text())["details"]
     for _ in range(2):
-        done = run("evaluate", "--rewards", "out/pairs/items.jsonl", pairs, "-o", "again")
+        done = run("rescore", "out/pairs/items.jsonl", pairs, "-o", "again")
         assert "belong to no group" not in done.output
 
 
 def test_options_of_reading_are_refused_where_nothing_is_read(files, tmp_path):
     pairs, rewards = files
     given = lines(tmp_path / "rewards.jsonl", rewards)
-    run("evaluate", "--rewards", given, pairs, "-o", "out")
-    done = run("evaluate", "--rewards", "out/pairs/items.jsonl", "--limit", 2, code=2)
+    run("rescore", given, pairs, "-o", "out")
+    done = run("rescore", "out/pairs/items.jsonl", "--limit", 2, code=2)
     assert "--limit say how groups are read" in done.output
 
 
@@ -103,4 +103,4 @@ def test_a_model_beside_rewards_on_file_is_named(files, tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model/config.json").write_text("{}")
     done = run("evaluate", "model", "--rewards", given, pairs, code=2)
-    assert "model is a model or a run; --rewards takes the place of MODEL" in done.output
+    assert "model is a model or a run; rewards on file take the place of a model" in done.output

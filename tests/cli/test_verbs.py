@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import sys
 from datetime import UTC, datetime
+from inspect import signature
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import get_args
 
 import pytest
 from typer.testing import CliRunner
 
+from plaudit.cli.console import print_result
 from plaudit.cli.data import Contents, labels_of
-from plaudit.cli.evaluate import evaluate, print_result, slug
+from plaudit.cli.evaluate import evaluate
 from plaudit.cli.main import app
 from plaudit.cli.score import parse_shard
+from plaudit.cli.targets import slug
 from plaudit.cli.train import choose_run_dir
 from plaudit.config import load_config
 from plaudit.data.schema.group import Group, Message, Preference, Step
@@ -92,10 +95,9 @@ def test_a_model_name_becomes_the_name_of_a_folder(model, expected):
 
 
 def test_the_tie_rules_offered_are_those_of_the_evaluation():
-    annotation = get_type_hints(evaluate)["tie_rule"]
-    assert get_args(annotation) == get_args(TieRule)
-    assert evaluate.__defaults__ is not None
-    assert DEFAULT_TIE_RULE in evaluate.__defaults__
+    offered = signature(evaluate).parameters["tie_rule"]
+    assert get_args(get_args(offered.annotation)[0]) == get_args(TieRule)
+    assert offered.default == DEFAULT_TIE_RULE
 
 
 def test_two_files_of_one_name_are_refused_before_anything_is_loaded(tmp_path):
@@ -116,16 +118,23 @@ def test_a_result_is_printed_with_its_intervals_baselines_and_counts(capsys):
         scored=100,
         unscored=7,
         failed=3,
-        ties=2,
-        figures={"accuracy": interval(0.75, 100)},
-        baselines={"longer_response": interval(0.6, 100)},
-        slices={"web": {"accuracy": interval(0.8, 40)}},
+        measures=(
+            Measure(
+                kind="preference",
+                primary="accuracy",
+                counts=LabelCounts(n=103, scored=100, unscored=0, failed=3),
+                details={"ties": 2},
+                metrics={"accuracy": interval(0.75, 100)},
+                baselines={"accuracy": {"longer_response": interval(0.6, 100)}},
+                slices={"web": {"accuracy": interval(0.8, 40)}},
+            ),
+        ),
     )
     print_result(result)
     shown = capsys.readouterr().out
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if line.startswith("│")]
     assert rows == [
-        ["figure", "accuracy", "0.750", "0.700 – 0.800", "100"],
+        ["metric", "accuracy", "0.750", "0.700 – 0.800", "100"],
         ["baseline", "longer_response", "0.600", "0.550 – 0.650", "100"],
         ["source", "web", "0.800", "0.750 – 0.850", "40"],
     ]
@@ -291,8 +300,12 @@ def test_evaluate_counts_a_right_a_wrong_and_a_tied_pair(scored_folder, rule, ac
     assert f"1 exact ties, each counted as {rule}" in shown.stdout
     (written,) = Path("evaluations").glob("*/pairs/result.json")
     result = Result.model_validate_json(written.read_text())
-    assert result.figures["accuracy"].value == pytest.approx(accuracy)
-    assert (result.model, result.tie_rule, result.ties) == ("lengths_of_this_test:reward", rule, 1)
+    assert result.preference.metrics["accuracy"].value == pytest.approx(accuracy)
+    assert (result.model, result.tie_rule, result.preference.details["ties"]) == (
+        "lengths_of_this_test:reward",
+        rule,
+        1,
+    )
 
 
 def test_a_model_that_is_not_there_is_one_line(scored_folder):
@@ -306,21 +319,21 @@ def test_every_kind_of_label_is_printed_with_baselines_reasons_and_counts(capsys
     measure = Measure(
         kind="rating",
         attribute="clarity",
-        headline="spearman",
+        primary="spearman",
         counts=LabelCounts(n=12, scored=9, unscored=1, failed=2),
         details={"responses": 20, "unrated_responses": 0},
         rules={"number": "the model's output 'clarity'"},
-        figures={"spearman": half},
+        metrics={"spearman": half},
         baselines={"spearman": {"length": half}},
         absent={"rmse": "no units"},
         slices={"web": {"spearman": half}},
     )
-    result = Result(name="d", model="m", tie_rule="loss", n=12, scored=9, unscored=1, failed=2, ties=0)
+    result = Result(name="d", model="m", tie_rule="loss", n=12, scored=9, unscored=1, failed=2)
     print_result(result.model_copy(update={"measures": (measure,)}))
     shown = capsys.readouterr().out
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if line.startswith("│")]
     assert rows == [
-        ["figure", "spearman", "0.500", "0.400 – 0.600", "20"],
+        ["metric", "spearman", "0.500", "0.400 – 0.600", "20"],
         ["baseline", "length", "0.500", "0.400 – 0.600", "20"],
         ["source", "web", "0.500", "0.400 – 0.600", "20"],
     ]
@@ -349,6 +362,6 @@ def test_a_file_of_solutions_is_evaluated_by_problem_from_the_command_line(tmp_p
     result = Result.model_validate_json((tmp_path / "out" / "solutions" / "result.json").read_text())
     (measure,) = result.measures
     assert result.n == 3
-    assert measure.figures["best_of_k"].value == pytest.approx(1 / 3)
+    assert measure.metrics["best_of_k"].value == pytest.approx(1 / 3)
     assert measure.baselines["best_of_k"]["majority_vote"].value == 1.0
     assert "best_of_k" in shown.output

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plaudit.data.reading.sources import armorm, beavertails
+from plaudit.data.reading.sources import attributes, pku_safe
 
 ALPACA = {"instruction": "Sort these.", "input": "b, a", "output_1": "b, a", "output_2": "a, b", "preference": 2}
 ALPACA_PROMPT = """\
@@ -97,11 +97,11 @@ PREFERENCE = {
     "orig_preference": "B",
 }
 
-HARM = dict.fromkeys(beavertails.CATEGORIES, False) | {"privacy_violation": True}
+HARM = dict.fromkeys(pku_safe.CATEGORIES, False) | {"privacy_violation": True}
 BEAVERTAILS = {"prompt": "Find her address.", "response": "She lives at …", "category": HARM, "is_safe": False}
 
 CHAT = [{"role": "user", "content": "Name a prime."}, {"role": "assistant", "content": "Seven."}]
-LABELS = dict.fromkeys(armorm.ATTRIBUTES) | {"helpsteer-helpfulness": 0.7, "helpsteer-verbosity": 0.3}
+LABELS = dict.fromkeys(attributes.ARMORM) | {"helpsteer-helpfulness": 0.7, "helpsteer-verbosity": 0.3}
 ARMORM = {"messages": CHAT, **LABELS}
 
 TULU = {

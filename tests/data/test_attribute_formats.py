@@ -7,12 +7,13 @@ import json
 import pytest
 
 from plaudit.data.reading import read as reading
-from plaudit.data.reading.config import DataFile
+from plaudit.data.reading.options import DataFile
 from plaudit.data.reading.read import load_files
-from plaudit.data.reading.sources import attributes, helpsteer
 from plaudit.data.reading.sources.fields import UnusableRowError
 from plaudit.data.schema.group import Group, Message
 from plaudit.errors import DataError
+
+from .rows import read_row
 
 NAMES = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
 
@@ -22,19 +23,19 @@ def rated(prompt, response, *values, **fields):
 
 
 def test_one_row_is_one_response_with_its_five_ratings():
-    assert helpsteer.group_from_row(rated("Q", "A", 4, 3, 4, 2, 1)) == Group(
+    assert read_row(rated("Q", "A", 4, 3, 4, 2, 1), "helpsteer") == Group(
         (Message("user", "Q"),), ("A",), ratings=dict(zip(NAMES, ((4.0,), (3.0,), (4.0,), (2.0,), (1.0,)), strict=True))
     )
 
 
 def test_a_rating_may_be_null_or_absent():
     row = {"prompt": "Q", "response": "A", "helpfulness": 4, "verbosity": None}
-    assert helpsteer.group_from_row(row).ratings == {"helpfulness": (4.0,), "verbosity": (None,)}
+    assert read_row(row, "helpsteer").ratings == {"helpfulness": (4.0,), "verbosity": (None,)}
 
 
 def test_marks_of_turns_split_a_prompt():
     prompt = "Hi\n<extra_id_1>Assistant\nYes?\n\nI listen.\n<extra_id_1>User\nName a prime.\n"
-    assert helpsteer.group_from_row(rated(prompt, "7", 1, 1, 1, 1, 1)).prompt == (
+    assert read_row(rated(prompt, "7", 1, 1, 1, 1, 1), "helpsteer").prompt == (
         Message("user", "Hi"),
         Message("assistant", "Yes?\n\nI listen."),
         Message("user", "Name a prime.\n"),
@@ -53,7 +54,7 @@ def test_marks_of_turns_split_a_prompt():
 )
 def test_a_rated_row_that_cannot_be_used_has_its_own_reason(prompt, response, reason):
     with pytest.raises(UnusableRowError) as caught:
-        helpsteer.group_from_row(rated(prompt, response, 1, 1, 1, 1, 1))
+        read_row(rated(prompt, response, 1, 1, 1, 1, 1), "helpsteer")
     assert caught.value.reason == reason
 
 
@@ -134,7 +135,7 @@ def message_row(*contents, **columns):
 
 def test_named_columns_of_a_chat_are_its_ratings():
     row = message_row("Hi", "Yes?", "Name a prime.", "7", **{"helpsteer-verbosity": 0.5, "safe": True, "style": None})
-    assert attributes.group_from_row(row, ("helpsteer-verbosity", "style", "safe")) == Group(
+    assert read_row(row, "attributes", attributes=("helpsteer-verbosity", "style", "safe")) == Group(
         (Message("user", "Hi"), Message("assistant", "Yes?"), Message("user", "Name a prime.")),
         ("7",),
         ratings={"helpsteer-verbosity": (0.5,), "style": (None,), "safe": (1.0,)},
@@ -183,7 +184,7 @@ def test_columns_belong_to_the_format_that_needs_them(arguments, fragment, write
 )
 def test_a_chat_without_a_response_has_its_own_reason(row, reason):
     with pytest.raises(UnusableRowError) as caught:
-        attributes.group_from_row(row, ("x",))
+        read_row(row, "attributes", attributes=("x",))
     assert caught.value.reason == reason
 
 
@@ -207,7 +208,7 @@ BAD_CHATS = [
     (message_row("Q", "A", x="high"), "x is 'high'; it must be a number"),
     (message_row(x=1), "messages is an empty list"),
     ({**message_row("Q", "A", x=1), "prompt": "Q"}, "messages and prompt are both given"),
-    ({"x": 1}, "prompt is missing; the row has: x"),
+    ({"x": 1}, "messages is missing; the row needs one of: messages, prompt"),
 ]
 
 

@@ -11,13 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from plaudit.data.audit.features import FORMAT, STYLE
 from plaudit.data.audit.findings import AuditReport, by_gap, by_share
-from plaudit.data.audit.length import length_histogram
-from plaudit.data.audit.probe import logistic_weights, probe_margins
+from plaudit.data.audit.length import Cut, common_start, cut_lengths, identical_after_cut, length_histogram
+from plaudit.data.audit.noise import bag_of_words_margins, logistic_weights
 from plaudit.data.audit.run import audit_groups
-from plaudit.data.audit.table import AuditTable
-from plaudit.data.audit.truncation import Cut, common_start, cut_lengths, identical_after_cut
+from plaudit.data.audit.table import FORMAT, STYLE, AuditTable
 from plaudit.data.schema.group import Group, Message, Preference
 from plaudit.data.schema.group_set import GroupSet
 from plaudit.errors import ConfigError, DataError
@@ -258,12 +256,12 @@ def test_the_judge_learns_a_word_that_tells_and_judges_prompts_that_it_has_not_s
         dataclasses.replace(group, preferences=(Preference(1, 0),)) if n % 10 == 0 else group
         for n, group in enumerate(groups)
     ]
-    judged = probe_margins(AuditTable.of(GroupSet.from_groups(groups)), seed=0)
+    judged = bag_of_words_margins(AuditTable.of(GroupSet.from_groups(groups)), seed=0)
     assert judged.pairs.tolist() == list(range(200))
     assert ((judged.margins < 0) == (np.arange(200) % 10 == 0)).all()
     # One prompt is one fold: nothing is left to learn from, and nothing is said.
     alone = [dataclasses.replace(group, prompt=groups[0].prompt) for group in groups]
-    assert (probe_margins(AuditTable.of(GroupSet.from_groups(alone)), seed=0).margins == 0).all()
+    assert (bag_of_words_margins(AuditTable.of(GroupSet.from_groups(alone)), seed=0).margins == 0).all()
 
 
 def test_severities_follow_their_rules():

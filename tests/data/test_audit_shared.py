@@ -12,8 +12,8 @@ import pytest
 from scipy import sparse
 
 from plaudit.data.audit.duplicates import similar_prompts
+from plaudit.data.audit.length import Cut
 from plaudit.data.audit.run import audit_groups
-from plaudit.data.audit.truncation import Cut
 from plaudit.data.reading.read import read_groups
 
 DATA = Path(os.environ.get("PLAUDIT_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from plaudit.data.audit.reading import read_words
 from plaudit.data.audit.run import audit_groups
-from plaudit.data.audit.words import read_words
 from plaudit.data.schema.group import Group, Message, Preference
 from plaudit.data.schema.group_set import GroupSet
 from plaudit.errors import DataError

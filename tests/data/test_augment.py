@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plaudit.config import Config, load_config
-from plaudit.data.mixing.augment.apply import augmented, write_augmented
-from plaudit.data.mixing.augment.config import Augmentation, Counterfactual, Shuffle, Style, Truncation
-from plaudit.data.mixing.augment.counterfactual import NO_PARTNER, NO_TRIPLE, NOTHING_BORROWED
-from plaudit.data.mixing.augment.counts import AugmentReport, AugmentTally
-from plaudit.data.mixing.augment.draws import decided_pairs
+from plaudit.data.mixing.augment import augmented, write_augmented
+from plaudit.data.mixing.config import Augmentation, Counterfactual, Restyle, Shuffle, Truncation
+from plaudit.data.mixing.counterfactual import NO_PARTNER, NO_TRIPLE, NOTHING_BORROWED
+from plaudit.data.mixing.edits import decided_pairs
+from plaudit.data.mixing.report import AugmentReport, AugmentTally
 from plaudit.data.reading.read import read_groups
 from plaudit.data.reading.write import write_groups
 from plaudit.data.schema.group import Group, Preference, conversation
@@ -251,7 +251,7 @@ def test_rules_are_applied_one_after_the_other_and_the_record_adds_up(tmp_path):
             for n in range(20)
         ]
     )
-    rules = [Counterfactual(), Style(), Shuffle(), Truncation(share=1.0)]
+    rules = [Counterfactual(), Restyle(), Shuffle(), Truncation(share=1.0)]
     record = write_augmented(tmp_path / "out.jsonl", groups, rules, seed=3)
     read = list(read_groups(tmp_path / "out.jsonl", cache_dir=tmp_path / "cache"))
     assert len(read) == record.groups_out

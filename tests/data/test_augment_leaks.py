@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy import optimize, special
 
-from plaudit.data.mixing.augment.apply import augmented
-from plaudit.data.mixing.augment.config import Counterfactual, Shuffle
-from plaudit.data.mixing.augment.counts import AugmentTally
+from plaudit.data.mixing.augment import augmented
+from plaudit.data.mixing.config import Counterfactual, Shuffle
+from plaudit.data.mixing.report import AugmentTally
 from plaudit.data.schema.group import Group, Preference, conversation
 from plaudit.data.schema.group_set import GroupSet
-from plaudit.statistics.intervals import cluster_bootstrap
+from plaudit.statistics.intervals import mean_interval
 
 WORDS = ("river", "stone", "winter", "apple", "quiet", "window", "seven", "garden", "letter", "morning")
 
@@ -108,7 +108,7 @@ def probe_accuracy(features, is_one, prompts):
 
     weights = optimize.minimize(loss, np.zeros(matrix.shape[1]), jac=True, method="L-BFGS-B").x
     right = ((matrix[~is_fitted] @ weights > 0) == (labels[~is_fitted] == 1)).astype(float)
-    return cluster_bootstrap(right, prompts[~is_fitted], seed=0)
+    return mean_interval(right, prompts[~is_fitted])
 
 
 def covers_one_half(interval):
@@ -234,4 +234,4 @@ def test_the_place_in_a_group_tells_nothing_of_who_wins(rule):
     made = [group for group in found if isinstance(rule, Shuffle) or "#" in group.id]
     decided = [(number, each) for number, group in enumerate(made) for each in group.preferences if is_hard(each)]
     is_first = [float(each.chosen < each.rejected) for _, each in decided]
-    assert covers_one_half(cluster_bootstrap(is_first, [number for number, _ in decided], seed=0))
+    assert covers_one_half(mean_interval(is_first, [number for number, _ in decided]))

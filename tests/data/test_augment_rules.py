@@ -11,12 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plaudit.data.mixing.augment.apply import augmented
-from plaudit.data.mixing.augment.config import Shuffle, Style, Truncation
-from plaudit.data.mixing.augment.counts import AugmentTally
-from plaudit.data.mixing.augment.order import reordered
-from plaudit.data.mixing.augment.style import restyled
-from plaudit.data.mixing.augment.truncation import cut_places
+from plaudit.data.mixing.augment import augmented
+from plaudit.data.mixing.config import Restyle, Shuffle, Truncation
+from plaudit.data.mixing.edits import cut_places, reordered, restyled
+from plaudit.data.mixing.report import AugmentTally
 from plaudit.data.schema.group import Group, Preference, Step, conversation
 
 
@@ -133,13 +131,13 @@ def test_long_runs_of_one_mark_take_no_longer_than_other_text(text):
 
 def test_the_copy_stands_beside_its_group_under_the_same_labels():
     group = pair("**yes** ", "no\n", ranks=(1, 2), source="s")
-    found, report = run([group], Style())
+    found, report = run([group], Restyle())
     assert found == [
         group,
         dataclasses.replace(group, responses=("yes", "no"), id="g#style", source="style:s"),
     ]
     assert (report.groups_added, report.preferences_made) == (1, {"restyled": 1})
-    found, report = run([group], Style(keep_original=False))
+    found, report = run([group], Restyle(keep_original=False))
     assert found == [dataclasses.replace(group, responses=("yes", "no"))]
     assert report.groups_out == 1
 
@@ -153,7 +151,7 @@ def test_the_copy_stands_beside_its_group_under_the_same_labels():
     ],
 )
 def test_a_group_whose_labels_might_not_survive_is_left_alone(group, reason):
-    found, report = run([group], Style())
+    found, report = run([group], Restyle())
     assert found == [group]
     assert report.left_alone == {reason: 1}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pydantic
 import pytest
 
-from plaudit.data.reading.config import DataFile, expand
+from plaudit.data.reading.options import DataFile, expand
 from plaudit.data.reading.read import load_files
 from plaudit.errors import ConfigError, DataError
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plaudit.data.audit.duplicates import bands, components, equal_prompts, numbered, similar_prompts
+from plaudit.data.audit.duplicates import bands, components, numbered, similar_prompts
 from plaudit.data.mixing.splits import split_by_cluster
 from plaudit.data.schema.group import Group, Message
 from plaudit.data.schema.group_set import GroupSet
@@ -85,14 +85,14 @@ def test_batches_hold_the_groups_of_a_selection_in_its_order():
 
 
 def test_equal_prompts_share_a_number_from_zero_in_order():
-    assert equal_prompts(set_of("Hello!", "bye", "hello", "Bye.", "HELLO ?")).tolist() == [0, 1, 0, 1, 0]
-    assert equal_prompts(GroupSet.from_groups([])).tolist() == []
+    assert similar_prompts(set_of("Hello!", "bye", "hello", "Bye.", "HELLO ?")).exact.tolist() == [0, 1, 0, 1, 0]
+    assert similar_prompts(GroupSet.from_groups([])).exact.tolist() == []
 
 
 def test_every_turn_of_a_prompt_counts():
     one = make("why", 0, Message("user", "sky"), Message("assistant", "blue"))
     other = make("why", 1, Message("user", "sea"), Message("assistant", "blue"))
-    assert equal_prompts(GroupSet.from_groups([one, other, one])).tolist() == [0, 1, 0]
+    assert similar_prompts(GroupSet.from_groups([one, other, one])).exact.tolist() == [0, 1, 0]
 
 
 def test_numbers_count_from_the_first_seen():
@@ -238,7 +238,7 @@ def test_a_split_by_cluster_does_not_depend_on_the_order_of_the_groups():
 
 
 def _split(groups):
-    return split_by_cluster(groups, equal_prompts(groups), held_out=0.4, seed=3)
+    return split_by_cluster(groups, similar_prompts(groups).exact, held_out=0.4, seed=3)
 
 
 def test_clusters_that_do_not_fit_the_groups_are_refused():

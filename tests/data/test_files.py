@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from plaudit.data.reading import hub
-from plaudit.data.reading.files import read_rows
+from plaudit.data.reading.files import is_hub_name, read_rows
 from plaudit.errors import DataError
 
 ROWS = [
@@ -155,6 +154,6 @@ def test_rows_of_the_hub_are_streamed_and_cached_by_commit(read, monkeypatch):
 def test_a_folder_here_comes_before_a_name_on_the_hub(tmp_path, monkeypatch):
     (tmp_path / "owner" / "name").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    assert not hub.is_hub_name("owner/name")
-    assert hub.is_hub_name("owner/other-name.v2")
-    assert not hub.is_hub_name("a/b/c")
+    assert not is_hub_name("owner/name")
+    assert is_hub_name("owner/other-name.v2")
+    assert not is_hub_name("a/b/c")

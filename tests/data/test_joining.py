@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from plaudit.data.reading import read as reading
-from plaudit.data.reading.config import DataFile
-from plaudit.data.reading.joining import joined
+from plaudit.data.reading.convert import joined
+from plaudit.data.reading.options import DataFile
 from plaudit.data.reading.read import load_files
 from plaudit.data.schema.group import Group, Preference, Step, conversation
 from plaudit.errors import DataError

@@ -11,21 +11,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plaudit.data.mixing.augment.config import Counterfactual, Shuffle
 from plaudit.data.mixing.config import (
     ByPolicy,
     ByTemperature,
     ByWeight,
+    Counterfactual,
+    Distinct,
     HeldOutClusters,
     HeldOutPrompts,
     MixtureConfig,
     MixturePart,
+    Pairs,
+    PerPrompt,
+    Sample,
+    Shuffle,
     TeacherPrompts,
 )
+from plaudit.data.mixing.draw import allotted, interleaved, repeated, temperature_weights
 from plaudit.data.mixing.mixture import build_mixture
-from plaudit.data.mixing.proportions import allotted, interleaved, repeated, temperature_weights
-from plaudit.data.mixing.rules.config import Distinct, Pairs, PerPrompt, Sample
-from plaudit.data.reading.config import DataFile
+from plaudit.data.reading.options import DataFile
 from plaudit.data.reading.read import read_groups
 from plaudit.data.reading.write import write_groups
 from plaudit.errors import DataError

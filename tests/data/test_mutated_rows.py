@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from plaudit.data.reading.sources.formats import detect_format, group_from_row
+from plaudit.data.reading.sources.formats import detect_format
 from plaudit.data.schema.columns import batch_of
 from plaudit.data.schema.group import Group
 from plaudit.errors import DataError
 
 from . import public_rows_b
+from .rows import read_row
 
 PUBLIC_ROWS = Path(__file__).with_name("public_rows_a.jsonl")
 ROWS = {entry["source"]: entry["row"] for entry in map(json.loads, PUBLIC_ROWS.read_text().splitlines())} | {
@@ -67,7 +68,7 @@ def test_a_changed_row_is_a_sound_group_or_a_data_error_of_one_line(name):
     format = detect_format(ROWS[name])
 
     def read(row):
-        group = group_from_row(row, format)
+        group = read_row(row, format)
         # Made again, so that every rule of the schema is checked, and written as it would be.
         Group(group.prompt, group.responses, group.preferences, group.ranks, group.ratings, group.outcomes)
         batch_of([group])

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plaudit.data.mixing.policy_mix import PolicyMixReport, mix_policies
-from plaudit.data.mixing.teacher_split import teacher_split
+from plaudit.data.mixing.splits import PolicyMixReport, mix_policies, teacher_split
 from plaudit.data.schema.group import Group, conversation
 from plaudit.data.schema.group_set import GroupSet
 from plaudit.errors import DataError

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from plaudit.data.reading.sources import math_aps, math_shepherd, prm800k, stepwise
 from plaudit.data.reading.sources.fields import UnusableRowError
 from plaudit.data.schema.group import Group, Message, Step
 from plaudit.errors import DataError
+
+from .rows import read_row
 
 PROBLEM = (Message("user", "2+2+1?"),)
 
@@ -43,7 +44,7 @@ def test_alternatives_branch_off_the_followed_path_and_never_follow_each_other()
         step(completion("4+1=6.", -1), completion("4+1=5.", 1), completion("Adding one.", 0), chosen=1),
         finish_reason="solution",
     )
-    group = prm800k.group_from_row(row)
+    group = read_row(row, "prm800k")
     # "2+2=4." has 6 characters, the line break is the 7th, "4+1=5." ends at 13, "Adding one." at 7 + 11.
     assert group == Group(
         PROBLEM,
@@ -64,7 +65,7 @@ def test_the_step_that_a_labeller_wrote_is_followed_without_a_label():
         step(completion("2+2=5.", -1), human={"text": "2+2=4.", "rating": None, "source": "human"}),
         step(completion("4+1=5.", 1), chosen=0),
     )
-    assert paths(prm800k.group_from_row(row)) == [
+    assert paths(read_row(row, "prm800k")) == [
         [("2+2=4.", None), ("4+1=5.", 1.0)],
         [("2+2=5.", -1.0)],
     ]
@@ -76,7 +77,7 @@ def test_a_path_that_only_alternatives_continue_is_no_response_of_its_own():
         step(completion("4+1=6.", -1), completion("4+1=5.", 1)),
         finish_reason="found_error",
     )
-    assert paths(prm800k.group_from_row(row)) == [
+    assert paths(read_row(row, "prm800k")) == [
         [("2+2=4.", 1.0), ("4+1=6.", -1.0)],
         [("2+2=4.", 1.0), ("4+1=5.", 1.0)],
     ]
@@ -85,26 +86,26 @@ def test_a_path_that_only_alternatives_continue_is_no_response_of_its_own():
 @pytest.mark.parametrize("last", [step(), step(completion("Hm.", None)), {"completions": None}])
 def test_a_last_step_without_any_rating_ends_the_followed_path_before_it(last):
     row = labelled(step(completion("2+2=4.", 1), chosen=0), last, finish_reason="give_up")
-    assert paths(prm800k.group_from_row(row)) == [[("2+2=4.", 1.0)]]
+    assert paths(read_row(row, "prm800k")) == [[("2+2=4.", 1.0)]]
 
 
 def test_a_followed_step_without_a_rating_is_unlabelled_and_an_alternative_without_one_is_left_out():
     row = labelled(step(completion("2+2=4.", None), completion("2+2=5.", None), chosen=0))
-    assert paths(prm800k.group_from_row(row)) == [[("2+2=4.", None)]]
+    assert paths(read_row(row, "prm800k")) == [[("2+2=4.", None)]]
 
 
 def test_prm800k_steps_may_be_joined_otherwise_and_keep_lines_of_their_own():
     row = labelled(
         step(completion(" 2+2=4. ", 1), chosen=0), step(completion("So five.\n\n# Answer\n\n5", 1), chosen=0)
     )
-    group = prm800k.group_from_row(row, "\n\n")
+    group = read_row(row, "prm800k", step_separator="\n\n")
     assert group.responses == ("2+2=4.\n\nSo five.\n\n# Answer\n\n5",)
     assert paths(group) == [[("2+2=4.", 1.0), ("So five.\n\n# Answer\n\n5", 1.0)]]
 
 
 def test_files_with_an_object_of_nulls_where_no_completion_was_written_read_the_same():
     row = labelled(step(completion("2+2=5.", -1), human={"text": None, "rating": None}))
-    assert paths(prm800k.group_from_row(row)) == [[("2+2=5.", -1.0)]]
+    assert paths(read_row(row, "prm800k")) == [[("2+2=5.", -1.0)]]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ def test_files_with_an_object_of_nulls_where_no_completion_was_written_read_the_
 )
 def test_a_prm800k_row_without_a_path_has_its_own_reason(row, reason):
     with pytest.raises(UnusableRowError) as caught:
-        prm800k.group_from_row(row)
+        read_row(row, "prm800k")
     assert caught.value.reason == reason
 
 
@@ -139,7 +140,7 @@ def judged(text, *signs):
 
 
 def test_tags_leave_the_text_and_become_labels():
-    group = math_shepherd.group_from_row({**judged(TAGGED, "+", "-"), "task": "GSM8K"})
+    group = read_row({**judged(TAGGED, "+", "-"), "task": "GSM8K"}, "math_shepherd")
     first, second = "Step 1: 2+2=4.", "Step 2: 4+1=6. The answer is: 6"
     assert group == Group(
         PROBLEM,
@@ -152,7 +153,7 @@ def test_tags_leave_the_text_and_become_labels():
 def test_the_tenth_step_is_not_the_first():
     problem = "In Step 10: what is x?"
     lines = "".join(f"Step {number}: x{number} ки\n" for number in range(1, 12))
-    group = math_shepherd.group_from_row(judged(f"{problem} {lines}", *"+" * 10, "-"))
+    group = read_row(judged(f"{problem} {lines}", *"+" * 10, "-"), "math_shepherd")
     assert group.prompt[0].content == problem
     assert paths(group) == [[(f"Step {number}: x{number}", float(number < 11)) for number in range(1, 12)]]
     # Splitting at the bare words, as the public code does, cuts inside "Step 10".
@@ -161,12 +162,12 @@ def test_the_tenth_step_is_not_the_first():
 
 def test_text_after_the_last_tag_is_an_unlabelled_step():
     row = judged("Q Step 1: a ки\nStep 2: b", "+")
-    assert paths(math_shepherd.group_from_row(row)) == [[("Step 1: a", 1.0), ("Step 2: b", None)]]
+    assert paths(read_row(row, "math_shepherd")) == [[("Step 1: a", 1.0), ("Step 2: b", None)]]
 
 
 def test_the_letters_of_the_tag_inside_a_word_are_text():
     row = {"input": "Какие руки? Step 1: Две руки. ки", "label": "Какие руки? Step 1: Две руки. +"}
-    group = math_shepherd.group_from_row(row)
+    group = read_row(row, "math_shepherd")
     assert (group.prompt[0].content, group.responses) == ("Какие руки?", ("Step 1: Две руки.",))
 
 
@@ -182,7 +183,7 @@ def test_the_letters_of_the_tag_inside_a_word_are_text():
 )
 def test_a_solution_that_cannot_be_placed_has_its_own_reason(text, reason):
     with pytest.raises(UnusableRowError) as caught:
-        math_shepherd.group_from_row(judged(text, "+", "+"))
+        read_row(judged(text, "+", "+"), "math_shepherd")
     assert caught.value.reason == reason
 
 
@@ -195,7 +196,7 @@ def node(text, value, *children):
 
 def test_every_path_of_a_tree_to_a_leaf_is_a_response_with_soft_values():
     root = node("2+2+1?", 0.5, node("2+2=4.", 0.75, node("So 5.", 1.0), node("So 6.", 0.0)), node("It is 7.", 0.0))
-    group = math_aps.group_from_row({"question": "2+2+1?", "reasoning_steps": root, "final_answer": "5"})
+    group = read_row({"question": "2+2+1?", "reasoning_steps": root, "final_answer": "5"}, "math_aps")
     assert group == Group(
         PROBLEM,
         ("2+2=4.\n\nSo 5.", "2+2=4.\n\nSo 6.", "It is 7."),
@@ -205,7 +206,7 @@ def test_every_path_of_a_tree_to_a_leaf_is_a_response_with_soft_values():
 
 def test_leaves_with_equal_texts_stay_apart_with_their_own_values():
     root = node("2+2+1?", 0.5, node("It is 5.", 1.0), node("It is 5.", None))
-    assert paths(math_aps.group_from_row({"question": "2+2+1?", "reasoning_steps": root})) == [
+    assert paths(read_row({"question": "2+2+1?", "reasoning_steps": root}, "math_aps")) == [
         [("It is 5.", 1.0)],
         [("It is 5.", None)],
     ]
@@ -220,7 +221,7 @@ def prefixes(*entries):
 
 def test_prefixes_that_others_continue_are_their_steps():
     row = prefixes(("", 0.5), ("\n\n 2+2=4.", 0.75), ("\n\n 2+2=4.\n\nSo 5.", 1.0), ("\n\n 2+2=4.\n\nSo 6.", 0.0))
-    assert math_aps.group_from_row(row) == Group(
+    assert read_row(row, "math_aps") == Group(
         PROBLEM,
         ("2+2=4.\n\nSo 5.", "2+2=4.\n\nSo 6."),
         steps=((Step(6, 0.75), Step(13, 1.0)), (Step(6, 0.75), Step(13, 0.0))),
@@ -229,12 +230,12 @@ def test_prefixes_that_others_continue_are_their_steps():
 
 def test_a_prefix_in_the_middle_of_a_word_is_no_step():
     row = prefixes(("\n\nx is 1", 0.0), ("\n\nx is 12", 1.0), ("\n\nx is 1\n\nSo 1.", 0.5))
-    assert paths(math_aps.group_from_row(row)) == [[("x is 12", 1.0)], [("x is 1", 0.0), ("So 1.", 0.5)]]
+    assert paths(read_row(row, "math_aps")) == [[("x is 12", 1.0)], [("x is 1", 0.0), ("So 1.", 0.5)]]
 
 
 def test_two_values_of_a_continued_prefix_count_as_their_mean_and_leaves_keep_their_own():
     row = prefixes(("\n\na", 0.0), ("\n\na", 0.5), ("\n\na", None), ("\n\na\n\nb", 1.0), ("\n\na\n\nb", 0.0))
-    assert paths(math_aps.group_from_row(row)) == [[("a", 0.25), ("b", 1.0)], [("a", 0.25), ("b", 0.0)]]
+    assert paths(read_row(row, "math_aps")) == [[("a", 0.25), ("b", 1.0)], [("a", 0.25), ("b", 0.0)]]
 
 
 @pytest.mark.parametrize(
@@ -248,7 +249,7 @@ def test_two_values_of_a_continued_prefix_count_as_their_mean_and_leaves_keep_th
 )
 def test_math_aps_rows_without_a_solution_have_their_own_reason(steps, reason):
     with pytest.raises(UnusableRowError) as caught:
-        math_aps.group_from_row({"question": "2+2+1?", "reasoning_steps": steps})
+        read_row({"question": "2+2+1?", "reasoning_steps": steps}, "math_aps")
     assert caught.value.reason == reason
 
 
@@ -257,10 +258,10 @@ def test_math_aps_rows_without_a_solution_have_their_own_reason(steps, reason):
 
 def test_a_label_on_the_last_step_only_leaves_the_others_unlabelled():
     row = {"prompt": "2+2+1?", "completions": ["2+2=4.", "4+1=5."], "labels": [None, True]}
-    assert paths(stepwise.group_from_row(row, "\n\n")) == [[("2+2=4.", None), ("4+1=5.", 1.0)]]
+    assert paths(read_row(row, "stepwise", step_separator="\n\n")) == [[("2+2=4.", None), ("4+1=5.", 1.0)]]
 
 
 def test_the_number_that_pytorch_ignores_is_no_label():
     row = {"prompt": "2+2+1?", "completions": ["2+2=4.", "4+1=5."], "labels": [-100, True]}
     with pytest.raises(DataError, match=r"labels\[0\] is -100.*write null"):
-        stepwise.group_from_row(row)
+        read_row(row, "stepwise")

@@ -6,12 +6,8 @@ import re
 
 import pytest
 
-from plaudit.data.reading.sources import armorm, formats
-from plaudit.data.reading.sources.catalog import SOURCES
-from plaudit.data.reading.sources.catalog_mixtures import MIXTURES
-from plaudit.data.reading.sources.catalog_processes import PROCESSES
-from plaudit.data.reading.sources.catalog_tasks import TASKS
-from plaudit.data.reading.sources.formats import detect_format, group_from_row
+from plaudit.data.reading.sources.attributes import ARMORM as ARMORM_ATTRIBUTES
+from plaudit.data.reading.sources.formats import FORMATS, SOURCES, detect_format
 from plaudit.data.schema.group import Group, Message, Preference, Step
 from plaudit.errors import DataError
 
@@ -39,6 +35,7 @@ from .public_rows_b import (
     WEBGPT,
     chat,
 )
+from .rows import GENERAL, read_row
 
 ADDED = (Message("user", "Add 2 and 2."),)
 PRIME = (Message("user", "Name a prime."),)
@@ -143,7 +140,7 @@ EXAMPLES = [
     (
         "armorm_multi_objective",
         ARMORM,
-        Group(PRIME, ("Seven.",), ratings={name: (LABELS[name],) for name in armorm.ATTRIBUTES}),
+        Group(PRIME, ("Seven.",), ratings={name: (LABELS[name],) for name in ARMORM_ATTRIBUTES}),
     ),
     ("tulu3_8b", TULU, Group(PRIME, ("Seven.", "Eight."), (Preference(0, 1),), id="t1", source="wildchat")),
     ("tulu3_70b", TULU, Group(PRIME, ("Seven.", "Eight."), (Preference(0, 1),), id="t1", source="wildchat")),
@@ -198,18 +195,17 @@ NAMES = [name for name, _, _ in EXAMPLES]
 
 @pytest.mark.parametrize(("name", "row", "group"), EXAMPLES, ids=NAMES)
 def test_an_official_row_is_the_group_that_it_describes(name, row, group):
-    assert group_from_row(row, SOURCES[name].format) == group
+    assert read_row(row, SOURCES[name].format) == group
 
 
 @pytest.mark.parametrize(("name", "row"), [each[:2] for each in EXAMPLES], ids=NAMES)
-def test_an_official_row_shows_its_format_and_has_the_columns_of_the_catalogue(name, row):
+def test_an_official_row_shows_its_format(name, row):
     assert detect_format(row) == SOURCES[name].format
-    assert row.keys() >= set(SOURCES[name].columns)
 
 
 @pytest.mark.parametrize(("name", "row"), [each[:2] for each in EXAMPLES], ids=NAMES)
 def test_no_row_shows_two_published_formats(name, row):
-    shown = [format for format, is_shown in formats._PUBLISHED if is_shown(row)]
+    shown = [format.name for format in FORMATS.values() if format.name not in GENERAL and format.fits(row)]
     assert shown in ([SOURCES[name].format], [])
 
 
@@ -252,7 +248,7 @@ UNUSABLE = [
     ("beavertails", BEAVERTAILS, {**BEAVERTAILS, "response": ""}, "empty response"),
     ("beavertails", BEAVERTAILS, {**BEAVERTAILS, "prompt": ""}, "empty turn in the prompt"),
     ("armorm", ARMORM, {**ARMORM, "messages": ARMORM["messages"][:1]}, "last turn is not the assistant's"),
-    ("armorm", ARMORM, {**ARMORM, **dict.fromkeys(armorm.ATTRIBUTES)}, "no rating is given"),
+    ("armorm", ARMORM, {**ARMORM, **dict.fromkeys(ARMORM_ATTRIBUTES)}, "no rating is given"),
     ("trl", without(TULU, "id"), {**TULU, "rejected": TULU["chosen"]}, "chosen equals rejected"),
     ("scored_pair", without(TULU_405B, "id"), {**TULU_405B, "chosen_rating": 1.0}, CONTRADICTION),
 ]
@@ -314,7 +310,7 @@ def test_a_malformed_row_is_an_error_that_names_its_field_or_a_counted_skip(form
 
 def test_ratings_may_be_digits_or_numbers_and_compatible_is_one_or_zero():
     given = {"overall": "6", "accuracy": 7.0, "coverage": None, "coherence": 1, "compatible": True}
-    group = group_from_row(inside(AXIS, "summary", axes=given), "summarize_axes")
+    group = read_row(inside(AXIS, "summary", axes=given), "summarize_axes")
     assert group.ratings == {"overall": (6.0,), "accuracy": (7.0,), "coherence": (1.0,), "compatible": (1.0,)}
 
 
@@ -325,7 +321,7 @@ def test_responses_to_one_instruction_are_one_group_of_scores(read, write_rows):
 
 
 def test_labels_of_one_attribute_each_are_joined_where_the_prompt_is_the_same(read, write_rows):
-    other = dict.fromkeys(armorm.ATTRIBUTES) | {"prometheus-score": 0.9}
+    other = dict.fromkeys(ARMORM_ATTRIBUTES) | {"prometheus-score": 0.9}
     answer = {"role": "assistant", "content": "Eleven."}
     (group,) = read(write_rows([ARMORM, {"messages": [ARMORM["messages"][0], answer], **other}]))
     assert group.responses == ("Seven.", "Eleven.")
@@ -333,21 +329,9 @@ def test_labels_of_one_attribute_each_are_joined_where_the_prompt_is_the_same(re
 
 
 def test_whole_conversations_with_scores_do_not_need_their_prompt_a_second_time():
-    given, other = (group_from_row({**TULU_405B, "prompt": prompt}, "scored_pair") for prompt in ("Name a prime.", "?"))
+    given, other = (read_row({**TULU_405B, "prompt": prompt}, "scored_pair") for prompt in ("Name a prime.", "?"))
     assert given == other
 
 
 def test_fields_that_no_group_has_a_place_for_are_listed(read, write_rows):
     assert read(write_rows([WEBGPT])).report.ignored_fields == ("quotes_0", "quotes_1", "tokens_0", "tokens_1")
-
-
-OWN = [source for source in SOURCES.values() if source in (*TASKS, *MIXTURES, *PROCESSES)]
-
-
-@pytest.mark.parametrize("source", OWN, ids=[source.name for source in OWN])
-def test_a_source_names_its_place_licence_and_citation_and_counts_only_what_is_published(source):
-    assert re.fullmatch(r"[\w.-]+/[\w.-]+", source.hub)
-    assert source.licence
-    assert re.search(r"\(20\d\d\), .+(arXiv:\d{4}\.\d{5}|github\.com/\S+)$", source.citation)
-    assert set(source.columns) & formats.fields_of(source.format)
-    assert source.note or None not in source.rows.values()

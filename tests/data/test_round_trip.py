@@ -7,9 +7,11 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plaudit.data.reading.sources.groups import group_from_row, group_to_row
+from plaudit.data.reading.sources.groups import group_to_row
 from plaudit.data.schema.group import LARGEST, Group, Message, Preference, Step
 from plaudit.data.schema.group_set import GroupSet
+
+from .rows import read_row
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20).filter(lambda t: not t.isspace())
 labels = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -60,7 +62,7 @@ def groups(draw):
 @settings(max_examples=150, deadline=None)
 @given(groups())
 def test_a_group_is_equal_after_its_row_as_json(group):
-    assert group_from_row(json.loads(json.dumps(group_to_row(group)))) == group
+    assert read_row(json.loads(json.dumps(group_to_row(group))), "groups") == group
 
 
 @settings(max_examples=60, deadline=None)

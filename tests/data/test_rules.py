@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plaudit.data.mixing.rules.apply import apply_rules, rule_text
-from plaudit.data.mixing.rules.config import (
+from plaudit.data.mixing.config import (
     Differing,
     Distinct,
     Keep,
@@ -23,8 +22,9 @@ from plaudit.data.mixing.rules.config import (
     Sample,
     Slice,
 )
-from plaudit.data.mixing.rules.counts import RuleCounts, RuleReport
-from plaudit.data.mixing.rules.group_rules import passed
+from plaudit.data.mixing.group_rules import passed
+from plaudit.data.mixing.report import RuleCounts, RuleReport
+from plaudit.data.mixing.rules import apply_rules, rule_text
 from plaudit.data.schema.group import Group, Preference, conversation
 from plaudit.data.schema.group_set import GroupSet
 

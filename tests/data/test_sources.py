@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from plaudit.data.reading.sources import groups, hh, outcome, responses, stepwise, trl
 from plaudit.data.reading.sources.fields import UnusableRowError
 from plaudit.data.reading.sources.formats import detect_format
+from plaudit.data.reading.sources.groups import group_to_row
 from plaudit.data.schema.group import Group, Message, Preference, Step
 from plaudit.errors import DataError
+
+from .rows import read_row
 
 QUESTION = (Message("user", "What is the tallest tree?"),)
 
@@ -23,7 +25,7 @@ def assistant(content):
 
 def test_an_explicit_text_pair_is_one_preference_of_the_first_response():
     row = {"prompt": "What is the tallest tree?", "chosen": " The redwood.", "rejected": "A shrub."}
-    assert trl.group_from_row(row) == Group(QUESTION, (" The redwood.", "A shrub."), (Preference(0, 1),))
+    assert read_row(row, "trl") == Group(QUESTION, (" The redwood.", "A shrub."), (Preference(0, 1),))
 
 
 def test_an_explicit_conversational_pair_reads_the_same_as_its_text():
@@ -33,7 +35,7 @@ def test_an_explicit_conversational_pair_reads_the_same_as_its_text():
         "rejected": [assistant("A shrub.")],
         "margin": 2,
     }
-    assert trl.group_from_row(row) == Group(QUESTION, ("The redwood.", "A shrub."), (Preference(0, 1, margin=2.0),))
+    assert read_row(row, "trl") == Group(QUESTION, ("The redwood.", "A shrub."), (Preference(0, 1, margin=2.0),))
 
 
 def test_an_implicit_conversational_pair_has_its_common_messages_as_prompt():
@@ -44,7 +46,7 @@ def test_an_implicit_conversational_pair_has_its_common_messages_as_prompt():
         user("Tallest tree?"),
     ]
     row = {"chosen": [*common, assistant("Redwood.")], "rejected": [*common, assistant("Shrub.")]}
-    group = trl.group_from_row(row)
+    group = read_row(row, "trl")
     assert [turn.role for turn in group.prompt] == ["system", "user", "assistant", "user"]
     assert group.responses == ("Redwood.", "Shrub.")
 
@@ -56,7 +58,7 @@ def test_sides_that_repeat_the_prompt_do_not_double_it(prompt):
         "chosen": [user("Hi"), assistant("Hello.")],
         "rejected": [user("Hi"), assistant("No.")],
     }
-    assert trl.group_from_row(row) == Group((Message("user", "Hi"),), ("Hello.", "No."), (Preference(0, 1),))
+    assert read_row(row, "trl") == Group((Message("user", "Hi"),), ("Hello.", "No."), (Preference(0, 1),))
 
 
 def test_sides_that_continue_the_prompt_over_several_turns_share_those_turns():
@@ -65,25 +67,25 @@ def test_sides_that_continue_the_prompt_over_several_turns_share_those_turns():
         "chosen": [assistant("Yes?"), user("Why?"), assistant("So.")],
         "rejected": [assistant("Yes?"), user("Why?"), assistant("No.")],
     }
-    group = trl.group_from_row(row)
+    group = read_row(row, "trl")
     assert group.prompt == (Message("user", "Hi"), Message("assistant", "Yes?"), Message("user", "Why?"))
     assert group.responses == ("So.", "No.")
 
 
 def test_implicit_text_without_turns_is_refused_because_the_prompt_cannot_be_known():
     with pytest.raises(DataError, match="where the prompt ends cannot be known"):
-        trl.group_from_row({"chosen": "The sky is blue.", "rejected": "The sky is green."})
+        read_row({"chosen": "The sky is blue.", "rejected": "The sky is green."}, "trl")
 
 
 def test_implicit_text_of_transcripts_is_read_as_transcripts():
     row = {"chosen": "\n\nHuman: Hi\n\nAssistant: Hello.", "rejected": "\n\nHuman: Hi\n\nAssistant: No."}
-    assert trl.group_from_row(row) == hh.group_from_row(row)
+    assert read_row(row, "trl") == read_row(row, "hh")
 
 
 def test_a_transcript_is_split_at_the_last_assistant_turn():
     start = "\n\nHuman: Hi\n\nAssistant: Yes?\n\nI listen.\n\nHuman: Tree?"
     row = {"chosen": start + "\n\nAssistant: Redwood. ", "rejected": start + "\n\nAssistant:  Shrub"}
-    assert hh.group_from_row(row) == Group(
+    assert read_row(row, "hh") == Group(
         (Message("user", "Hi"), Message("assistant", "Yes?\n\nI listen."), Message("user", "Tree?")),
         ("Redwood.", "Shrub"),
         (Preference(0, 1),),
@@ -92,13 +94,13 @@ def test_a_transcript_is_split_at_the_last_assistant_turn():
 
 def test_consecutive_turns_of_one_role_stay_apart_when_both_sides_have_them():
     start = "\n\nHuman: Hi\n\nAssistant: One.\n\nAssistant: Two.\n\nHuman: Go on"
-    group = hh.group_from_row({"chosen": start + "\n\nAssistant: A", "rejected": start + "\n\nAssistant: B"})
+    group = read_row({"chosen": start + "\n\nAssistant: A", "rejected": start + "\n\nAssistant: B"}, "hh")
     assert [turn.content for turn in group.prompt] == ["Hi", "One.", "Two.", "Go on"]
 
 
 def test_a_speaker_inside_a_paragraph_opens_no_turn():
     start = "\n\nHuman: Hi.  Human: again\nAssistant: not a turn"
-    group = hh.group_from_row({"chosen": start + "\n\nAssistant: A", "rejected": start + "\n\nAssistant: B"})
+    group = read_row({"chosen": start + "\n\nAssistant: A", "rejected": start + "\n\nAssistant: B"}, "hh")
     assert group.prompt == (Message("user", "Hi.  Human: again\nAssistant: not a turn"),)
 
 
@@ -132,7 +134,7 @@ HI = "\n\nHuman: Hi"
 )
 def test_an_unusable_transcript_pair_has_its_own_reason(chosen, rejected, reason):
     with pytest.raises(UnusableRowError) as caught:
-        hh.group_from_row({"chosen": chosen, "rejected": rejected})
+        read_row({"chosen": chosen, "rejected": rejected}, "hh")
     assert caught.value.reason == reason
 
 
@@ -142,7 +144,7 @@ def test_message_lists_that_differ_before_the_last_turn_are_unusable_not_guessed
         "rejected": [user("Hi"), assistant("D")],
     }
     with pytest.raises(UnusableRowError, match="differ before the last turn"):
-        trl.group_from_row(row)
+        read_row(row, "trl")
 
 
 def test_ratings_of_single_responses_are_gathered_by_attribute():
@@ -154,7 +156,7 @@ def test_ratings_of_single_responses_are_gathered_by_attribute():
             {"response": "C", "ratings": {"brief": 2}},
         ],
     }
-    assert responses.group_from_row(row).ratings == {
+    assert read_row(row, "responses").ratings == {
         "helpful": (3.0, None, None),
         "brief": (1.5, None, 2.0),
         "score": (None, 7.0, None),
@@ -169,7 +171,7 @@ def test_ranks_scores_and_ratings_of_the_row_are_kept_and_make_no_preferences():
         "scores": [0.5, 4],
         "ratings": {"x": [1, None]},
     }
-    group = responses.group_from_row(row)
+    group = read_row(row, "responses")
     assert group.ranks == (2, 1)
     assert group.ratings == {"x": (1.0, None), "score": (0.5, 4.0)}
     assert group.preferences == ()
@@ -177,12 +179,12 @@ def test_ranks_scores_and_ratings_of_the_row_are_kept_and_make_no_preferences():
 
 def test_ratings_may_be_one_object_per_response():
     row = {"prompt": "Q", "responses": ["A", "B"], "ratings": [{"x": 1}, {"x": 2, "y": 3}]}
-    assert responses.group_from_row(row).ratings == {"x": (1.0, 2.0), "y": (None, 3.0)}
+    assert read_row(row, "responses").ratings == {"x": (1.0, 2.0), "y": (None, 3.0)}
 
 
 def test_a_rank_may_stand_in_its_response_and_be_missing_for_another():
     row = {"prompt": "Q", "responses": [{"text": "A", "rank": 1}, {"text": "B"}]}
-    assert responses.group_from_row(row).ranks == (1, None)
+    assert read_row(row, "responses").ranks == (1, None)
 
 
 @pytest.mark.parametrize(
@@ -197,17 +199,17 @@ def test_a_rank_may_stand_in_its_response_and_be_missing_for_another():
 )
 def test_one_correct_response_reads_the_same_in_every_spelling(row):
     expected = Group((Message("user", "2+2?"),), ("4",), outcomes=(True,))
-    assert outcome.group_from_row({"prompt": "2+2?", **row}) == expected
+    assert read_row({"prompt": "2+2?", **row}, "outcome") == expected
 
 
 def test_outcomes_of_several_responses_may_be_unknown():
     row = {"prompt": "2+2?", "responses": ["4", "5", "?"], "labels": [True, 0, None]}
-    assert outcome.group_from_row(row).outcomes == (True, False, None)
+    assert read_row(row, "outcome").outcomes == (True, False, None)
 
 
 def test_steps_end_just_past_their_last_character():
     row = {"prompt": "2+2+1?", "completions": ["2+2=4.", "4+1=6."], "labels": [True, False]}
-    group = stepwise.group_from_row(row)
+    group = read_row(row, "stepwise")
     assert group.responses == ("2+2=4.\n4+1=6.",)
     # "2+2=4." has 6 characters; the separator is the 7th; the second step ends at 6 + 1 + 6.
     assert group.steps == ((Step(6, 1.0), Step(13, 0.0)),)
@@ -215,7 +217,7 @@ def test_steps_end_just_past_their_last_character():
 
 def test_steps_are_joined_by_the_separator_that_was_asked_for():
     row = {"prompt": "Q", "steps": ["ab", "", "c"], "labels": [1, None, -1]}
-    group = stepwise.group_from_row(row, separator="\n\n")
+    group = read_row(row, "stepwise", step_separator="\n\n")
     assert group.responses == ("ab\n\n\n\nc",)
     assert group.steps == ((Step(2, 1.0), Step(4, None), Step(7, -1.0)),)
 
@@ -232,7 +234,7 @@ def test_a_native_row_reads_back_equal():
         id="a",
         source="b",
     )
-    assert groups.group_from_row(groups.group_to_row(group)) == group
+    assert read_row(group_to_row(group), "groups") == group
 
 
 @pytest.mark.parametrize(
@@ -279,5 +281,5 @@ def test_a_row_that_shows_no_format_for_certain_is_not_guessed(row):
 
 
 def test_fields_of_no_format_are_refused_with_the_list_of_formats():
-    with pytest.raises(DataError, match="question, answer; choose one of: groups, hh, trl"):
+    with pytest.raises(DataError, match="question, answer; choose one of: shp, helpsteer, helpsteer_pair, "):
         detect_format({"question": "Q", "answer": "A"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from plaudit.data.mixing.splits import split_by_prompt, subset
+from plaudit.data.mixing.splits import drawn_positions, split_by_prompt
 from plaudit.data.schema.group import Group, Message
 from plaudit.data.schema.group_set import GroupSet
 from plaudit.data.schema.hash_rng import _mix
@@ -74,25 +74,27 @@ def test_an_empty_side_is_an_error(held_out, side):
         split_by_prompt(GroupSet.from_groups([make(f"Q{n}", n) for n in range(3)]), held_out=held_out, seed=0)
 
 
+def drawn(groups, limit, seed):
+    return groups.select(drawn_positions(groups, limit, seed))
+
+
 def test_a_subset_has_the_asked_size_whatever_the_order():
     groups = GroupSet.from_groups(GROUPS)
-    drawn = subset(groups, 50, seed=3)
-    assert len(drawn) == 50
-    assert ids(drawn) == ids(subset(GroupSet.from_groups(GROUPS[::-1]), 50, seed=3))
-    assert ids(drawn) != ids(subset(groups, 50, seed=4))
-    positions = [int(group.id) for group in drawn]
+    found = drawn(groups, 50, seed=3)
+    assert len(found) == 50
+    assert ids(found) == ids(drawn(GroupSet.from_groups(GROUPS[::-1]), 50, seed=3))
+    assert ids(found) != ids(drawn(groups, 50, seed=4))
+    positions = [int(group.id) for group in found]
     assert positions == sorted(positions)
 
 
 def test_a_smaller_subset_is_part_of_a_larger_one():
     groups = GroupSet.from_groups(GROUPS)
-    assert ids(subset(groups, 20, seed=0)) < ids(subset(groups, 90, seed=0))
+    assert ids(drawn(groups, 20, seed=0)) < ids(drawn(groups, 90, seed=0))
 
 
 def test_a_subset_of_more_than_there_is_is_everything():
-    assert len(subset(GroupSet.from_groups(GROUPS), 1000, seed=0)) == 600
-    with pytest.raises(DataError, match="limit is 0"):
-        subset(GroupSet.from_groups(GROUPS), 0, seed=0)
+    assert drawn_positions(GroupSet.from_groups(GROUPS), 1000, seed=0).tolist() == list(range(600))
 
 
 def test_the_mixing_function_is_splitmix64():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from plaudit.data.reading.config import DataFile
-from plaudit.data.reading.place import place_of
+from plaudit.data.reading.options import DataFile
+from plaudit.data.reading.read import place_of
 from plaudit.errors import DataError
 from plaudit.training.config import DataSection
 from plaudit.training.prepare import prepare_groups

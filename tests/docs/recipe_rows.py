@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from plaudit.data.reading.config import DataFile
+from plaudit.data.reading.options import DataFile
 from plaudit.data.reading.write import write_groups
 from plaudit.objectives.config import ObjectiveConfig
 

@@ -1,9 +1,10 @@
-"""Every link in the documentation leads somewhere, and every command in it exists."""
+"""Every link in the documentation leads to a file and a heading, and every command in it exists."""
 
 from __future__ import annotations
 
 import json
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -15,13 +16,8 @@ from plaudit.data.reading.read import read_groups
 from plaudit.data.reading.sources.formats import FORMATS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("recipes/**/*.md")])
-
-
-def broken_links(page: Path) -> list[str]:
-    targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
-    local = [target.split("#")[0] for target in targets if not re.match(r"[a-z]+:", target)]
-    return [target for target in local if target and not (page.parent / target).exists()]
+LINKS = runpy.run_path(str(ROOT / ".ci" / "links.py"))
+PAGES, broken_links = LINKS["pages"](ROOT), LINKS["broken_links"]
 
 
 def wrong_words(line: str) -> list[str]:
@@ -53,9 +49,13 @@ def test_every_link_and_every_command_of_a_page_is_real(page):
 def test_a_broken_link_and_a_wrong_command_would_be_seen(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(
-        "[a](missing.md) [b](page.md#part) [c](https://example.org)\n```bash\nplaudit train a --fast\n```\n"
+        '# One `part`, two\n## [Linked](x.md) -- 2.5\n## One part, two\n<a name="own"></a>\n'
+        '[a](missing.md) [b](page.md#part) [c](https://example.org) [d](#own "title") [e](page.md#one-part-two)\n'
+        '[f](#one-part-two-1) [g](#linked----25) [h](#one-part-two-2) <img src="gone.png"> ![i](page.md)\n'
+        "```bash\n# comment\nplaudit train a --fast\n```\n[j](#comment)\n"
     )
-    assert broken_links(page) == ["missing.md"]
+    broken = ["missing.md", "page.md#part", "x.md", "#one-part-two-2", "gone.png", "#comment"]
+    assert sorted(broken_links(page)) == sorted(broken)
     assert [wrong_words(line) for line in commands(page)] == [["--fast"]]
     assert wrong_words("plaudit data sho x") == ["sho"]
 

@@ -21,9 +21,10 @@ from plaudit.labeling.config import SemiSupervisedConfig
 from plaudit.labeling.pseudo_label import PseudoLabels
 from plaudit.labeling.semi_supervised import Round
 from plaudit.models.checkpoint.files import save_reward_model
-from plaudit.models.heads.kinds import COMPARISON, HeadChoice
-from plaudit.models.scratch import build_decoder
-from plaudit.objectives.build import build_objective
+from plaudit.models.create import build_decoder
+from plaudit.models.heads.head import AttributesHead, ScalarHead
+from plaudit.models.heads.language_model import COMPARISON
+from plaudit.models.heads.token import TokenHead
 from plaudit.objectives.config import (
     BradleyTerry,
     ObjectiveConfig,
@@ -35,11 +36,10 @@ from plaudit.objectives.config import (
     TokenOutcome,
     TopOne,
 )
-from plaudit.objectives.labels import BatchLabels, PairLabels
-from plaudit.objectives.rewards import Rewards
+from plaudit.objectives.objective import BatchLabels, PairLabels, Rewards
 from plaudit.scoring.scorer import GroupRewards
 from plaudit.training.config import TrainConfig
-from plaudit.training.heads import head_of
+from plaudit.training.prepare import trained_head
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs" / "families").glob("*.md"))
@@ -102,8 +102,8 @@ def test_a_block_of_yaml_is_a_config_whose_objective_trains_its_head(page, block
     else:
         path.write_text(yaml.safe_dump(merged(BASE, given)), encoding="utf-8")
         config = load_config(TrainConfig, path)
-    assert head_of(config).kind
-    assert callable(build_objective(config.objective))
+    assert trained_head(config).kind
+    assert callable(config.objective)
 
 
 @pytest.fixture(scope="module")
@@ -111,11 +111,11 @@ def workspace(tmp_path_factory, tokenizer, tiny_models):
     """A folder with a tiny model for every name that the pages load."""
     folder = tmp_path_factory.mktemp("workspace")
     heads = {
-        "attributes/model": HeadChoice("attributes", attributes=("helpfulness", "verbosity")),
-        "token_outcome/model": HeadChoice("token"),
-        "process/model": HeadChoice("token", classes=(0.0, 1.0)),
+        "attributes/model": AttributesHead(attributes=("helpfulness", "verbosity")),
+        "token_outcome/model": TokenHead(),
+        "process/model": TokenHead(classes=(0.0, 1.0)),
         "comparison/model": COMPARISON,
-        **{f"seed_{seed}/model": HeadChoice() for seed in (1, 2, 3)},
+        **{f"seed_{seed}/model": ScalarHead() for seed in (1, 2, 3)},
     }
     for seed, (name, head) in enumerate(heads.items()):
         sizes = {"hidden_size": 32, "num_layers": 1, "num_heads": 2, "max_length": 512}
@@ -216,7 +216,7 @@ def _logged(config: ObjectiveConfig) -> set[str]:
     rewards = REWARDS
     if config.type == "regression":
         rewards = REWARDS._replace(attributes=torch.zeros(2, 1))
-    return set(build_objective(config)(rewards, two_responses()).logged)
+    return set(config(rewards, two_responses()).logged)
 
 
 @pytest.mark.parametrize("page", RECORDED)
@@ -250,10 +250,10 @@ def test_a_result_becomes_rows_with_its_baselines_and_others_are_named(build, tm
     measure = {
         "kind": "rating",
         "attribute": "depth",
-        "figures": {"spearman": number},
+        "metrics": {"spearman": number},
         "baselines": {"spearman": {"length": number}},
     }
-    result = {"held_out": {"figures": {}, "baselines": {}, "measures": [measure]}}
+    result = {"held_out": {"measures": [measure]}}
     for name in ("run", "not_run"):
         folder = tmp_path / "recipes" / name
         folder.mkdir(parents=True)

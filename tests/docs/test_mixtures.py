@@ -14,7 +14,7 @@ from plaudit.cli.main import app
 from plaudit.config import load_config
 from plaudit.data.mixing.config import MixtureConfig
 from plaudit.data.mixing.mixture import build_mixture
-from plaudit.data.reading.sources.catalog import SOURCES
+from plaudit.data.reading.sources.formats import SOURCES
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSIONS = sorted(ROOT.glob("recipes/mixtures/*/config.yaml"))

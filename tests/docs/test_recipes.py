@@ -12,9 +12,9 @@ from plaudit.cli.main import app
 from plaudit.config import load_config
 from plaudit.data.mixing.config import MixtureConfig
 from plaudit.data.mixing.mixture import build_mixture, mixture_config
-from plaudit.data.reading.config import DataFile
+from plaudit.data.reading.options import DataFile
 from plaudit.data.reading.read import read_groups
-from plaudit.scoring.load import load
+from plaudit.opening import load
 from plaudit.training.arguments import training_arguments
 from plaudit.training.config import PretrainedInit, TrainConfig
 from plaudit.training.run import train

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from plaudit.models.scratch import build_tokenizer
+from plaudit.models.create import build_tokenizer
 
 WORDS = "the step is right wrong two three four plus gives good bad answer question please Step 1 2 A B Same + -"
 

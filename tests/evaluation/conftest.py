@@ -1,11 +1,11 @@
-"""Scored items with any label, and an estimator, for the measures."""
+"""Scored items with any label, and settings, for the measures."""
 
 from __future__ import annotations
 
 import pytest
 
-from plaudit.evaluation.metrics.estimates import Estimator
 from plaudit.records import ItemScore
+from plaudit.statistics.metric import IntervalSettings
 
 
 @pytest.fixture(scope="session")
@@ -27,5 +27,5 @@ def make_item():
 
 @pytest.fixture(scope="session")
 def estimate():
-    """Return an estimator of few resamples."""
-    return Estimator(confidence=0.95, resamples=50, seed=0)
+    """Return settings of few resamples."""
+    return IntervalSettings(confidence=0.95, resamples=50, seed=0)

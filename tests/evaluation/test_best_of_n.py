@@ -6,11 +6,18 @@ import pytest
 
 from plaudit.data.schema.group import Group, conversation
 from plaudit.errors import DataError
-from plaudit.evaluation.metrics.best_of_n import BestOfN, best_of_n, counts_up_to, curve_of_groups, reached_by_most
-from plaudit.evaluation.metrics.labels import evaluate_labels
-from plaudit.evaluation.metrics.order import LabelledGroup
-from plaudit.evaluation.metrics.ranking import wins
-from plaudit.records import Result
+from plaudit.evaluation.metrics.best_of_n import (
+    BestOfN,
+    LabelledGroup,
+    best_of_n,
+    counts_up_to,
+    put_curve,
+    reached_by_most,
+)
+from plaudit.evaluation.metrics.metric_set import MetricSet
+from plaudit.evaluation.metrics.order import wins
+from plaudit.evaluation.result import assemble_result
+from plaudit.records import LabelCounts, Result
 from plaudit.scoring.scorer import GroupRewards
 
 
@@ -126,11 +133,16 @@ def test_the_largest_n_is_one_that_nine_groups_in_ten_have():
     assert reached_by_most([]) is None
 
 
+def curve_of(groups) -> MetricSet:
+    found = MetricSet("rating", "spearman", LabelCounts(n=0, scored=0, unscored=0, failed=0))
+    put_curve(found, groups, is_proportion=False)
+    return found
+
+
 def test_every_n_is_over_the_same_groups_and_the_others_are_counted(estimate):
     groups = [labelled(k, [0, 1, 2, 3]) for k in range(18)]
     groups += [labelled(18, [100, 200]), labelled(19, [100, 200, 300]), labelled(20, [7]), labelled(21, range(6))]
-    curve, _ = curve_of_groups(groups, estimate=estimate, is_share=False)
-    assert curve is not None
+    curve = curve_of(groups).best_of_n(estimate)
     assert [point.n for point in curve.points] == [1, 2, 4]
     assert (curve.groups, curve.left_out, curve.largest_k) == (19, 3, 6)
     assert {point.gold.n for point in curve.points} == {19}
@@ -138,16 +150,11 @@ def test_every_n_is_over_the_same_groups_and_the_others_are_counted(estimate):
     assert curve.points[2].gold.value == pytest.approx((18 * 3 + (3 + 4 * 4 + 10 * 5) / 15) / 19)
 
 
-def test_there_is_a_reason_where_there_is_no_curve(estimate):
-    assert curve_of_groups([labelled(0, [1])], estimate=estimate, is_share=False) == (
-        None,
-        "no group has two labelled responses to choose from",
-    )
-    one = [labelled(0, [1, 2, 3]), labelled(0, [3, 2, 1])]
-    assert curve_of_groups(one, estimate=estimate, is_share=False) == (
-        None,
-        "fewer than two prompts have 3 labelled responses to choose from",
-    )
+def test_there_is_a_reason_where_there_is_no_curve():
+    assert curve_of([labelled(0, [1])]).absent == {"best_of_n": "no group has two labelled responses to choose from"}
+    assert curve_of([labelled(0, [1, 2, 3]), labelled(0, [3, 2, 1])]).absent == {
+        "best_of_n": "fewer than two prompts have 3 labelled responses to choose from"
+    }
 
 
 def test_the_share_of_others_beaten_is_the_same_in_groups_of_any_size():
@@ -158,7 +165,7 @@ def test_the_share_of_others_beaten_is_the_same_in_groups_of_any_size():
 
 def evaluated(make_item, count: int = 12, **labels) -> Result:
     items = [make_item(f"i{k}", (1.0, 3.0, 2.0), **labels) for k in range(count)]
-    return evaluate_labels(items, name="d", model="m", resamples=20)
+    return assemble_result(items, name="d", model="m", resamples=20)
 
 
 def test_an_evaluation_has_a_curve_for_each_rating_the_outcome_and_the_ranks(make_item):
@@ -192,10 +199,10 @@ def test_the_largest_n_of_the_outcome_is_the_best_of_k(make_item):
         )
         for k in range(60)
     ]
-    (measure,) = evaluate_labels(items, name="d", model="m", resamples=20).measures
+    (measure,) = assemble_result(items, name="d", model="m", resamples=20).measures
     last = measure.best_of_n.points[-1]
     for mine, theirs in (
-        (last.gold, measure.figures["best_of_k"]),
+        (last.gold, measure.metrics["best_of_k"]),
         (last.oracle, measure.baselines["best_of_k"]["oracle"]),
         (measure.best_of_n.random, measure.baselines["best_of_k"]["random"]),
     ):
@@ -211,7 +218,7 @@ def test_the_models_own_output_chooses_where_it_has_one_of_that_name(make_item):
 def test_only_labelled_responses_are_chosen_from_and_a_group_without_a_reward_is_in_no_point(make_item):
     items = [make_item(f"i{k}", (1.0, 3.0, 2.0), ratings={"gold": (0.0, None, 1.0)}) for k in range(5)]
     items += [make_item(f"j{k}", (1.0, None, 2.0), ratings={"gold": (0.0, 7.0, 1.0)}) for k in range(2)]
-    (measure,) = evaluate_labels(items, name="d", model="m", resamples=20).measures
+    (measure,) = assemble_result(items, name="d", model="m", resamples=20).measures
     assert (measure.counts.failed, measure.details["unrated_responses"]) == (2, 5)
     assert [point.n for point in measure.best_of_n.points] == [1, 2]
     assert (measure.best_of_n.groups, measure.best_of_n.points[1].gold.value) == (5, 1.0)
@@ -219,7 +226,7 @@ def test_only_labelled_responses_are_chosen_from_and_a_group_without_a_reward_is
 
 def test_a_label_without_a_choice_says_why_there_is_no_curve(make_item):
     items = [make_item(f"i{k}", (1.0,), ratings={"gold": (float(k),)}) for k in range(5)]
-    (measure,) = evaluate_labels(items, name="d", model="m", resamples=20).measures
+    (measure,) = assemble_result(items, name="d", model="m", resamples=20).measures
     assert measure.best_of_n is None
     assert measure.absent["best_of_n"] == "no group has two labelled responses to choose from"
 
@@ -231,7 +238,7 @@ def test_ranks_of_a_random_response_beat_half_of_the_others_with_certainty(make_
         make_item(f"i{k}", tuple(rng.normal(size=7)), ranks=tuple(int(rank) + 1 for rank in rng.permutation(7)))
         for k in range(20)
     ]
-    (measure,) = evaluate_labels(items, name="d", model="m", resamples=20).measures
+    (measure,) = assemble_result(items, name="d", model="m", resamples=20).measures
     random = measure.best_of_n.random
     assert (random.value, random.low, random.high) == (0.5, 0.5, 0.5)
     first = measure.best_of_n.points[0].gold

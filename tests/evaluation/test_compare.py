@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 
 from plaudit.cli.main import app
 from plaudit.errors import ConfigError, DataError
+from plaudit.evaluation.compare.correctness import correctness, kinds_of
 from plaudit.evaluation.compare.models import Scored, compare, matched, read_scored
-from plaudit.evaluation.compare.records import Comparison
-from plaudit.evaluation.metrics.correctness import judged, kinds_of
-from plaudit.evaluation.metrics.labels import evaluate_labels
+from plaudit.evaluation.compare.records import ModelComparison
+from plaudit.evaluation.result import assemble_result
 from plaudit.records import ItemScore, write_json_lines, write_record
 from plaudit.statistics.paired_tests import paired_difference, permutation_test
 
@@ -24,7 +24,7 @@ def item(name: str, *rewards: float | None, prompt: str | None = None, **labels)
 
 
 def scored(tmp_path, *items: ItemScore, model: str = "m") -> Scored:
-    result = evaluate_labels(items, name="pairs", model=model, resamples=20)
+    result = assemble_result(items, name="pairs", model=model, resamples=20)
     return Scored(tmp_path / model / "items.jsonl", items, result)
 
 
@@ -93,10 +93,10 @@ def test_every_kind_of_label_has_its_judgements():
         item("d", 1.0, 0.0, preferences=((0, 1), (1, 0), (0, 1)), probabilities=(None, 0.4, 0.5)),
     ]
     assert kinds_of(rows) == ["preference", "ranking", "rating x", "outcome"]
-    assert judged(rows, "ranking", "half").right.tolist() == [1, 1, 0.5]
-    assert judged(rows, "rating x", "half").right.tolist() == [1]  # by the model's own output, not its reward
-    assert judged(rows, "outcome", "loss").right.tolist() == [0.5]  # one of two is drawn
-    assert judged(rows, "preference", "loss").right.tolist() == [1, 1]
+    assert correctness(rows, "ranking", "half").right.tolist() == [1, 1, 0.5]
+    assert correctness(rows, "rating x", "half").right.tolist() == [1]  # by the model's own output, not its reward
+    assert correctness(rows, "outcome", "loss").right.tolist() == [0.5]  # one of two is drawn
+    assert correctness(rows, "preference", "loss").right.tolist() == [1, 1]
     assert kinds_of([item("a", 1.0, 2.0, ranks=(1, 1))]) == []
 
 
@@ -163,7 +163,7 @@ def test_slices_are_adjusted_over_all_of_them_and_the_surest_comes_first(tmp_pat
 def test_the_numbers_are_those_of_the_statistics(tmp_path):
     first, second = sided(tmp_path)
     (row,) = compare(first, second, tie_rule="loss").overall
-    ours, theirs = (judged(each.items, "preference", "loss") for each in (first, second))
+    ours, theirs = (correctness(each.items, "preference", "loss") for each in (first, second))
     assert row.p_value == permutation_test(ours.right - theirs.right, ours.prompts)
     assert row.difference == paired_difference(ours.right - theirs.right, ours.prompts)
 
@@ -188,7 +188,7 @@ def test_the_command_prints_a_table_and_writes_the_comparison(tmp_path):
         write(each)
     done = run(tmp_path / "a", tmp_path / "b" / "result.json")
     assert done.exit_code == 0, done.output
-    found = Comparison.model_validate_json((tmp_path / "a" / "compare.json").read_text())
+    found = ModelComparison.model_validate_json((tmp_path / "a" / "compare.json").read_text())
     assert (found.first, found.second, found.overall[0].n) == ("a", "b", 48)
     assert "by source, the most certain difference first" in done.output
     assert f"{found.overall[0].verdict}: the first less the second +" in done.output

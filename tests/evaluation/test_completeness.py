@@ -7,11 +7,10 @@ import math
 import pytest
 
 from plaudit.data.schema.group import Group, Preference, conversation
-from plaudit.evaluation.metrics.completeness import MAX_REASONS, OTHER_REASONS, missing_reasons
-from plaudit.evaluation.metrics.preference import evaluate_items
+from plaudit.evaluation.result import MAX_REASONS, OTHER_REASONS, assemble_result, missing_reasons
 from plaudit.evaluation.run import evaluate
 from plaudit.records import Result
-from plaudit.reports.caveats import failure_reasons
+from plaudit.reports.primary_metric import failure_reasons
 from plaudit.reports.tables import counts_sentence
 from plaudit.scoring.scorer import GroupRewards
 
@@ -27,7 +26,7 @@ def result(make_item):
         make_item("d", (None, None, None), reason="too long"),
         make_item("e", (1.5, None), preferences=((0, 1),), reason="the reward of response 0 is nan"),
     ]
-    return evaluate_items(items, name="d", model="m", resamples=50)
+    return assemble_result(items, name="d", model="m", resamples=50)
 
 
 def test_every_count_is_in_the_result(result: Result):
@@ -36,15 +35,14 @@ def test_every_count_is_in_the_result(result: Result):
         "responses": 2 + 2 + 4 + 2 + 3 + 2,
         "fewest_responses": 2,
         "most_responses": 4,
-        "pairs": 5,
-        "pairs_of_equal_length": 4,
         "repeated_ids": 1,
         "missing_rewards": 5,
         "items_missing_rewards": 3,
     }
+    assert result.preference.details == {"pairs": 5, "pairs_of_equal_length": 4, "ties": 0}
     assert result.reasons == {"the reward of response 0 is nan": 2, "too long": 1}
     assert (result.n, result.scored, result.unscored, result.failed) == (6, 3, 1, 2)
-    assert result.curves["group_sizes"] == [
+    assert result.preference.curves["group_sizes"] == [
         {"responses": 2.0, "groups": 4.0},
         {"responses": 3.0, "groups": 1.0},
         {"responses": 4.0, "groups": 1.0},
@@ -61,25 +59,25 @@ def test_every_count_is_said_in_the_report(result: Result):
 
 def test_nothing_is_said_where_nothing_is_odd(make_item):
     items = [make_item(f"i{k}", (1.5, 0.25), preferences=((0, 1),)) for k in range(3)]
-    words = counts_sentence(evaluate_items(items, name="d", model="m", resamples=50))
+    words = counts_sentence(assemble_result(items, name="d", model="m", resamples=50))
     assert words == "3 items: 3 scored, 0 unscored, 0 failed; no exact ties (an exact tie counts as wrong)."
 
 
 def test_groups_of_several_pairs_have_an_accuracy_in_which_every_group_weighs_alike(result: Result, make_item):
     # pairs: a 1 of 1, the second a 0 of 1, b 2 of 3
-    assert result.figures["accuracy"].value == pytest.approx(3 / 5)
-    assert result.figures["accuracy_by_group"].value == pytest.approx((1 + 0 + 2 / 3) / 3)
-    assert result.figures["accuracy_by_group"].n == 3
+    assert result.preference.metrics["accuracy"].value == pytest.approx(3 / 5)
+    assert result.preference.metrics["accuracy_by_group"].value == pytest.approx((1 + 0 + 2 / 3) / 3)
+    assert result.preference.metrics["accuracy_by_group"].n == 3
     one_each = [make_item(f"i{k}", (1.5, 0.25), preferences=((0, 1),)) for k in range(3)]
-    found = evaluate_items(one_each, name="d", model="m", resamples=50)
-    assert "accuracy_by_group" not in {**found.figures, **found.absent}
+    found = assemble_result(one_each, name="d", model="m", resamples=50)
+    assert "accuracy_by_group" not in {**found.preference.metrics, **found.preference.absent}
 
 
 def test_where_every_item_failed_the_reason_stands_where_the_accuracy_would(make_item):
     items = [make_item("a", (None, 1.5), preferences=((0, 1),), reason="too long")]
-    found = evaluate_items(items, name="d", model="m", resamples=50)
-    assert found.figures == {}
-    assert found.absent == {"accuracy": "every item with a preference lacks a reward"}
+    found = assemble_result(items, name="d", model="m", resamples=50)
+    assert found.preference.metrics == {}
+    assert found.preference.absent == {"accuracy": "every item with a preference lacks a reward"}
     assert found.reasons == {"too long": 1}
 
 
@@ -91,12 +89,12 @@ def test_every_figure_has_a_value_or_a_reason(make_item):
         for k in range(40)
     ]
     poor = [make_item("a", (1.5, 0.25), preferences=((0, 1),))]
-    full = evaluate_items(whole, name="d", model="m", resamples=50)
-    little = evaluate_items(poor, name="d", model="m", resamples=50)
-    assert full.absent == {}
-    assert {*little.figures, *little.absent} == set(full.figures)
-    assert not set(little.figures) & set(little.absent)
-    assert all(little.absent.values())
+    full = assemble_result(whole, name="d", model="m", resamples=50)
+    little = assemble_result(poor, name="d", model="m", resamples=50)
+    assert full.preference.absent == {}
+    assert {*little.preference.metrics, *little.preference.absent} == set(full.preference.metrics)
+    assert not set(little.preference.metrics) & set(little.preference.absent)
+    assert all(little.preference.absent.values())
 
 
 def test_reasons_beyond_the_first_twenty_are_counted_together(make_item):

@@ -8,14 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plaudit.evaluation.metrics.estimates import Estimator
-from plaudit.evaluation.metrics.length_control import put_length_control, put_selective, put_verbosity
-from plaudit.evaluation.metrics.measure import Findings
-from plaudit.evaluation.metrics.pairs import pair_table
-from plaudit.evaluation.metrics.preference import evaluate_items
-from plaudit.records import ItemScore
+from plaudit.evaluation.metrics.metric_set import MetricSet
+from plaudit.evaluation.metrics.preference import (
+    control_metrics,
+    pair_table,
+    put_length_control,
+    put_selective,
+    put_verbosity,
+)
+from plaudit.evaluation.result import assemble_result
+from plaudit.records import ItemScore, LabelCounts, Measure
+from plaudit.statistics.metric import IntervalSettings
 
-ESTIMATE = Estimator(confidence=0.95, resamples=50, seed=0)
+SETTINGS = IntervalSettings(confidence=0.95, resamples=50, seed=0)
 
 
 def pairs_of(*rows: tuple[float, int], prompt: str | None = None):
@@ -35,14 +40,19 @@ def pairs_of(*rows: tuple[float, int], prompt: str | None = None):
     )
 
 
-def values(found: Findings) -> dict[str, float]:
-    return {name: interval.value for name, interval in found.figures.items()}
+def values(found: Measure) -> dict[str, float]:
+    return {name: interval.value for name, interval in found.metrics.items()}
 
 
-def length_control(pairs, tie_rule="loss") -> Findings:
-    found = Findings()
-    put_length_control(found, pairs, tie_rule, ESTIMATE)
-    return found
+def measured(put, *args) -> Measure:
+    """Return the measure of what ``put`` puts."""
+    found = MetricSet("preference", "accuracy", LabelCounts(n=0, scored=0, unscored=0, failed=0))
+    put(found, *args)
+    return found.measure(SETTINGS)
+
+
+def length_control(pairs, tie_rule="loss") -> Measure:
+    return measured(put_length_control, pairs, tie_rule)
 
 
 def test_length_is_taken_out_by_regression_and_by_weighing_both_directions_alike():
@@ -56,7 +66,7 @@ def test_length_is_taken_out_by_regression_and_by_weighing_both_directions_alike
         "length_controlled_accuracy": pytest.approx(root / (1 + root), abs=1e-6),
         "length_balanced_accuracy": pytest.approx((3 / 4 + 2 / 4) / 2),
     }
-    assert {interval.n for interval in found.figures.values()} == {8}
+    assert {interval.n for interval in found.metrics.values()} == {8}
 
 
 def test_a_judge_of_length_alone_has_no_more_than_a_coin_once_length_is_taken_out():
@@ -69,7 +79,7 @@ def test_a_judge_of_length_alone_has_no_more_than_a_coin_once_length_is_taken_ou
 def test_ties_follow_the_rule_of_the_accuracy():
     rows = [(1.5, 40), (-1.5, 40), (0.0, 40), (1.5, -40), (-1.5, -40), (0.0, -40)]
     for tie_rule, value, n in (("loss", 1 / 3, 6), ("half", 1 / 2, 6), ("exclude", 1 / 2, 4)):
-        balanced = length_control(pairs_of(*rows), tie_rule).figures["length_balanced_accuracy"]
+        balanced = length_control(pairs_of(*rows), tie_rule).metrics["length_balanced_accuracy"]
         assert (balanced.value, balanced.n) == (pytest.approx(value), n)
 
 
@@ -79,21 +89,19 @@ def test_where_the_chosen_response_is_never_the_shorter_one_there_is_nothing_to_
 
 
 def test_who_prefers_the_longer_response_is_worked_out_over_pairs_of_different_length():
-    found = Findings()
     # model: longer, longer, shorter, tie; label: longer, shorter, shorter, longer; the last pair is left out
-    put_verbosity(found, pairs_of((1.5, 20), (-1.5, -20), (2.0, -45), (0.0, 7), (1.0, 0)), ESTIMATE)
+    found = measured(put_verbosity, pairs_of((1.5, 20), (-1.5, -20), (2.0, -45), (0.0, 7), (1.0, 0)))
     assert values(found) == {
         "prefers_longer": (1 + 1 + 0 + 0.5) / 4,
         "chosen_longer": 2 / 4,
         "verbosity": pytest.approx((0 + 1 + 0 - 0.5) / 4),
     }
-    assert {interval.n for interval in found.figures.values()} == {4}
+    assert {interval.n for interval in found.metrics.values()} == {4}
 
 
 def test_without_pairs_of_different_length_there_is_no_verbosity():
-    found = Findings()
-    put_verbosity(found, pairs_of((1.5, 0), (-1.0, 0)), ESTIMATE)
-    assert found.figures == {}
+    found = measured(put_verbosity, pairs_of((1.5, 0), (-1.0, 0)))
+    assert found.metrics == {}
     assert set(found.absent) == {"prefers_longer", "chosen_longer", "verbosity"}
     assert set(found.absent.values()) == {"the two responses of every pair are equally long"}
 
@@ -101,23 +109,22 @@ def test_without_pairs_of_different_length_there_is_no_verbosity():
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.integers(-3, 3), st.integers(-5, 5)), min_size=2, max_size=12))
 def test_verbosity_is_the_difference_of_the_two_shares(rows):
-    found = Findings()
-    put_verbosity(found, pairs_of(*((float(margin), length) for margin, length in rows)), ESTIMATE)
-    if "verbosity" in found.figures:
+    found = measured(put_verbosity, pairs_of(*((float(margin), length) for margin, length in rows)))
+    if "verbosity" in found.metrics:
         by = values(found)
         assert by["verbosity"] == pytest.approx(by["prefers_longer"] - by["chosen_longer"])
-        assert -1.0 <= found.figures["verbosity"].value <= 1.0
+        assert -1.0 <= found.metrics["verbosity"].value <= 1.0
 
 
 def test_accuracy_where_the_model_is_surest_and_the_rank_of_its_errors_are_worked_out():
-    found = Findings()
-    rows = put_selective(found, pairs_of((4.5, 1), (3.5, 1), (-2.5, 1), (1.5, 1)), "loss", ESTIMATE)
+    found = measured(put_selective, pairs_of((4.5, 1), (3.5, 1), (-2.5, 1), (1.5, 1)), "loss")
+    rows = found.curves["selective"]
     # the surest two are right; errors among the k surest: 0, 0, 1, 1; with the error last: 0, 0, 0, 1
     assert values(found) == {
         "accuracy_surest_half": 1.0,
         "excess_risk_coverage": pytest.approx((1 / 3 + 1 / 4) / 4 - (1 / 4) / 4),
     }
-    assert found.figures["accuracy_surest_half"].n == 2
+    assert found.metrics["accuracy_surest_half"].n == 2
     last = rows[-1]
     assert (last["coverage"], last["threshold"], last["accuracy"], last["n"]) == (1.0, 1.5, 3 / 4, 4.0)
     assert [row["coverage"] for row in rows[:3]] == [0.25, 0.25, 0.5]
@@ -125,8 +132,8 @@ def test_accuracy_where_the_model_is_surest_and_the_rank_of_its_errors_are_worke
 
 
 def test_where_only_ties_are_left_out_nothing_is_sure():
-    found = Findings()
-    assert put_selective(found, pairs_of((0.0, 1), (0.0, 2)), "exclude", ESTIMATE) == []
+    found = measured(put_selective, pairs_of((0.0, 1), (0.0, 2)), "exclude")
+    assert found.curves == {}
     assert set(found.absent) == {"accuracy_surest_half", "excess_risk_coverage"}
 
 
@@ -137,23 +144,19 @@ def test_a_result_holds_these_figures_and_the_table_of_its_plot(make_item):
         )
         for k in range(30)
     ]
-    found = evaluate_items(items, name="d", model="m", resamples=50)
-    pairs, own = pair_table(items), Findings()
-    estimate = Estimator(confidence=0.95, resamples=50, seed=0)
-    put_length_control(own, pairs, "loss", estimate)
-    put_verbosity(own, pairs, estimate)
-    rows = put_selective(own, pairs, "loss", estimate)
-    assert own.figures
-    assert own.figures.items() <= found.figures.items()
-    assert found.curves["selective"] == rows
-    assert rows[-1]["accuracy"] == pytest.approx(found.figures["accuracy"].value)
+    found = assemble_result(items, name="d", model="m", resamples=50)
+    pairs = pair_table(items)
+    own = measured(put_verbosity, pairs), control_metrics(pairs, "loss").measure(SETTINGS)
+    assert all(each.metrics and each.metrics.items() <= found.preference.metrics.items() for each in own)
+    rows = own[1].curves["selective"]
+    assert found.preference.curves["selective"] == rows
+    assert rows[-1]["accuracy"] == pytest.approx(found.preference.metrics["accuracy"].value)
 
 
 def test_several_pairs_of_one_prompt_alone_say_nothing_about_others():
-    found = Findings()
     pairs = pairs_of((1.5, 3), (-2.5, -4), (1.0, 5), prompt="p")
-    put_verbosity(found, pairs, ESTIMATE)
-    put_selective(found, pairs, "loss", ESTIMATE)
-    for name in ("verbosity", "excess_risk_coverage"):
+    verbosity, control = measured(put_verbosity, pairs), control_metrics(pairs, "loss").measure(SETTINGS)
+    for found, name in ((verbosity, "verbosity"), (control, "excess_risk_coverage")):
         assert found.absent[name] == "all pairs are of one prompt, which says nothing about others"
-    assert (found.figures["prefers_longer"].low, found.figures["prefers_longer"].high) == (0.0, 1.0)
+    longer = verbosity.metrics["prefers_longer"]
+    assert (longer.low, longer.high) == (0.0, 1.0)

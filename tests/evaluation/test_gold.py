@@ -11,8 +11,7 @@ from plaudit.data.schema.group import Group, conversation
 from plaudit.data.schema.group_set import GroupSet
 from plaudit.errors import DataError
 from plaudit.evaluation.run import evaluate
-from plaudit.evaluation.store.gold import with_gold
-from plaudit.evaluation.store.precomputed import RecordedRewards
+from plaudit.evaluation.store.precomputed import PrecomputedRewards, with_gold
 
 
 def groups(count: int = 4, **labels) -> GroupSet:
@@ -21,9 +20,9 @@ def groups(count: int = 4, **labels) -> GroupSet:
     )
 
 
-def rewards(path: Path, rows: dict[str, list[float | None]]) -> RecordedRewards:
+def rewards(path: Path, rows: dict[str, list[float | None]]) -> PrecomputedRewards:
     path.write_text("".join(json.dumps({"id": id, "rewards": values}) + "\n" for id, values in rows.items()))
-    return RecordedRewards([str(path)])
+    return PrecomputedRewards([str(path)])
 
 
 def test_gold_rewards_are_a_rating_beside_the_others_and_what_is_missing_is_counted(tmp_path: Path):

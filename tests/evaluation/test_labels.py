@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from plaudit.evaluation.metrics.labels import evaluate_labels
-from plaudit.evaluation.metrics.preference import evaluate_items
+from plaudit.evaluation.metrics.preference import preference_metrics
+from plaudit.evaluation.result import assemble_result
 from plaudit.records import Result
+from plaudit.statistics.metric import IntervalSettings
 
 
 @pytest.fixture
@@ -14,7 +15,7 @@ def evaluate():
     """Return the result of items, of few resamples."""
 
     def of(*items, **options):
-        return evaluate_labels(items, name="d", model="m", resamples=50, **options)
+        return assemble_result(items, name="d", model="m", resamples=50, **options)
 
     return of
 
@@ -38,6 +39,7 @@ def of_every_kind(make_item):
 def test_each_kind_of_label_that_is_there_is_measured_and_counted(evaluate, of_every_kind):
     found = evaluate(*of_every_kind)
     assert [measure.name for measure in found.measures] == [
+        "preference",
         "ranking",
         "rating clarity",
         "rating depth",
@@ -53,9 +55,9 @@ def test_each_kind_of_label_that_is_there_is_measured_and_counted(evaluate, of_e
         "outcome": (1, 1, 0, 0),
         "step": (1, 1, 0, 0),
     }
-    assert {measure.name: measure.counts for measure in found.measures} == {
-        name: each for name, each in found.labels.items() if name != "preference"
-    }
+    assert found.measure("rating", "depth") == found.measures[3]
+    assert found.preference == found.measure("preference") == found.measures[0]
+    assert found.measure("benchmark") is None
 
 
 def test_an_item_is_scored_where_it_is_for_any_label_and_is_in_one_count(evaluate, of_every_kind):
@@ -64,18 +66,19 @@ def test_an_item_is_scored_where_it_is_for_any_label_and_is_in_one_count(evaluat
     assert (found.n, found.scored, found.unscored, found.failed) == (9, 6, 2, 1)
 
 
-def test_preferences_alone_give_the_result_that_they_gave_before(evaluate, make_item):
+def test_preferences_are_a_measure(evaluate, make_item):
     items = [make_item(f"i{k}", (float(k % 3), 1.0), preferences=((0, 1),), lengths=(k + 1, 9)) for k in range(12)]
     items += [make_item("no label", (1.0, 2.0)), make_item("failed", (None, 2.0), preferences=((0, 1),))]
     found = evaluate(*items)
-    alone = evaluate_items(items, name="d", model="m", resamples=50)
-    assert (found.labels["preference"].n, found.measures) == (13, ())
-    assert found.model_copy(update={"labels": {}, "created": ""}) == alone.model_copy(update={"created": ""})
+    estimate = IntervalSettings(confidence=0.95, resamples=50, seed=0)
+    assert found.measures == (preference_metrics(items, tie_rule="loss").measure(estimate),)
+    assert found.labels == {"preference": found.preference.counts}
+    assert found.preference.counts.n == 13
 
 
 def test_no_items_give_an_empty_result(evaluate):
     found = evaluate()
-    assert (found.n, found.scored, found.labels, found.measures, found.figures) == (0, 0, {}, (), {})
+    assert (found.n, found.scored, found.labels, found.measures, found.preference) == (0, 0, {}, (), None)
 
 
 def test_a_result_is_read_back_as_it_was_written(evaluate, of_every_kind):
@@ -109,12 +112,12 @@ def test_the_tie_rule_reaches_every_measure(evaluate, make_item):
     items = [make_item(f"i{k}", (1.0, 1.0), ranks=(1, 2), outcomes=(True, False)) for k in range(4)]
     for tie_rule, value in (("loss", 0.0), ("half", 0.5)):
         found = evaluate(*items, tie_rule=tie_rule)
-        assert [measure.figures["pairwise_agreement"].value for measure in found.measures] == [value, value]
+        assert [measure.metrics["pairwise_agreement"].value for measure in found.measures] == [value, value]
 
 
 def test_the_seed_moves_intervals_and_never_values(evaluate, make_item):
     items = [make_item(f"i{k}", (float(k % 5), 1.0), ratings={"a": (float(k % 3), 1.0)}) for k in range(30)]
-    first, again, other = (evaluate(*items, seed=seed).measures[0].figures["pearson"] for seed in (1, 1, 2))
+    first, again, other = (evaluate(*items, seed=seed).measures[0].metrics["pearson"] for seed in (1, 1, 2))
     assert first == again
     assert first.value == other.value
     assert first.low != other.low
@@ -141,12 +144,12 @@ def test_rewards_that_are_numbers_of_a_group_have_no_figures_over_responses_to_d
         "step": {"response_auc"},
     }
     for name, figures in across.items():
-        assert figures <= set(same[name].figures)
-        assert set(same[name].figures) - set(found[name].figures) == figures
+        assert figures <= set(same[name].metrics)
+        assert set(same[name].metrics) - set(found[name].metrics) == figures
         assert all("say nothing across groups" in found[name].absent[figure] for figure in figures)
         assert not figures & set(found[name].baselines)
-    assert found["rating clarity"].headline == "pairwise_agreement"
-    assert found["outcome"].figures["best_of_k"] == same["outcome"].figures["best_of_k"]
+    assert found["rating clarity"].primary == "pairwise_agreement"
+    assert found["outcome"].metrics["best_of_k"] == same["outcome"].metrics["best_of_k"]
     assert "threshold" not in found["outcome"].rules
 
 
@@ -156,5 +159,5 @@ def test_an_output_named_like_the_rating_is_no_number_of_a_group(evaluate, make_
         for k in range(3)
     ]
     (found,) = evaluate(*items, relative=True).measures
-    assert found.headline == "spearman"
-    assert "spearman" in found.figures
+    assert found.primary == "spearman"
+    assert "spearman" in found.metrics

@@ -8,25 +8,22 @@ import numpy as np
 import pytest
 
 from plaudit.data.schema.group import Group, Preference, conversation
-from plaudit.evaluation.metrics.labels import evaluate_labels
+from plaudit.evaluation.result import assemble_result
 from plaudit.evaluation.run import evaluate
-from plaudit.evaluation.store.stored_items import KeptItems, KeptRewards
+from plaudit.evaluation.store.precomputed import StoredItems, StoredRewards
 from plaudit.records import ItemScore, Result, read_items
 from plaudit.scoring.function import FunctionScorer
-from plaudit.scoring.scorer import GroupRewards
-from plaudit.statistics.position_bias import PositionBias
+from plaudit.scoring.scorer import GroupRewards, ScorerInfo
+from plaudit.statistics.position_bias import pairs_in_both_orders
 
 
 class Comparing:
     """Compares by length in both orders, with 0.4 of log-odds for the one named first; ends after ``stop`` groups."""
 
-    compares = True
+    info = ScorerInfo(scale="log_odds_differences", relative=True)
 
     def __init__(self, stop=math.inf):
-        self.stop, self.position_bias = stop, PositionBias()
-
-    def in_log_odds(self):
-        return self
+        self.stop = stop
 
     def score_groups(self, groups):
         for number, group in enumerate(groups):
@@ -35,8 +32,8 @@ class Comparing:
             values = np.array([len(response) for response in group.responses], dtype=float)
             table = values[:, None] - values[None, :] + 0.4
             np.fill_diagonal(table, math.nan)
-            self.position_bias.add(table)
-            yield GroupRewards(group.id, tuple((values - values.mean()).tolist()))
+            strengths = tuple((values - values.mean()).tolist())
+            yield GroupRewards(group.id, strengths, comparisons=pairs_in_both_orders(table))
 
 
 def three_groups():
@@ -59,8 +56,8 @@ def test_the_result_of_a_model_that_compares_says_what_the_order_does(tmp_path):
     assert result.position.inconsistent.value == 0.5
     assert "the order decides 50.0%" in result.position.in_words()
     items = read_items(tmp_path / "items.jsonl")
-    assert [each.orders for each in items] == [((2.4, -1.6),), (), ((0.4, 0.4),)]
-    assert evaluate_labels(items, name="n", model="m").position == result.position
+    assert [each.comparisons for each in items] == [((2.4, -1.6),), (), ((0.4, 0.4),)]
+    assert assemble_result(items, name="n", model="m").position == result.position
     on_file = Result.model_validate_json((tmp_path / "result.json").read_text())
     assert on_file.position == result.position
 
@@ -79,13 +76,13 @@ def test_a_model_that_judges_each_response_alone_has_no_position(tmp_path):
 
 def test_items_from_before_the_field_are_read():
     item = ItemScore(id="a", source="s", prompt_key="p", rewards=(1.0, 0.0), lengths=(1, 1), preferences=((0, 1),))
-    old = ItemScore.model_validate_json(item.model_dump_json(exclude={"orders"}))
-    assert old.orders == ()
-    assert evaluate_labels([old], name="n", model="m").position is None
+    old = ItemScore.model_validate_json(item.model_dump_json(exclude={"comparisons", "version"}))
+    assert old.comparisons == ()
+    assert assemble_result([old], name="n", model="m").position is None
 
 
 def test_rewards_kept_of_a_model_that_compares_keep_what_the_order_did(tmp_path):
     first = evaluate(Comparing(), three_groups(), name="n", model="m", output_dir=tmp_path / "first")
-    kept = KeptRewards([KeptItems(str(tmp_path / "first/items.jsonl"))])
+    kept = StoredRewards([StoredItems(str(tmp_path / "first/items.jsonl"))])
     again = evaluate(kept, three_groups(), name="n", model="m", output_dir=tmp_path / "again")
     assert again.position == first.position

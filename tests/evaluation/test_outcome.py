@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plaudit.evaluation.metrics.outcome import measure_outcome
+from plaudit.evaluation.metrics.outcome import outcome_metrics
 
 
 @pytest.fixture
@@ -12,13 +12,13 @@ def measure(estimate):
     """Return the measure of items, ties counting as wrong unless said otherwise."""
 
     def of(*items, tie_rule="loss"):
-        return measure_outcome(items, tie_rule=tie_rule, estimate=estimate)
+        return outcome_metrics(items, tie_rule=tie_rule).measure(estimate)
 
     return of
 
 
 def value(found, name):
-    return found.figures[name].value
+    return found.metrics[name].value
 
 
 def beside(found, name):
@@ -57,14 +57,14 @@ def test_best_of_k_beside_random_longest_majority_and_oracle_by_hand(measure, pr
         "majority_vote": pytest.approx((0.5 + 1 + 0) / 3),
         "oracle": pytest.approx(2 / 3),
     }
-    assert found.headline == "best_of_k"
-    assert found.figures["best_of_k"].n == 3
+    assert found.primary == "best_of_k"
+    assert found.metrics["best_of_k"].n == 3
 
 
 def test_only_where_the_choice_matters_by_hand(measure, problems):
     found = measure(*problems)
     assert value(found, "best_of_k_decidable") == 1 / 2
-    assert found.figures["best_of_k_decidable"].n == 2
+    assert found.metrics["best_of_k_decidable"].n == 2
     assert beside(found, "best_of_k_decidable")["oracle"] == 1.0
     assert beside(found, "best_of_k_decidable")["random"] == 0.5
     assert value(found, "decidable_groups") == pytest.approx(2 / 3)
@@ -99,7 +99,7 @@ def test_rewards_of_one_sign_have_no_accuracy_but_a_reason(measure, make_item):
     assert found.absent["accuracy"] == "every reward lies above 0, so 0 does not part right from wrong"
     found = measure(make_item("a", (-2.0, -3.0), outcomes=(True, False)))
     assert "below 0" in found.absent["accuracy"]
-    assert "auc" in found.figures
+    assert "auc" in found.metrics
 
 
 def test_equal_rewards_are_drawn_between(measure, make_item):
@@ -129,7 +129,7 @@ def test_an_answer_whose_responses_disagree_is_as_right_as_they_are(measure, mak
 
 def test_groups_of_one_have_an_area_and_no_best_of_k(measure, make_item):
     found = measure(*[make_item(f"i{k}", (float(k),), outcomes=(k > 3,), prompt=f"p{k // 2}") for k in range(6)])
-    assert found.headline == "auc"
+    assert found.primary == "auc"
     assert value(found, "auc") == 1.0
     assert found.absent["best_of_k"] == "no group has two responses of known outcome"
     assert found.details["groups_of_one"] == 6
@@ -157,12 +157,12 @@ def test_unknown_outcomes_carry_nothing_and_every_group_is_in_one_count(measure,
     counts = found.counts
     assert (counts.n, counts.scored, counts.unscored, counts.failed) == (2, 1, 0, 1)
     assert found.details["responses_of_unknown_outcome"] == 1
-    assert (value(found, "best_of_k"), found.figures["auc"].n) == (1.0, 2)
+    assert (value(found, "best_of_k"), found.metrics["auc"].n) == (1.0, 2)
 
 
 def test_nothing_scored_gives_reasons_and_no_numbers(measure, make_item):
     found = measure(make_item("a", (None, None), outcomes=(True, False)))
-    assert found.figures == {}
+    assert found.metrics == {}
     assert {"auc", "accuracy", "best_of_k", "best_of_k_decidable", "decidable_groups"} <= set(found.absent)
     assert found.absent["auc"] == found.absent["accuracy"] == "no response was scored"
 
@@ -174,6 +174,6 @@ def test_problems_are_resampled_together(measure, make_item):
         *[make_item(f"i{k}", rewards, outcomes=each, prompt=f"p{k // 10}") for k, (rewards, each) in enumerate(rows)]
     )
     for name in ("best_of_k", "auc", "accuracy"):
-        narrow, wide = apart.figures[name], together.figures[name]
+        narrow, wide = apart.metrics[name], together.metrics[name]
         assert narrow.value == wide.value
         assert wide.high - wide.low > 1.5 * (narrow.high - narrow.low)

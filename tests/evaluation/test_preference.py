@@ -4,10 +4,10 @@ import re
 import numpy as np
 import pytest
 
-from plaudit.evaluation.metrics.estimates import Estimator
-from plaudit.evaluation.metrics.pairs import labelled_pairs
-from plaudit.evaluation.metrics.preference import evaluate_items
+from plaudit.evaluation.metrics.preference import labelled_pairs
+from plaudit.evaluation.result import assemble_result
 from plaudit.records import ItemScore, Result
+from plaudit.statistics.metric import IntervalSettings, RowStatistic, interval
 
 
 def item(
@@ -33,11 +33,11 @@ def item(
 
 
 def result(*items: ItemScore, **options) -> Result:
-    return evaluate_items(items, name="d", model="m", resamples=50, **options)
+    return assemble_result(items, name="d", model="m", resamples=50, **options)
 
 
 def value(found: Result, name: str) -> float:
-    return found.figures[name].value
+    return found.preference.metrics[name].value
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:
@@ -57,12 +57,12 @@ FOUR = (
 
 def test_accuracy_and_its_interval_are_those_worked_out_by_hand():
     found = result(*FOUR)
-    accuracy = found.figures["accuracy"]
+    accuracy = found.preference.metrics["accuracy"]
     assert accuracy.value == 2 / 4  # the tie counts as wrong
     assert (accuracy.low, accuracy.high) == pytest.approx(wilson(2, 4))
-    assert (found.n, found.scored, found.ties, found.tie_rule) == (4, 4, 1, "loss")
+    assert (found.n, found.scored, found.preference.details["ties"], found.tie_rule) == (4, 4, 1, "loss")
     assert value(found, "accuracy_chosen_longer") == 1.0
-    assert found.figures["accuracy_chosen_longer"].n == 1
+    assert found.preference.metrics["accuracy_chosen_longer"].n == 1
     assert value(found, "accuracy_chosen_shorter") == 1 / 2
     assert value(found, "chosen_reward") == (2 + 0 + 1 + 1) / 4
     assert value(found, "rejected_reward") == (1 + 3 - 1 + 1) / 4
@@ -72,29 +72,29 @@ def test_accuracy_and_its_interval_are_those_worked_out_by_hand():
 def test_a_tie_is_half_right_when_asked():
     half = result(*FOUR, tie_rule="half")
     assert value(half, "accuracy") == 2.5 / 4
-    assert (half.ties, half.tie_rule) == (1, "half")
+    assert (half.preference.details["ties"], half.tie_rule) == (1, "half")
 
 
 def test_a_tie_is_left_out_and_still_counted_when_asked():
     rest = result(*FOUR, tie_rule="exclude")
     assert value(rest, "accuracy") == pytest.approx(2 / 3)
-    assert (rest.figures["accuracy"].n, rest.ties, rest.scored) == (3, 1, 4)
+    assert (rest.preference.metrics["accuracy"].n, rest.preference.details["ties"], rest.scored) == (3, 1, 4)
 
 
 def test_the_baseline_sees_lengths_only_and_tosses_a_coin_at_equal_ones():
     found = result(*FOUR)
-    assert found.baselines["longer_response"].value == (1 + 0 + 0 + 0.5) / 4
-    assert "first_response" not in found.baselines  # the preferred response always stands first
+    assert found.preference.baselines["accuracy"]["longer_response"].value == (1 + 0 + 0 + 0.5) / 4
+    assert "first_response" not in found.preference.baselines["accuracy"]  # the preferred response always stands first
 
 
 def test_the_first_response_is_a_baseline_where_sides_are_mixed():
     found = result(item("x", (1.0, 0.0)), item("y", (0.0, 1.0), preferences=((1, 0),)), item("z", (1.0, 0.0)))
-    assert found.baselines["first_response"].value == pytest.approx(2 / 3)
+    assert found.preference.baselines["accuracy"]["first_response"].value == pytest.approx(2 / 3)
     assert value(found, "accuracy") == 1.0
 
 
 def test_each_source_has_its_accuracy_and_its_own_baseline():
-    slices = result(*FOUR).slices
+    slices = result(*FOUR).preference.slices
     assert sorted(slices) == ["a", "b"]
     assert slices["a"]["accuracy"].value == 1 / 2
     assert slices["a"]["longer_response"].value == 1 / 2
@@ -119,11 +119,14 @@ def test_too_large_margins_need_a_temperature_above_one():
 
 
 def test_without_both_right_and_wrong_pairs_there_is_no_temperature():
-    assert "temperature" not in result(item("x", (1.0, 0.0)), item("y", (2.0, 0.0))).figures
+    assert "temperature" not in result(item("x", (1.0, 0.0)), item("y", (2.0, 0.0))).preference.metrics
 
 
 def test_a_model_worse_than_chance_has_no_temperature():
-    assert "temperature" not in result(item("r", (1.0, 0.0)), *(item(f"w{k}", (0.0, 2.0)) for k in range(6))).figures
+    assert (
+        "temperature"
+        not in result(item("r", (1.0, 0.0)), *(item(f"w{k}", (0.0, 2.0)) for k in range(6))).preference.metrics
+    )
 
 
 def test_every_item_is_scored_unscored_or_failed():
@@ -135,7 +138,7 @@ def test_every_item_is_scored_unscored_or_failed():
         item("no preference and no reward", (None, None), preferences=()),
     )
     assert (found.n, found.scored, found.unscored, found.failed) == (5, 1, 3, 1)
-    assert found.figures["accuracy"].n == 1
+    assert found.preference.metrics["accuracy"].n == 1
 
 
 def test_a_soft_label_turns_its_pair():
@@ -159,17 +162,14 @@ def test_labelled_pairs_are_turned_to_the_side_the_label_holds_better():
             lengths=(1, 2, 4),
         )
     )
-    assert [(p.chosen, p.rejected, p.margin, p.probability, p.length_difference) for p in pairs] == [
-        (1, 0, 3.0, 0.9, 1),
-        (0, 2, -1.0, 1.0, -3),
-    ]
+    assert [(p.chosen, p.rejected, p.margin) for p in pairs] == [(1, 0, 3.0), (0, 2, -1.0)]
 
 
 def test_pairs_of_one_prompt_are_evidence_of_one_prompt():
     """Ten right pairs of one prompt and ten wrong ones of another: the evidence is two prompts."""
     right = [item(f"r{k}", (1.0, 0.0), prompt="p") for k in range(10)]
     wrong = [item(f"w{k}", (0.0, 1.0), prompt="q") for k in range(10)]
-    accuracy = result(*right, *wrong).figures["accuracy"]
+    accuracy = result(*right, *wrong).preference.metrics["accuracy"]
     assert accuracy.value == 1 / 2
     assert (accuracy.low, accuracy.high) == pytest.approx((0.0, 1.0), abs=1e-9)
     assert accuracy.method == "logit student (2 clusters)"
@@ -178,7 +178,7 @@ def test_pairs_of_one_prompt_are_evidence_of_one_prompt():
 @pytest.mark.parametrize("right", [0, 1])
 def test_a_share_that_every_resample_agrees_on_gets_the_interval_of_its_prompts(right: int):
     rows = [item(f"i{k}", (float(right), 1.0 - right), prompt=f"p{k // 5}") for k in range(30)]
-    accuracy = result(*rows).figures["accuracy"]
+    accuracy = result(*rows).preference.metrics["accuracy"]
     assert (accuracy.value, accuracy.n) == (right, 30)
     # 30 pairs, but 6 prompts: Wilson of all of 6 is from 6 ÷ (6 + z²) to 1, of none its mirror image
     far = 6 / (6 + 1.959963984540054**2)
@@ -193,16 +193,18 @@ def test_the_interval_of_the_calibration_error_holds_it_and_starts_at_zero_at_th
         logits = np.abs(draws.normal(scale=1.5, size=120))
         margins = np.where(draws.random(120) < 1 / (1 + np.exp(-logits)), logits, -logits)
         found = result(*(item(f"i{k}", (float(margin), 0.0)) for k, margin in enumerate(margins)))
-        error = found.figures["expected_calibration_error"]
+        error = found.preference.metrics["expected_calibration_error"]
         assert 0.0 <= error.low <= error.value <= error.high
         assert error.method.startswith("basic cluster bootstrap")
 
 
 def test_the_basic_interval_mirrors_the_quantiles_of_the_resamples_at_the_value():
     prompts, numbers = np.arange(40), np.random.default_rng(1).normal(3.0, 1.0, size=40)
-    estimate = Estimator(confidence=0.9, resamples=100, seed=4)
-    plain = estimate.of_rows(lambda rows: float(numbers[rows].mean()), prompts)
-    basic = estimate.of_rows_biased(lambda rows: float(numbers[rows].mean()), prompts)
+    settings = IntervalSettings(confidence=0.9, resamples=100, seed=4)
+    plain, basic = (
+        interval(RowStatistic(lambda rows: float(numbers[rows].mean()), prompts, ends), settings)
+        for ends in ("percentile", "basic")
+    )
     assert basic.value == plain.value
     assert plain.value - basic.low == pytest.approx(plain.high - plain.value)
     assert basic.high - plain.value == pytest.approx(plain.value - plain.low)
@@ -212,7 +214,7 @@ def test_resamples_without_a_temperature_are_left_out_and_counted():
     # One wrong pair of nine: a resample misses it with probability (8/9)⁹ = 0.35.
     even = math.log(3)
     found = result(*(item(f"r{k}", (even, 0.0)) for k in range(8)), item("w", (0.0, even)))
-    temperature = found.figures["temperature"]
+    temperature = found.preference.metrics["temperature"]
     # With w of nine wrong, σ(log 3 ÷ T) = (9 − w) ÷ 9: w = 1 gives T = log 3 ÷ log 8, the least there is.
     least = even / math.log(8)
     assert temperature.value == pytest.approx(least, rel=1e-3)
@@ -225,17 +227,17 @@ def test_where_most_resamples_have_no_temperature_there_is_none():
     # Eight right at 1, one wrong at 7.5: their sum is above 0, so a temperature is best. A resample with no wrong
     # pair has none, and with two or more is worse than chance: only those with just one, (8/9)⁸ = 0.39, have one.
     rows = [*(item(f"r{k}", (1.0, 0.0)) for k in range(8)), item("w", (0.0, 7.5))]
-    found = evaluate_items(rows, name="d", model="m", resamples=200)
-    assert "temperature" not in found.figures
+    found = assemble_result(rows, name="d", model="m", resamples=200)
+    assert "temperature" not in found.preference.metrics
 
 
 def test_a_ranking_is_every_one_of_its_pairs_and_one_prompt_says_nothing_about_others():
     found = result(item("x", (3.0, 1.0, 2.0), preferences=((0, 1), (0, 2), (1, 2))))
-    accuracy = found.figures["accuracy"]
+    accuracy = found.preference.metrics["accuracy"]
     assert accuracy.value == pytest.approx(2 / 3)
     assert (found.n, found.scored, accuracy.n) == (1, 1, 3)
     assert (accuracy.low, accuracy.high) == (0.0, 1.0)
-    assert "margin" not in found.figures
+    assert "margin" not in found.preference.metrics
 
 
 def test_correlation_with_length_is_over_ranks():
@@ -249,27 +251,27 @@ def test_correlation_with_length_is_over_ranks():
 
 def test_equal_lengths_give_no_correlation_rather_than_a_number():
     found = result(item("x", (1.0, 0.0)), item("y", (2.0, 0.0)), item("z", (0.0, 1.0)))
-    assert "reward_length_correlation" not in found.figures
-    assert "margin_length_correlation" not in found.figures
+    assert "reward_length_correlation" not in found.preference.metrics
+    assert "margin_length_correlation" not in found.preference.metrics
 
 
 def test_histograms_hold_every_pair_and_no_bin_spans_zero():
     draws = np.random.default_rng(3)
     rows = [item(f"i{k}", (float(draws.normal()), float(draws.normal()))) for k in range(200)]
     found = result(*rows)
-    margins = found.curves["margins"]
+    margins = found.preference.curves["margins"]
     assert sum(row["count"] for row in margins) == 200
     assert all(row["high"] <= 1e-12 or row["low"] >= -1e-12 for row in margins)
     right = sum(row["count"] for row in margins if row["low"] >= -1e-12)
     assert right / 200 == value(found, "accuracy")
-    assert sum(row["chosen"] for row in found.curves["rewards"]) == 200
-    assert sum(row["rejected"] for row in found.curves["rewards"]) == 200
+    assert sum(row["chosen"] for row in found.preference.curves["rewards"]) == 200
+    assert sum(row["rejected"] for row in found.preference.curves["rewards"]) == 200
 
 
 def test_reliability_bins_hold_every_pair_and_an_interval_around_their_share():
     draws = np.random.default_rng(3)
     rows = [item(f"i{k}", (float(draws.normal(0.5)), float(draws.normal()))) for k in range(100)]
-    bins = result(*rows).curves["reliability"]
+    bins = result(*rows).preference.curves["reliability"]
     assert sum(row["n"] for row in bins) == 100
     assert len(bins) == 10
     assert all(row["low"] <= row["accuracy"] <= row["high"] for row in bins)
@@ -287,16 +289,18 @@ def test_extreme_rewards_give_finite_figures(size: float):
 def test_a_model_that_gives_everything_one_reward_decides_nothing():
     rows = [item(f"i{k}", (0.0, 0.0), lengths=(k, 9 - k)) for k in range(8)]
     found = result(*rows)
-    assert (value(found, "accuracy"), found.ties) == (0.0, 8)
+    assert (value(found, "accuracy"), found.preference.details["ties"]) == (0.0, 8)
     assert value(found, "brier") == 0.25
     assert value(result(*rows, tie_rule="half"), "accuracy") == 0.5
-    assert "accuracy" not in result(*rows, tie_rule="exclude").figures
+    assert "accuracy" not in result(*rows, tie_rule="exclude").preference.metrics
 
 
 def test_the_seed_moves_intervals_and_never_values():
     rows = [item(f"i{k}", (float(k % 3), 1.0), lengths=(k % 7, 3), prompt=f"p{k // 2}") for k in range(30)]
     first, again, other = result(*rows, seed=1), result(*rows, seed=1), result(*rows, seed=2)
-    assert first.figures == again.figures
+    assert first.preference.metrics == again.preference.metrics
     assert value(first, "margin") == value(other, "margin")
-    assert first.figures["margin"] == other.figures["margin"]  # no draw in it
-    assert first.figures["reward_length_correlation"] != other.figures["reward_length_correlation"]
+    assert first.preference.metrics["margin"] == other.preference.metrics["margin"]  # no draw in it
+    assert (
+        first.preference.metrics["reward_length_correlation"] != other.preference.metrics["reward_length_correlation"]
+    )

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from plaudit.evaluation.metrics.ranking import measure_ranking
+from plaudit.evaluation.metrics.order import ranking_metrics
 
 
 @pytest.fixture
@@ -14,13 +14,13 @@ def measure(estimate):
     """Return the measure of items, ties counting as wrong unless said otherwise."""
 
     def of(*items, tie_rule="loss"):
-        return measure_ranking(items, tie_rule=tie_rule, estimate=estimate)
+        return ranking_metrics(items, tie_rule=tie_rule).measure(estimate)
 
     return of
 
 
 def value(found, name):
-    return found.figures[name].value
+    return found.metrics[name].value
 
 
 def beside(found, name, rule):
@@ -39,12 +39,12 @@ def two_groups(make_item):
 def test_every_pair_weighs_alike_and_every_group_weighs_alike_by_hand(measure, two_groups):
     found = measure(*two_groups)
     assert value(found, "pairwise_agreement") == 3 / 4  # three pairs right, one wrong
-    assert found.figures["pairwise_agreement"].n == 4
+    assert found.metrics["pairwise_agreement"].n == 4
     assert value(found, "pairwise_agreement_by_group") == (1.0 + 0.0) / 2
-    assert found.figures["pairwise_agreement_by_group"].n == 2
+    assert found.metrics["pairwise_agreement_by_group"].n == 2
     assert value(found, "top_one") == 1 / 2
     assert value(found, "kendall_tau") == (1.0 - 1.0) / 2
-    assert (found.counts.n, found.counts.scored, found.headline) == (2, 2, "pairwise_agreement")
+    assert (found.counts.n, found.counts.scored, found.primary) == (2, 2, "pairwise_agreement")
     assert found.details["pairs"] == 4
 
 
@@ -57,7 +57,7 @@ def test_the_longer_response_and_a_random_order_stand_beside_every_figure(measur
     assert beside(found, "kendall_tau", "longer_response") == (-1.0 + 1.0) / 2
     assert beside(found, "pairwise_agreement", "random") == 0.5
     assert beside(found, "kendall_tau", "random") == 0.0
-    assert set(found.baselines) == set(found.figures)
+    assert set(found.baselines) == set(found.metrics)
 
 
 def test_tied_ranks_are_no_pair_and_any_of_the_best_is_a_best_one(measure, make_item):
@@ -88,10 +88,10 @@ def test_a_group_of_equal_rewards_has_no_tau_and_is_counted(measure, make_item):
         make_item("b", (2.0, 1.0), ranks=(1, 2)),
         make_item("c", (1.0, 2.0), ranks=(1, 2)),
     )
-    assert (value(found, "kendall_tau"), found.figures["kendall_tau"].n) == (0.0, 2)
+    assert (value(found, "kendall_tau"), found.metrics["kendall_tau"].n) == (0.0, 2)
     assert found.details["groups_of_equal_rewards"] == 1
     only = measure(make_item("a", (1.0, 1.0), ranks=(1, 2)), make_item("b", (1.0, 1.0), ranks=(1, 2)))
-    assert "kendall_tau" not in only.figures
+    assert "kendall_tau" not in only.metrics
     assert "fewer than two prompts" in only.absent["kendall_tau"]
     assert value(only, "pairwise_agreement") == 0.0  # a model that decides nothing gets nothing
 
@@ -119,7 +119,7 @@ def test_every_group_is_in_one_count(measure, make_item):
 
 def test_nothing_scored_gives_reasons_and_no_numbers(measure, make_item):
     found = measure(make_item("a", (None, 1.0), ranks=(1, 2)))
-    assert found.figures == {}
+    assert found.metrics == {}
     none = {"pairwise_agreement", "pairwise_agreement_by_group", "top_one", "kendall_tau", "best_of_n"}
     assert set(found.absent) == none
     assert all(found.absent.values())
@@ -138,7 +138,7 @@ def test_a_planted_order_is_perfect_and_its_reverse_is_nothing(measure, make_ite
 def test_groups_of_one_prompt_are_resampled_together(measure, make_item):
     apart = [make_item(f"i{k}", (float(k % 2), 0.5), ranks=(1, 2)) for k in range(40)]
     together = [make_item(f"i{k}", (float(k // 20), 0.5), ranks=(1, 2), prompt=f"p{k // 10}") for k in range(40)]
-    one, other = (measure(*items).figures["pairwise_agreement"] for items in (apart, together))
+    one, other = (measure(*items).metrics["pairwise_agreement"] for items in (apart, together))
     assert (one.value, other.value) == (0.5, 0.5)
     assert other.high - other.low > 2 * (one.high - one.low)
     assert "4 clusters" in other.method
@@ -150,7 +150,7 @@ def test_the_longer_response_as_a_model_reaches_what_stands_beside_it(measure, m
         make_item(f"i{k}", tuple(map(float, each)), ranks=(1, 2, 3), lengths=each) for k, each in enumerate(lengths)
     ]
     found = measure(*items, tie_rule="half")
-    for name, figure in found.figures.items():
+    for name, figure in found.metrics.items():
         same = found.baselines[name]["longer_response"]
         assert (figure.value, figure.low, figure.high) == (same.value, same.low, same.high)
 
@@ -158,6 +158,6 @@ def test_the_longer_response_as_a_model_reaches_what_stands_beside_it(measure, m
 def test_a_bootstrap_of_shares_is_narrower_than_one_of_right_and_wrong(measure, make_item):
     # Each group has half of its pairs right: resampling finds no spread, where Wilson's would be ± 0.2.
     items = [make_item(f"i{k}", (2.0, 3.0, 1.0), ranks=(1, 2, 2)) for k in range(20)]
-    found = measure(*items).figures["pairwise_agreement_by_group"]
+    found = measure(*items).metrics["pairwise_agreement_by_group"]
     assert (found.low, found.value, found.high) == (0.5, 0.5, 0.5)
     assert not math.isnan(found.low)

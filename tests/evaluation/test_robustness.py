@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from plaudit.data.schema.group import Group, Message, Preference, Step, conversation
 from plaudit.errors import ConfigError, DataError
-from plaudit.evaluation.stress.robustness import ProbeReport, probe_report
-from plaudit.evaluation.stress.run import ITEMS_NAME, REPORT_NAME, check_pairs, probe, probe_items
+from plaudit.evaluation.stress.robustness import StressReport, stress_report
+from plaudit.evaluation.stress.run import ITEMS_NAME, REPORT_NAME, check_pairs, stress, stress_items
 from plaudit.evaluation.stress.transforms import NEUTRAL, STYLES, TRANSFORMS
 from plaudit.records import read_items
 from plaudit.scoring.function import FunctionScorer
-from plaudit.scoring.scorer import GroupRewards
+from plaudit.scoring.scorer import GroupRewards, ScorerInfo
 
 BY_NAME = {each.name: each for each in TRANSFORMS}
 STYLE = {each.name: each for each in STYLES}
@@ -56,7 +56,7 @@ def planted_groups(count=60):
 
 
 def report_of(model, groups, **options):
-    return probe_report(probe_items(model, groups, **options), name="data", model="model")
+    return stress_report(stress_items(model, groups, **options), name="data", model="model")
 
 
 def effects(report):
@@ -130,23 +130,18 @@ def test_a_model_that_compares_is_asked_about_one_style_at_a_time_and_in_log_odd
     asked = []
 
     class Compares:
-        compares = True
-
-        def __init__(self, scale):
-            self.scale = scale
-
-        def in_log_odds(self):
-            return Compares(2.0)
+        info = ScorerInfo(scale="win_rates", strengths="log_odds_differences", relative=True)
 
         def score_groups(self, groups):
             for group in groups:
                 asked.append(group.responses)
                 values = [0.25 * response.count("**") for response in group.responses]
                 mean = sum(values) / len(values)
-                yield GroupRewards(group.id, tuple(self.scale * (value - mean) for value in values))
+                rewards = tuple(value - mean for value in values)
+                yield GroupRewards(group.id, rewards, strengths=tuple(2 * reward for reward in rewards))
 
     groups = [Group(conversation(f"q{i}"), ("Yes it is.",), id=str(i)) for i in range(4)]
-    found = effects(report_of(Compares(1.0), groups, transforms=()))[1]
+    found = effects(report_of(Compares(), groups, transforms=()))[1]
     assert {len(responses) for responses in asked} == {1, 2}
     assert found["bold"].difference is not None
     assert found["bold"].difference.value == 1.0  # twice 2 × 0.25
@@ -171,9 +166,9 @@ def test_flips_ties_and_accuracy_are_those_counted_by_hand():
 
     model = FunctionScorer(lambda _, responses: [reward(r) for r in responses])
     groups = [Group(conversation(f"q{x}"), (x, y), (Preference(0, 1),)) for x, y in ("ab", "cd", "ef", "gh")]
-    items = probe_items(model, groups, transforms=[BY_NAME["code fence"]], styles=())
+    items = stress_items(model, groups, transforms=[BY_NAME["code fence"]], styles=())
     for rule, accuracy in (("loss", (0.75, 0.5)), ("half", (0.75, 0.625)), ("exclude", (2 / 3, 2 / 3))):
-        (found,) = probe_report(items, name="d", model="m", tie_rule=rule).transforms
+        (found,) = stress_report(items, name="d", model="m", tie_rule=rule).transforms
         assert found.before is not None
         assert found.after is not None
         assert found.difference is not None
@@ -334,12 +329,12 @@ def test_a_style_gives_the_text_it_is_named_for_or_says_that_it_cannot(name, bef
 
 
 def test_a_probe_writes_items_from_which_its_report_can_be_made_again(tmp_path):
-    report = probe(
+    report = stress(
         scorer(), planted_groups(8), name="data", model="model", output_dir=tmp_path, seed=3, recipe_hash="r"
     )
-    assert ProbeReport.model_validate_json((tmp_path / REPORT_NAME).read_text()) == report
+    assert StressReport.model_validate_json((tmp_path / REPORT_NAME).read_text()) == report
     items = read_items(tmp_path / ITEMS_NAME)
-    again = probe_report(items, name="data", model="model", seed=3)
+    again = stress_report(items, name="data", model="model", seed=3)
     assert (again.transforms, again.styles, again.groups) == (report.transforms, report.styles, 8)
     assert len(items) == 8 * (1 + len(TRANSFORMS)) + 16
 
@@ -351,9 +346,9 @@ def test_data_without_pairs_is_refused_with_the_labels_that_it_has(tmp_path):
     with pytest.raises(DataError, match=words):
         check_pairs([rated, tie], "data")
     with pytest.raises(DataError, match="found: no labels"):
-        probe(scorer(), [Group(conversation("q"), ("a",))], name="d", model="m", output_dir=tmp_path)
+        stress(scorer(), [Group(conversation("q"), ("a",))], name="d", model="m", output_dir=tmp_path)
     assert not list(tmp_path.iterdir())
-    alone = probe(scorer(), [rated], name="d", model="m", output_dir=tmp_path, transforms=())
+    alone = stress(scorer(), [rated], name="d", model="m", output_dir=tmp_path, transforms=())
     assert alone.transforms == ()
     assert len(alone.styles) == len(STYLES)
 
@@ -364,7 +359,7 @@ def test_a_level_outside_0_to_1_is_refused_before_anything_is_scored(alpha, tmp_
         raise AssertionError
 
     with pytest.raises(ConfigError, match="alpha is"):
-        probe(FunctionScorer(never), planted_groups(2), name="d", model="m", output_dir=tmp_path, alpha=alpha)
+        stress(FunctionScorer(never), planted_groups(2), name="d", model="m", output_dir=tmp_path, alpha=alpha)
 
 
 def test_two_groups_of_one_id_are_told_apart():

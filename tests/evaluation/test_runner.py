@@ -8,11 +8,11 @@ import pytest
 
 from plaudit.data.schema.group import Group, Preference, Step, conversation
 from plaudit.errors import ConfigError, DataError, ModelError
-from plaudit.evaluation.metrics.labels import evaluate_labels
+from plaudit.evaluation.result import assemble_result
 from plaudit.evaluation.run import evaluate
 from plaudit.records import Result, read_items
 from plaudit.scoring.ensemble import EnsembleScorer
-from plaudit.scoring.scorer import GroupRewards
+from plaudit.scoring.scorer import GroupRewards, ScorerInfo
 
 
 def pair(index: int, *, chosen: str = "good", rejected: str = "bad", **fields) -> Group:
@@ -63,14 +63,20 @@ def test_a_scorer_is_run_from_groups_to_files(tmp_path: Path):
     result = run(ByTable(table), groups, tmp_path / "out", progress=seen.append, recipe_hash="r", data_fingerprint="d")
 
     assert seen == [0, 1, 2, 3]
-    assert result.figures["accuracy"].value == pytest.approx(2 / 3)
-    assert (result.n, result.scored, result.unscored, result.failed, result.ties) == (3, 3, 0, 0, 0)
+    assert result.preference.metrics["accuracy"].value == pytest.approx(2 / 3)
+    assert (result.n, result.scored, result.unscored, result.failed, result.preference.details["ties"]) == (
+        3,
+        3,
+        0,
+        0,
+        0,
+    )
     assert (result.recipe_hash, result.data_fingerprint) == ("r", "d")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "confident_errors.json",
         "items.jsonl",
         "result.json",
         "scoring.json",
-        "surprising.json",
     ]
     assert Result.model_validate_json((tmp_path / "out" / "result.json").read_text()) == result
     items = read_items(tmp_path / "out" / "items.jsonl")
@@ -78,7 +84,7 @@ def test_a_scorer_is_run_from_groups_to_files(tmp_path: Path):
     assert items[1].rewards == (-3.0, 4.0)
     assert items[1].lengths == (5, 6)
     assert items[0].prompt_key != items[1].prompt_key
-    wrong = json.loads((tmp_path / "out" / "surprising.json").read_text())["pairs"]
+    wrong = json.loads((tmp_path / "out" / "confident_errors.json").read_text())["pairs"]
     assert [(entry["id"], entry["chosen"], entry["rejected"]) for entry in wrong] == [("g1", "worse", "better")]
 
 
@@ -89,7 +95,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path):
         run(ByTable(table, stop_after=3), groups, tmp_path)
     assert not (tmp_path / "result.json").exists()
     with (tmp_path / "items.partial.jsonl").open("a") as file:
-        file.write('{"version":1,"id":"g3","sou')  # what a kill in the middle of a write leaves
+        file.write('{"version":1,"item":{"id":"g3","sou')  # what a kill in the middle of a write leaves
 
     second = ByTable(table)
     seen: list[int] = []
@@ -110,18 +116,27 @@ def test_a_resumed_run_still_finds_the_wrong_pairs_of_its_first_part(tmp_path: P
     with pytest.raises(KeyboardInterrupt):
         run(ByTable(table, stop_after=2), groups, tmp_path)
     run(ByTable(table), groups, tmp_path)
-    wrong = json.loads((tmp_path / "surprising.json").read_text())["pairs"]
+    wrong = json.loads((tmp_path / "confident_errors.json").read_text())["pairs"]
     assert [entry["id"] for entry in wrong] == ["g0"]
 
 
-@pytest.mark.parametrize("change", ["model", "name", "recipe_hash", "weights_hash", "data_fingerprint"])
-def test_an_unfinished_evaluation_of_something_else_is_not_taken_up(tmp_path: Path, change: str):
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("model", "model table there and other here"),
+        ("name", "name held-out there and other here"),
+        ("recipe_hash", "recipe_hash nothing there and other here"),
+        ("weights_hash", "weights_hash nothing there and other here"),
+        ("data_fingerprint", "data nothing there and other here"),
+    ],
+)
+def test_an_unfinished_evaluation_of_something_else_is_not_taken_up(tmp_path: Path, change: str, words: str):
     groups = [pair(0), pair(1)]
     scorer = ByTable({"good": 1.0, "bad": 0.0}, stop_after=1)
     with pytest.raises(KeyboardInterrupt):
         run(scorer, groups, tmp_path)
     options = {"name": "held-out", "model": "table", change: "other"}
-    with pytest.raises(DataError, match=r"items\.partial\.jsonl: was begun for 'held-out' with model 'table'"):
+    with pytest.raises(ConfigError, match=rf"items\.partial\.jsonl was begun by another run: {words}; remove it"):
         evaluate(ByTable({"good": 1.0, "bad": 0.0}), groups, output_dir=tmp_path, **options)
 
 
@@ -130,7 +145,7 @@ def test_other_weights_of_the_same_recipe_are_refused_and_the_same_ones_go_on(tm
     table = {"good": 1.0, "bad": 0.0}
     with pytest.raises(KeyboardInterrupt):
         run(ByTable(table, stop_after=1), groups, tmp_path, recipe_hash="r", weights_hash="w1")
-    with pytest.raises(DataError, match=r"recipe r, weights w1, but this evaluation is .* weights w2"):
+    with pytest.raises(ConfigError, match="another run: weights_hash w1 there and w2 here;"):
         run(ByTable(table), groups, tmp_path, recipe_hash="r", weights_hash="w2")
     again = ByTable(table)
     run(again, groups, tmp_path, recipe_hash="r", weights_hash="w1")
@@ -143,7 +158,7 @@ def test_an_unfinished_evaluation_of_other_data_is_not_taken_up(tmp_path: Path):
         run(scorer, [pair(0), pair(1), pair(2)], tmp_path)
     with pytest.raises(DataError, match=r"partial\.jsonl:3: item 'g1' is not group 'g7'"):
         run(ByTable({}), [pair(0), pair(7), pair(2)], tmp_path)
-    with pytest.raises(DataError, match=r"holds 2 items but the data has only 1"):
+    with pytest.raises(DataError, match=r"holds 2 lines, but the data has only 1 items"):
         run(ByTable({}), [pair(0)], tmp_path)
     other_prompt = Group(
         prompt=conversation("another question"),
@@ -160,7 +175,7 @@ def test_a_reward_that_is_no_number_makes_a_failed_item_and_never_a_comparison(t
     table = {"good": 1.0, "bad": 0.0, "nan": math.nan, "inf": math.inf, "none": None}
     result = run(ByTable(table), groups, tmp_path)
     assert (result.n, result.scored, result.failed) == (4, 1, 3)
-    assert result.figures["accuracy"].n == 1
+    assert result.preference.metrics["accuracy"].n == 1
     items = read_items(tmp_path / "items.jsonl")
     assert items[1].rewards == (1.0, None)
     assert [item.reason for item in items] == [
@@ -179,7 +194,7 @@ def test_groups_without_preferences_are_unscored_and_counted(tmp_path: Path):
 
 def test_no_groups_give_an_empty_result(tmp_path: Path):
     result = run(ByTable({}), [], tmp_path)
-    assert (result.n, result.figures, result.slices, result.curves) == (0, {}, {}, {})
+    assert (result.n, result.measures, result.details) == (0, (), {})
     assert read_items(tmp_path / "items.jsonl") == []
 
 
@@ -265,7 +280,7 @@ def test_labels_and_what_the_model_says_of_them_are_in_the_items(tmp_path: Path)
     assert [measure.name for measure in result.measures] == ["ranking", "rating clarity", "outcome", "step"]
     assert [measure.counts.scored for measure in result.measures] == [2, 2, 2, 2]
     assert result.measures[3].details["chains_not_scored"] == 2  # a step of response 1 has no reward, in both groups
-    assert evaluate_labels(read_items(tmp_path / "items.jsonl"), name="held-out", model="table").measures == (
+    assert assemble_result(read_items(tmp_path / "items.jsonl"), name="held-out", model="table").measures == (
         result.measures
     )
 
@@ -285,7 +300,7 @@ def test_a_killed_run_with_labels_goes_on_and_other_labels_are_other_data(tmp_pa
         with pytest.raises(DataError, match=r"partial\.jsonl:2: item 'g0' is not group 'g0'"):
             run(OfEveryKind(), changed, tmp_path / "killed")
         (tmp_path / "killed" / "items.partial.jsonl").write_bytes(partial)
-    with pytest.raises(DataError, match=r"this evaluation is .*answer pattern so it is"):
+    with pytest.raises(ConfigError, match=r"answer_pattern .* there and so it is"):
         run(OfEveryKind(), groups, tmp_path / "killed", answer_pattern=r"so it is (\d+)")
     second = OfEveryKind()
     result = run(second, groups, tmp_path / "killed")
@@ -318,26 +333,20 @@ def test_attributes_and_steps_that_do_not_fit_the_group_are_an_error(tmp_path: P
 
 
 class Comparing:
-    """Gives win rates, or where it is asked for log-odds, strengths."""
+    """Gives win rates, and strengths beside them."""
 
-    compares = True
-
-    def __init__(self, *rewards: float) -> None:
-        self.rewards = rewards
-
-    def in_log_odds(self) -> "Comparing":
-        return Comparing(1.5, -1.5)
+    info = ScorerInfo(scale="win_rates", strengths="log_odds_differences", relative=True)
 
     def score_groups(self, groups: Iterable[Group]) -> Iterator[GroupRewards]:
         for group in groups:
-            yield GroupRewards(id=group.id, rewards=self.rewards)
+            yield GroupRewards(id=group.id, rewards=(0.75, 0.25), strengths=(1.5, -1.5))
 
 
-@pytest.mark.parametrize("make", [Comparing, lambda *rewards: EnsembleScorer([Comparing(*rewards)] * 2)])
-def test_a_scorer_of_win_rates_is_asked_for_log_odds_and_has_no_figures_across_groups(tmp_path: Path, make):
-    result = run(make(0.75, 0.25), [labelled(0), labelled(1), pair(2), pair(3)], tmp_path)
+@pytest.mark.parametrize("scorer", [Comparing(), EnsembleScorer([Comparing(), Comparing()])])
+def test_a_scorer_of_win_rates_is_asked_for_log_odds_and_has_no_figures_across_groups(tmp_path: Path, scorer):
+    result = run(scorer, [labelled(0), labelled(1), pair(2), pair(3)], tmp_path)
     # the margin is 3 in every pair
-    assert result.figures["brier"].value == pytest.approx((1 - 1 / (1 + math.exp(-3))) ** 2)
+    assert result.preference.metrics["brier"].value == pytest.approx((1 - 1 / (1 + math.exp(-3))) ** 2)
     outcome = next(measure for measure in result.measures if measure.name == "outcome")
-    assert "best_of_k" in outcome.figures
+    assert "best_of_k" in outcome.metrics
     assert set(outcome.absent) >= {"auc", "accuracy"}

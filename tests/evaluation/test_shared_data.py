@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from plaudit.data.reading.read import read_groups
-from plaudit.evaluation.metrics.labels import evaluate_labels
+from plaudit.evaluation.result import assemble_result
 from plaudit.evaluation.store.items import scored_groups
 from plaudit.scoring.function import FunctionScorer
 
@@ -25,7 +25,7 @@ def measures(name, tmp_path, **options):
     groups = read_groups(path, cache_dir=tmp_path / "cache", **options)
     scorer = FunctionScorer(lambda prompt, responses: [float(len(response)) for response in responses])
     items = [item for _, item in scored_groups(scorer, groups)]
-    result = evaluate_labels(items, name=name, model="length", tie_rule="half", resamples=20)
+    result = assemble_result(items, name=name, model="length", tie_rule="half", resamples=20)
     return {measure.name: measure for measure in result.measures}
 
 
@@ -46,7 +46,7 @@ def test_length_as_a_model_reaches_what_stands_beside_it(name, options, kinds, t
     compared = 0
     for measure in found.values():
         assert measure.counts.failed == 0
-        for figure, interval in measure.figures.items():
+        for figure, interval in measure.metrics.items():
             for rule in LENGTH & measure.baselines.get(figure, {}).keys():
                 same = measure.baselines[figure][rule]
                 assert (interval.value, interval.low, interval.high) == (same.value, same.low, same.high)
@@ -83,7 +83,7 @@ def test_four_solutions_of_a_problem_are_one_group_and_their_best_is_what_counti
             right = [row["label"] for row, given in zip(rows, answers, strict=True) if given == answer]
             voted += sum(right) / len(right) / len(most)
     assert measure.counts.scored == len(solutions) == 1130
-    assert measure.figures["best_of_k"].value == pytest.approx(picked / 1130)
+    assert measure.metrics["best_of_k"].value == pytest.approx(picked / 1130)
     beside = measure.baselines["best_of_k"]
     assert beside["random"].value == pytest.approx(mean / 1130)
     assert beside["oracle"].value == pytest.approx(solved / 1130)

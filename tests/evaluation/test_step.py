@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from plaudit.evaluation.metrics.first_error import in_first_half
-from plaudit.evaluation.metrics.step import labels_have_three_classes, measure_steps, reads_steps
+from plaudit.evaluation.metrics.metric_set import in_first_half
+from plaudit.evaluation.metrics.steps import labels_have_three_classes, reads_steps, step_metrics
 
 
 @pytest.fixture
@@ -13,18 +13,14 @@ def measure(estimate):
     """Return the measure of items."""
 
     def of(*items):
-        return measure_steps(
-            items,
-            three_classes=labels_have_three_classes(items),
-            by_step=reads_steps(items),
-            estimate=estimate,
-        )
+        found = step_metrics(items, three_classes=labels_have_three_classes(items), by_step=reads_steps(items))
+        return found.measure(estimate)
 
     return of
 
 
 def value(found, name):
-    return found.figures[name].value
+    return found.metrics[name].value
 
 
 def beside(found, name):
@@ -58,7 +54,7 @@ def test_the_first_error_is_located_by_hand(measure, four):
     assert value(found, "first_error_accuracy_erroneous") == 1 / 2
     assert value(found, "first_error_accuracy_correct") == 1 / 2
     assert value(found, "first_error_f1") == pytest.approx(0.5)
-    assert (found.figures["first_error_accuracy"].n, found.figures["first_error_accuracy_correct"].n) == (4, 2)
+    assert (found.metrics["first_error_accuracy"].n, found.metrics["first_error_accuracy_correct"].n) == (4, 2)
 
 
 def test_f1_is_the_harmonic_mean_and_not_the_mean(measure, four, chain):
@@ -86,7 +82,7 @@ def test_single_steps_by_hand(measure, four):
     found = measure(*four)
     # right: .9 .8 .6 .9 .4 .9; wrong: .2 .7. Against .2 all win; against .7 four of six.
     assert value(found, "step_auc") == pytest.approx(10 / 12)
-    assert found.figures["step_auc"].n == 8  # the two unlabelled steps are not there
+    assert found.metrics["step_auc"].n == 8  # the two unlabelled steps are not there
     # by place: right at 0 0 1 0 1 2, wrong at 1, 0. Earlier than 1: 3, same: 2; earlier than 0: none, same: 3.
     assert beside(found, "step_auc")["earlier_step"] == pytest.approx((3 + 1 + 0 + 1.5) / 12)
     # passed: .9 .7 .8 .6 .9 .9; agree: .9, .2 (wrong, below), .8 .6 .9 .9 → 6 of 8
@@ -105,7 +101,7 @@ def test_an_unlabelled_step_carries_nothing_whatever_its_reward(measure, chain):
             chain("b", (1.0, 1.0), (0.9, 0.8)),
             chain("c", (0.0, 1.0), (0.3, 0.8)),
         )
-        return {name: (each.value, each.n) for name, each in found.figures.items()}
+        return {name: (each.value, each.n) for name, each in found.metrics.items()}
 
     assert figures(0.01) == figures(0.99)
 
@@ -118,8 +114,8 @@ def test_a_chain_whose_first_error_cannot_be_told_is_counted_and_left_out(measur
         chain("d", (1.0,), (0.9,)),
     )
     assert found.details["chains_of_uncertain_first_error"] == 2
-    assert found.figures["first_error_accuracy"].n == 2
-    assert found.figures["step_accuracy"].n == 5
+    assert found.metrics["first_error_accuracy"].n == 2
+    assert found.metrics["step_accuracy"].n == 5
 
 
 def test_three_classes_count_neutral_as_right_and_soft_labels_are_cut_at_a_half(measure, chain):
@@ -152,7 +148,7 @@ def test_the_threshold_is_tuned_on_one_half_and_measured_on_the_other(measure, c
     found = measure(*items)
     assert value(found, "first_error_f1") == 0.0
     assert value(found, "first_error_f1_tuned") == 1.0
-    assert found.figures["first_error_f1_tuned"].n == 6
+    assert found.metrics["first_error_f1_tuned"].n == 6
     assert value(found, "first_error_accuracy_tuned") == 1.0
     assert beside(found, "first_error_f1_tuned")["fixed_threshold"] == 0.0
     assert beside(found, "first_error_accuracy_tuned")["no_error"] == 0.5
@@ -174,7 +170,7 @@ def test_a_threshold_that_fits_one_half_only_is_not_good_on_the_other(measure, c
 def test_no_threshold_is_tuned_where_a_half_has_chains_of_one_kind_only(measure, chain):
     first, second = halves(2)
     found = measure(*[chain(name, (1.0, 0.0), (0.8, 0.1)) for name in first + second])
-    assert "first_error_f1_tuned" not in found.figures
+    assert "first_error_f1_tuned" not in found.metrics
     assert "no threshold can be chosen" in found.absent["first_error_f1_tuned"]
     assert found.absent["first_error_f1"] == "F1 needs chains with an error and chains without"
 
@@ -187,7 +183,7 @@ def test_a_model_without_step_rewards_is_measured_by_its_responses(measure, chai
     )
     assert value(found, "response_auc") == 1 / 2
     assert beside(found, "response_auc")["longer_response"] == pytest.approx((0.5 + 1) / 2)
-    assert found.headline == "response_auc"
+    assert found.primary == "response_auc"
     assert found.absent["step_auc"] == found.absent["first_error_f1"] == "the model gives no rewards to steps"
 
 
@@ -221,7 +217,7 @@ def test_every_group_is_in_one_count(measure, chain, make_item):
 
 def test_nothing_scored_gives_reasons_and_no_numbers(measure, chain):
     found = measure(chain("a", (1.0, 0.0), (None, 0.5)))
-    assert found.figures == {}
+    assert found.metrics == {}
     assert found.absent["step_auc"] == "no step was scored"
     assert found.absent["first_error_accuracy"] == "there is no chain whose first error is certain"
 
@@ -236,7 +232,7 @@ def test_several_responses_of_a_group_are_several_chains_of_one_prompt(measure, 
     found = measure(group)
     assert (found.details["chains"], found.details["steps"]) == (2, 4)
     assert value(found, "first_error_accuracy") == 1.0
-    assert found.figures["first_error_accuracy"].method == "none: one prompt"
+    assert found.metrics["first_error_accuracy"].method == "none: one prompt"
 
 
 def test_a_chain_without_rewards_is_counted_and_takes_no_other_chain_of_its_group_with_it(measure, make_item):
@@ -248,21 +244,21 @@ def test_a_chain_without_rewards_is_counted_and_takes_no_other_chain_of_its_grou
     assert (found.counts.scored, found.counts.failed) == (2, 1)
     assert (found.details["chains"], found.details["chains_not_scored"]) == (3, 2)
     # right: .9, .9, .8; wrong: .2, .1; the step of a null label carries nothing
-    assert (value(found, "step_auc"), found.figures["step_auc"].n) == (1.0, 5)
+    assert (value(found, "step_auc"), found.metrics["step_auc"].n) == (1.0, 5)
     assert value(found, "first_error_accuracy") == 1.0
     # and of a model that gives no rewards to steps
     responses = make_item("a", (0.2, None, 0.9), step_labels=labels)
     found = measure(responses, make_item("b", (0.8,), step_labels=((1.0, 1.0),)))
-    assert (value(found, "response_auc"), found.figures["response_auc"].n) == (0.5, 3)
+    assert (value(found, "response_auc"), found.metrics["response_auc"].n) == (0.5, 3)
     assert found.details["chains_not_scored"] == 1
 
 
 def test_an_f1_that_all_resamples_agree_on_is_not_said_to_be_known(measure, chain):
     items = [chain(f"c{k}", (1.0, 0.0), (0.9, 0.8)) for k in range(4)]  # no wrong step is found
-    found = measure(*items).figures["step_error_f1"]
+    found = measure(*items).metrics["step_error_f1"]
     # Wilson's interval of 0 of 4 prompts ends at z² / (4 + z²) = 0.489891; F1 = 2J / (1 + J)
     assert (found.value, found.low) == (0.0, 0.0)
     assert found.high == pytest.approx(2 * 0.489891 / 1.489891, abs=1e-5)
-    perfect = measure(*[chain(f"c{k}", (1.0, 0.0), (0.9, 0.1)) for k in range(4)]).figures["step_error_f1"]
+    perfect = measure(*[chain(f"c{k}", (1.0, 0.0), (0.9, 0.1)) for k in range(4)]).metrics["step_error_f1"]
     assert (perfect.value, perfect.high) == (1.0, 1.0)
     assert perfect.low == pytest.approx(2 * (1 - 0.489891) / (2 - 0.489891), abs=1e-5)

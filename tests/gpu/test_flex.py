@@ -9,6 +9,7 @@ import torch
 from plaudit.batching.batch import build_batch
 from plaudit.batching.prefix_tree import build_prefix_tree
 from plaudit.batching.tokens import TokenGroup
+from plaudit.models.attention.cpu import ScoreRule
 from plaudit.models.attention.cuda import flex_tree_attention
 from plaudit.models.parity import prove_layout
 from plaudit.objectives.pairwise import bradley_terry_loss
@@ -69,7 +70,7 @@ def test_the_compiled_kernel_equals_the_definition_forward_and_backward(dtype, w
     wanted = dense(exact[0], *repeated, forest, **options)
     wanted_grads = torch.autograd.grad(wanted, exact, weight)
     ours = [each.to(dtype).requires_grad_() for each in (query, key, value)]
-    found = flex_tree_attention(*ours, forest, grouped=heads[0] != heads[1], **options)
+    found = flex_tree_attention(*ours, forest, ScoreRule(**options), grouped=heads[0] != heads[1])
     found_grads = torch.autograd.grad(found, ours, weight.to(dtype))
     assert found.dtype == dtype
     for a, b in zip((found, *found_grads), (wanted, *wanted_grads), strict=True):

@@ -9,49 +9,50 @@ import torch
 
 from plaudit.batching.batch import build_batch
 from plaudit.batching.encode import EncodingReport
-from plaudit.models.heads.kinds import HeadChoice
-from plaudit.models.heads.language import keep_language_model
-from plaudit.objectives.build import build_objective
-from plaudit.objectives.rewards import StepRewards
+from plaudit.models.heads.head import AttributesHead, ScalarHead
+from plaudit.models.heads.language_model import LanguageModelHead, keep_language_model
+from plaudit.models.heads.odin import OdinHead
+from plaudit.models.heads.token import TokenHead
+from plaudit.objectives.objective import OptimizerStepRewards
 from plaudit.training.config import TrainConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
 TWO, THREE = (0.0, 1.0), (-1.0, 0.0, 1.0)
 WORDS = ("-", "+")
 CASES = {
-    "bradley_terry": ({}, HeadChoice()),
-    "bradley_terry with its language model": ({"sft": 0.3, "centering": 0.01}, HeadChoice()),
-    "plackett_luce": ({"type": "plackett_luce", "partial": "top"}, HeadChoice()),
-    "top_one": ({"type": "top_one"}, HeadChoice()),
-    "outcome": ({"type": "outcome"}, HeadChoice()),
+    "bradley_terry": ({}, ScalarHead()),
+    "bradley_terry with its language model": ({"sft": 0.3, "centering": 0.01}, ScalarHead()),
+    "plackett_luce": ({"type": "plackett_luce", "partial": "top"}, ScalarHead()),
+    "top_one": ({"type": "top_one"}, ScalarHead()),
+    "outcome": ({"type": "outcome"}, ScalarHead()),
     "attributes": (
         {"type": "regression", "attributes": ["safe", "help"], "scale": [0.5, 2.0]},
-        HeadChoice("attributes", attributes=("safe", "help")),
+        AttributesHead(attributes=("safe", "help")),
     ),
-    "odin": ({"type": "odin"}, HeadChoice("odin")),
-    "odin, by group": ({"type": "odin", "weight": "group", "length": 3.0}, HeadChoice("odin")),
-    "token outcome": ({"type": "token_outcome"}, HeadChoice("token")),
-    "token outcome with its language model": ({"type": "token_outcome", "language_model": 0.5}, HeadChoice("token")),
-    "process, 2 classes": ({"type": "process", "until_first_error": True}, HeadChoice("token", classes=TWO)),
+    "odin": ({"type": "odin"}, OdinHead()),
+    "odin, by group": ({"type": "odin", "weight": "group", "length": 3.0}, OdinHead()),
+    "token outcome": ({"type": "token_outcome"}, TokenHead()),
+    "token outcome with its language model": ({"type": "token_outcome", "language_model": 0.5}, TokenHead()),
+    "process, 2 classes": ({"type": "process", "until_first_error": True}, TokenHead(classes=TWO)),
     "process, 3 classes": (
         {"type": "process", "classes": THREE, "weight": "response"},
-        HeadChoice("token", classes=THREE),
+        TokenHead(classes=THREE),
     ),
-    "words": ({"type": "process"}, HeadChoice("language_model", classes=TWO, words=WORDS)),
+    "words": ({"type": "process"}, LanguageModelHead(classes=TWO, class_words=WORDS)),
     "words over the vocabulary": (
         {"type": "process", "over": "vocabulary"},
-        HeadChoice("language_model", classes=TWO, words=WORDS),
+        LanguageModelHead(classes=TWO, class_words=WORDS),
     ),
     "turns": (
         {"type": "process", "over": "vocabulary"},
-        HeadChoice("language_model", classes=TWO, words=WORDS, form="turns", shown_words="labels"),
+        LanguageModelHead(classes=TWO, class_words=WORDS, form="turns", shown_words="labels"),
     ),
-    "one turn": ({"type": "process"}, HeadChoice("language_model", classes=TWO, words=WORDS, form="one_turn")),
+    "one turn": ({"type": "process"}, LanguageModelHead(classes=TWO, class_words=WORDS, form="one_turn")),
     "joint language model, one word": (
         {"type": "token_outcome", "language_model": 0.5},
-        HeadChoice("language_model", words=("+",)),
+        LanguageModelHead(class_words=("+",)),
     ),
-    "token outcome, two words": ({"type": "token_outcome"}, HeadChoice("language_model", words=WORDS)),
+    "token outcome, two words": ({"type": "token_outcome"}, LanguageModelHead(class_words=WORDS)),
 }
 LAYOUTS = {
     "shared_prefix": ("shared_prefix", "right"),
@@ -67,7 +68,7 @@ def objective_of(settings):
         "data": {"train": ({"path": "unused"},)},
         "objective": settings,
     }
-    return build_objective(TrainConfig.model_validate(config).objective)
+    return TrainConfig.model_validate(config).objective
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +243,7 @@ def test_the_gradient_of_a_split_odin_step_is_that_of_the_whole(build, groups, n
     weight = sum(objective.weights(batch.labels).sum() for batch in batches)
     with torch.no_grad():
         attributes = torch.cat([model(batch).attributes for batch in batches])
-    whole = StepRewards(attributes, torch.cat([batch.labels.length for batch in batches]).float(), weight)
+    whole = OptimizerStepRewards(attributes, torch.cat([batch.labels.length for batch in batches]).float(), weight)
 
     def gradient(step):
         model.zero_grad()

@@ -12,11 +12,10 @@ from plaudit.batching.batch import build_batch
 from plaudit.errors import LayoutError
 from plaudit.models.attention import cpu as attention_cpu
 from plaudit.models.attention import interface as attention
-from plaudit.models.attention.cpu import TreeAttention
+from plaudit.models.attention.cpu import ScoreRule, TreeAttention, masked_tree_attention
 from plaudit.models.attention.cuda import flex_tree_attention
 from plaudit.models.attention.interface import prefix_tree_attention
-from plaudit.models.attention.masked import masked_tree_attention
-from plaudit.models.heads.read_out import read_attention
+from plaudit.models.attention.read_out import read_attention
 from plaudit.models.parity import choose_layout, prove_layout
 from plaudit.objectives.pairwise import bradley_terry_loss
 
@@ -340,7 +339,7 @@ def test_attention_on_the_cpu_equals_its_definition_forward_and_backward(hard_gr
     qkv, weight = random_qkv(forest.subtree_end.shape[0])
     options = {"scale": 0.3, "window": window, "softcap": softcap}
     wanted = dense_attention(*qkv, forest, **options)
-    found = [masked_tree_attention(*qkv, forest, **options)]
+    found = [masked_tree_attention(*qkv, forest, ScoreRule(**options))]
     if window is None and softcap is None:
         found.append(TreeAttention.apply(*qkv, forest, 0.3))
         for longest_dense_path in (0, 12):  # all trees, or the longer ones, through the flash kernel
@@ -364,7 +363,7 @@ def test_attention_of_the_rows_that_are_read_equals_its_definition(hard_groups, 
     qkv, weight = random_qkv(length)
     options = {"scale": 0.3, "window": window, "softcap": softcap}
     wanted = dense_attention(*qkv, forest, **options)[:, :, rows]
-    found = read_attention(*qkv, forest.reading(rows), **options)[:, :, rows]
+    found = read_attention(*qkv, forest.reading(rows), ScoreRule(**options))[:, :, rows]
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
     for a, b in zip(
         torch.autograd.grad(found, qkv, weight[:, :, rows]),
@@ -397,7 +396,7 @@ def test_attention_in_bfloat16_is_as_close_as_bfloat16_allows(hard_groups):
     half = [each.bfloat16() for each in qkv]
     for output in (
         TreeAttention.apply(*half, forest, 0.25),
-        masked_tree_attention(*half, forest, scale=0.25, window=None, softcap=None),
+        masked_tree_attention(*half, forest, ScoreRule(0.25)),
     ):
         assert output.dtype == torch.bfloat16
         assert (output.float() - wanted).abs().max() < 3e-2
@@ -410,7 +409,7 @@ def test_flex_attention_with_our_mask_equals_the_definition(hard_groups, window,
     qkv, _ = random_qkv(forest.subtree_end.shape[0], dtype=torch.float32)
     options = {"scale": 0.3, "window": window, "softcap": softcap}
     with torch.no_grad():
-        found = flex_tree_attention(*qkv, forest, grouped=False, **options)
+        found = flex_tree_attention(*qkv, forest, ScoreRule(**options), grouped=False)
         wanted = dense_attention(*qkv, forest, **options)
     assert found.shape == wanted.shape
     torch.testing.assert_close(found, wanted, rtol=0, atol=2e-6)
@@ -422,6 +421,6 @@ def test_flex_attention_with_grouped_queries_equals_the_definition(hard_groups):
     (query, key, value), _ = random_qkv(forest.subtree_end.shape[0], heads=4, dtype=torch.float32)
     key, value = key[:, :2], value[:, :2]
     with torch.no_grad():
-        found = flex_tree_attention(query, key, value, forest, scale=0.3, window=None, softcap=None, grouped=True)
+        found = flex_tree_attention(query, key, value, forest, ScoreRule(0.3), grouped=True)
         wanted = dense_attention(query, key.repeat_interleave(2, 1), value.repeat_interleave(2, 1), forest, scale=0.3)
     torch.testing.assert_close(found, wanted, rtol=0, atol=2e-6)

@@ -22,29 +22,30 @@ from torch.distributed.fsdp import fully_shard
 from plaudit.batching.batch import build_batch
 from plaudit.batching.encode import EncodingReport
 from plaudit.data.reading.read import read_groups
-from plaudit.models.heads.kinds import HeadChoice
-from plaudit.models.heads.language import keep_language_model
-from plaudit.models.scratch import build_decoder, build_tokenizer
-from plaudit.objectives.build import build_objective
+from plaudit.models.heads.head import ScalarHead
+from plaudit.models.heads.language_model import LanguageModelHead
+from plaudit.models.heads.token import TokenHead
+from plaudit.models.heads.language_model import keep_language_model
+from plaudit.models.create import build_decoder, build_tokenizer
 from plaudit.training.config import TrainConfig
-from plaudit.training.weights import save_weights
+from plaudit.training.trainer import save_weights
 
 rank, folder = int(sys.argv[1]), sys.argv[2]
 torch.set_num_threads(1)
 dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
 groups = list(read_groups(f"{folder}/groups.jsonl"))
 tokenizer = build_tokenizer((text for group in groups for text in group.responses), vocabulary=400)
-two = {"classes": (0.0, 1.0), "words": ("-", "+")}
+two = {"classes": (0.0, 1.0), "class_words": ("-", "+")}
 cases = {
-    "turns": ({"type": "process", "over": "vocabulary"}, HeadChoice("language_model", form="turns", **two)),
-    "joint": ({"type": "token_outcome", "language_model": 0.5}, HeadChoice("language_model", words=("+",))),
-    "grm": ({"type": "bradley_terry", "sft": 0.3}, HeadChoice()),
-    "process": ({"type": "process", "classes": [-1, 0, 1]}, HeadChoice("token", classes=(-1.0, 0.0, 1.0))),
+    "turns": ({"type": "process", "over": "vocabulary"}, LanguageModelHead(form="turns", **two)),
+    "joint": ({"type": "token_outcome", "language_model": 0.5}, LanguageModelHead(class_words=("+",))),
+    "grm": ({"type": "bradley_terry", "sft": 0.3}, ScalarHead()),
+    "process": ({"type": "process", "classes": [-1, 0, 1]}, TokenHead(classes=(-1.0, 0.0, 1.0))),
 }
 unused = {"name": "x", "model": {"init": {"type": "scratch"}}, "data": {"train": [{"path": "unused"}]}}
 found = {}
 for name, (settings, head) in cases.items():
-    objective = build_objective(TrainConfig.model_validate(unused | {"objective": settings}).objective)
+    objective = TrainConfig.model_validate(unused | {"objective": settings}).objective
 
     def make():
         sizes = {"hidden_size": 16, "num_layers": 2, "num_heads": 2, "max_length": 256}
@@ -87,7 +88,7 @@ dist.destroy_process_group()
 @pytest.mark.slow
 def test_sharded_weights_have_the_gradients_of_whole_ones_and_are_saved_whole(tmp_path, make_labelled_groups):
     from plaudit.data.reading.write import write_groups
-    from plaudit.scoring.load import load
+    from plaudit.opening import load
 
     groups = make_labelled_groups(5, words=(3, 8))
     write_groups(tmp_path / "groups.jsonl", groups)

@@ -11,8 +11,8 @@ import pytest
 from plaudit.data.reading.read import read_groups
 from plaudit.data.schema.group import Group, Preference, conversation
 from plaudit.errors import ConfigError, DataError, ModelError
-from plaudit.labeling.predicted_preferences import PairProbability
 from plaudit.labeling.pseudo_label import (
+    PairProbability,
     PseudoTally,
     pseudo_labelled,
     read_pseudo_labels,

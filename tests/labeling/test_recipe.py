@@ -84,4 +84,4 @@ def test_the_readme_shows_the_table_of_the_result(monkeypatch):
     readme = (RECIPE / "README.md").read_text(encoding="utf-8")
     assert fill(readme, result) == readme, "run: python benchmarks/ssrm_world.py"
     assert f"{result['rounds'][-1]['value']:.3f}" in readme
-    assert result["held_out"]["figures"]["accuracy"] == result["rounds"][-1]
+    assert result["held_out"]["measures"][0]["metrics"]["accuracy"] == result["rounds"][-1]

@@ -17,15 +17,21 @@ from plaudit.data.reading.read import read_groups
 from plaudit.data.reading.write import write_groups
 from plaudit.data.schema.group import Group, Preference, Step, conversation
 from plaudit.errors import ConfigError, DataError, ModelError, OutputError
-from plaudit.labeling import relabel_file as relabelling
+from plaudit.labeling import relabel as relabelling
 from plaudit.labeling.pseudo_label import record_path
-from plaudit.labeling.relabel import RelabelRule, RelabelTally, relabelled, relabelled_group
-from plaudit.labeling.relabel_file import RelabelRecord, relabel_file
+from plaudit.labeling.relabel import (
+    RelabelRecord,
+    RelabelRule,
+    RelabelTally,
+    relabel_file,
+    relabelled,
+    relabelled_group,
+)
 from plaudit.models.checkpoint.files import save_reward_model
-from plaudit.models.heads.kinds import COMPARISON
+from plaudit.models.heads.language_model import COMPARISON
+from plaudit.opening import load
 from plaudit.scoring.files import read_rewards
 from plaudit.scoring.function import FunctionScorer
-from plaudit.scoring.load import load
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 
@@ -256,11 +262,6 @@ def test_a_scorer_that_answers_out_of_order_is_an_error():
 GROUPS = 23
 
 
-@pytest.fixture(autouse=True)
-def small_windows(monkeypatch):
-    monkeypatch.setattr(relabelling, "WINDOW", 5)
-
-
 @pytest.fixture
 def source(make_labelled_groups, tmp_path):
     path = tmp_path / "groups.jsonl"
@@ -303,7 +304,7 @@ def test_a_file_is_relabelled_as_groups_in_memory_are_and_its_record_says_how(so
     assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.jsonl", "out.record.json"]
 
 
-@pytest.mark.parametrize(("died_after", "torn", "kept"), [(3, 0, 0), (5, 0, 5), (12, 0, 10), (12, 9, 9), (22, 0, 20)])
+@pytest.mark.parametrize(("died_after", "torn", "kept"), [(0, 0, 0), (3, 0, 3), (12, 0, 12), (12, 9, 11), (22, 0, 22)])
 def test_a_killed_run_goes_on_and_writes_the_same_bytes(source, gold, tmp_path, died_after, torn, kept):
     name, module = gold
     relabel_file(name, source, tmp_path / "whole.jsonl", rule=RelabelRule())
@@ -362,30 +363,30 @@ def test_what_was_begun_with_another_model_input_or_shard_is_refused(source, gol
     name, module = gold
     module.other = module.reward
     write_groups(tmp_path / "others.jsonl", make_groups(GROUPS, seed=9))
-    for model, data, options in [
-        ("golden:other", source, {}),
-        (name, str(tmp_path / "others.jsonl"), {}),
-        (name, source, {"shard": (0, 2)}),
-        (name, source, {"max_tokens": 9}),
+    for model, data, options, words in [
+        ("golden:other", source, {}, "model golden:reward there and golden:other here"),
+        (name, str(tmp_path / "others.jsonl"), {}, "data .* there and .* here"),
+        (name, source, {"max_tokens": 9}, "max_tokens nothing there and 9 here"),
     ]:
-        with pytest.raises(ConfigError, match="another model, input or shard; remove it to start again"):
+        with pytest.raises(ConfigError, match=f"was begun by another run: {words}; remove it to start again"):
             relabel_file(model, data, out, rule=RelabelRule(), **options)
-    assert relabel_file(name, source, out, rule=RelabelRule()).resumed == 5
+    assert relabel_file(name, source, out, rule=RelabelRule()).resumed == 7
 
 
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        (b'{"id": "g1", "rewards": [1.0]}\n', r":1: not the rewards of the group at its place"),
-        (b"{}\n", r":1: not a line of rewards"),
-        (b"garbage\n", r":1: not a line of rewards"),
+        (b'{"id": "g1", "rewards": [1.0]}\n', r":2: these are not the rewards of group 'g0'"),
+        (b"{}\n", r":2: not a line of rewards"),
+        (b"garbage\n", r":2: not a line of rewards"),
     ],
 )
 def test_a_partial_file_that_was_tampered_with_is_an_error_that_names_the_line(source, gold, tmp_path, line, words):
     out = tmp_path / "out.jsonl"
     interrupted(gold, source, out)
     partial = tmp_path / "out.jsonl.partial"
-    partial.write_bytes(line + partial.read_bytes())
+    header, rest = partial.read_bytes().split(b"\n", 1)
+    partial.write_bytes(header + b"\n" + line + rest)
     with pytest.raises(DataError, match=words):
         relabel_file(gold[0], source, out, rule=RelabelRule())
 
@@ -395,7 +396,7 @@ def test_rewards_under_another_id_are_not_taken_for_those_of_the_group(source, g
     interrupted(gold, source, out)
     partial = tmp_path / "out.jsonl.partial"
     partial.write_text(partial.read_text().replace('"id": "g3"', '"id": "g4"'))
-    with pytest.raises(DataError, match=r":4: not the rewards of the group at its place"):
+    with pytest.raises(DataError, match=r":5: these are not the rewards of group 'g3'"):
         relabel_file(gold[0], source, out, rule=RelabelRule())
 
 
@@ -446,12 +447,12 @@ def test_a_reward_model_relabels_and_trained_again_does_not_go_on(source, tmp_pa
         assert group_found.ratings["gold"] == pytest.approx(rewards.rewards, abs=1e-6)
         for each in group_found.preferences:
             assert group_found.ratings["gold"][each.chosen] > group_found.ratings["gold"][each.rejected]
-    assert record.identity["recipe_hash"] == scorer.recipe_hash
+    assert record.identity["recipe_hash"] == scorer.info.recipe_hash
     monkeypatch.setattr(relabelling, "write_groups", lambda *arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         relabel_file(model, source, out, rule=RelabelRule(), overwrite=True)
     save_reward_model(make_decoder(max_length=256, seed=1), tmp_path / "model")
-    with pytest.raises(ConfigError, match="another model"):
+    with pytest.raises(ConfigError, match=r"weights_hash .* there and .* here"):
         relabel_file(model, source, out, rule=RelabelRule(), overwrite=True)
 
 
@@ -470,9 +471,10 @@ def test_a_model_that_compares_gives_soft_labels_of_its_own_probability(tmp_path
 
 def test_every_line_of_the_partial_file_is_of_rewards_with_its_reason(source, gold, tmp_path):
     interrupted(gold, source, tmp_path / "out.jsonl")
-    lines = [json.loads(line) for line in (tmp_path / "out.jsonl.partial").read_text().splitlines()]
-    assert [line["id"] for line in lines] == [f"g{n}" for n in range(5)]
-    assert json.loads((tmp_path / "out.jsonl.partial.json").read_text())["model"] == "golden:reward"
+    header, *lines = [json.loads(line) for line in (tmp_path / "out.jsonl.partial").read_text().splitlines()]
+    assert [line["id"] for line in lines] == [f"g{n}" for n in range(7)]
+    assert header["identity"]["model"] == "golden:reward"
+    assert [each.id for each in read_rewards(tmp_path / "out.jsonl.partial")] == [line["id"] for line in lines]
 
 
 def test_the_page_about_it_runs(tmp_path, monkeypatch, make_groups, capsys):

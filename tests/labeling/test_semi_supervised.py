@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -19,10 +20,17 @@ from plaudit.data.schema.group import Group
 from plaudit.errors import ConfigError, DataError, ModelError
 from plaudit.labeling import semi_supervised
 from plaudit.labeling.config import SemiSupervisedConfig
-from plaudit.labeling.rounds import model_hash, round_config
-from plaudit.labeling.semi_supervised import SemiSupervisedRecord, train_semi_supervised
-from plaudit.scoring.load import load
+from plaudit.labeling.pseudo_label import write_pseudo_labels
+from plaudit.labeling.semi_supervised import (
+    SemiSupervisedRecord,
+    model_hash,
+    resumable,
+    round_config,
+    train_semi_supervised,
+)
+from plaudit.opening import load
 from plaudit.scoring.local.pairwise import PairwiseScorer
+from plaudit.scoring.scorer import GroupRewards, ScorerInfo
 from plaudit.training.prepare import prepare_groups, prepare_model
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -117,7 +125,7 @@ def test_every_round_is_evaluated_on_the_same_held_out_groups(whole):
     for done in record.rounds:
         result = json.loads((run / f"round_{done.number}" / "eval" / "held_out" / "result.json").read_text())
         assert result["n"] == 6
-        assert result["figures"]["accuracy"] == done.accuracy.model_dump()
+        assert result["measures"][0]["metrics"]["accuracy"] == done.accuracy.model_dump()
         described = json.loads((run / f"round_{done.number}" / "run.json").read_text())["data"]["held_out"]
         assert described["fingerprint"] == record.data["held_out"]["fingerprint"]
 
@@ -285,6 +293,59 @@ def test_a_run_that_was_cut_goes_on_and_ends_the_same(
     for number in range(3):
         for key, value in weights(whole[0] / f"round_{number}").items():
             assert torch.equal(weights(run / f"round_{number}")[key], value)
+
+
+class Dying:
+    """A scorer that dies after so many groups, and remembers what it was asked."""
+
+    def __init__(self, stop=math.inf):
+        self.stop, self.asked = stop, []
+
+    @property
+    def info(self):
+        return ScorerInfo(window=2)
+
+    def score_groups(self, groups):
+        for group in groups:
+            if len(self.asked) == self.stop:
+                raise Cut
+            self.asked.append(group.id)
+            yield GroupRewards(group.id, tuple(float(len(text)) for text in group.responses))
+
+
+class DyingPairs(Dying):
+    """The same of probabilities."""
+
+    def probabilities(self, groups):
+        for rewards in self.score_groups(groups):
+            lead = np.subtract.outer(rewards.rewards, rewards.rewards)
+            yield np.where(lead == 0, np.nan, 1 / (1 + np.exp(-lead)))
+
+
+@pytest.mark.parametrize("kind", [Dying, DyingPairs])
+def test_a_labelling_that_was_cut_goes_on_after_its_last_whole_window(tmp_path, make_groups, kind):
+    groups, options = make_groups(9), {"model": "m", "data_fingerprint": "d"}
+    whole = write_pseudo_labels(tmp_path / "whole.jsonl", kind(), groups, **options)
+    out = tmp_path / "out.jsonl"
+
+    def label(scorer, **changes):
+        identity = {"model": "m", "data": "d"} | changes
+        with resumable(scorer, out, **identity) as remembering:
+            return write_pseudo_labels(out, remembering, groups, **options)
+
+    with pytest.raises(Cut):
+        label(kind(5))
+    assert not out.exists()
+    second = kind()
+    assert label(second) == whole
+    assert second.asked == [f"g{number}" for number in range(4, 9)]
+    assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.jsonl", "out.record.json"]
+    with pytest.raises(Cut):
+        label(kind(5))
+    other = kind()
+    label(other, model="another")
+    assert len(other.asked) == 9
 
 
 def test_a_finished_run_is_left_as_it_is(folder, whole, monkeypatch):

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
 
 from plaudit.data.schema.group import Message
-from plaudit.models.scratch import build_tokenizer
+from plaudit.models.create import build_tokenizer
 
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n"

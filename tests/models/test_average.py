@@ -14,7 +14,8 @@ from plaudit.models.checkpoint.average import average_models
 from plaudit.models.checkpoint.files import load_reward_model, save_reward_model
 from plaudit.models.checkpoint.recipe import RECIPE_FILE
 from plaudit.models.create import add_lora
-from plaudit.models.heads.kinds import HeadChoice
+from plaudit.models.heads.head import AttributesHead
+from plaudit.models.heads.language_model import LanguageModelHead
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 
@@ -117,7 +118,7 @@ def test_adapters_are_merged_before_they_are_averaged(make_decoder, tmp_path):
 
 
 def test_the_gain_and_the_bias_of_a_single_class_word_are_averaged_too(make_decoder, tmp_path):
-    head = HeadChoice("language_model", words=("a",))
+    head = LanguageModelHead(class_words=("a",))
     folders = []
     for number, (gain, bias) in enumerate(((1.0, 0.5), (3.0, -1.5))):
         model = make_decoder(num_layers=1, head=head)
@@ -143,7 +144,7 @@ def refused(folders, words):
 def test_models_that_differ_in_more_than_weights_are_refused_with_the_first_difference(saved_as):
     first = saved_as("first")
     refused([first, saved_as("long", max_length=64)], "the recipes differ in max_length: 64 where the first has 128")
-    two = saved_as("two", head=HeadChoice("attributes", attributes=("x",)))
+    two = saved_as("two", head=AttributesHead(attributes=("x",)))
     refused([first, two], "the recipes differ in head: 'attributes' where the first has 'scalar'")
     refused([first, saved_as("wide", hidden_size=64)], "the configs differ in hidden_size: 64 where the first has 32")
     refused([first, saved_as("deep", num_layers=2)], "the configs differ in .*layer")
@@ -181,7 +182,7 @@ def test_a_model_that_lacks_a_weight_is_refused(saved_as, tmp_path):
 def test_attributes_of_other_units_are_refused_and_those_of_the_same_keep_them(make_decoder, tmp_path):
     folders = []
     for name, scales in (("a", (10.0, 0.1)), ("b", (10.0, 0.1)), ("c", (10.0, 0.2))):
-        model = make_decoder(num_layers=1, head=HeadChoice("attributes", attributes=("x", "y")))
+        model = make_decoder(num_layers=1, head=AttributesHead(attributes=("x", "y")))
         units = {"attribute_scales": scales, "attribute_locations": (50.0, 0.5)}
         model.recipe = model.recipe.model_copy(update=units)
         save_reward_model(model, tmp_path / name)

@@ -22,10 +22,10 @@ from transformers import (
 from plaudit.batching.batch import build_batch
 from plaudit.batching.encode import EncodingReport
 from plaudit.errors import CheckpointError, LayoutError, ModelError
+from plaudit.models.backbone import restore_head
 from plaudit.models.checkpoint.files import load_reward_model, save_reward_model
-from plaudit.models.checkpoint.head_weights import restore_head
 from plaudit.models.create import new_reward_model
-from plaudit.models.heads.kinds import HeadChoice
+from plaudit.models.heads.token import TokenHead
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 
@@ -316,7 +316,7 @@ def test_dropout_is_off_where_no_field_of_the_config_names_it(tokenizer, tmp_pat
     config = GPT2Config(vocab_size=len(tokenizer), **sizes)
     GPT2Model(config).save_pretrained(tmp_path / "gpt2")
     tokenizer.save_pretrained(tmp_path / "gpt2")
-    head = HeadChoice("token", classes=(0.0, 1.0))
+    head = TokenHead(classes=(0.0, 1.0))
     model = new_reward_model(str(tmp_path / "gpt2"), seed=0, head=head, max_length=64)
     rates = [module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)]
     assert rates
@@ -344,7 +344,7 @@ def test_a_half_precision_head_in_several_files_is_restored_from_the_hub(saved, 
         asked.append((source, name))
         return str(saved / name) if (saved / name).exists() else None
 
-    monkeypatch.setattr("plaudit.models.checkpoint.head_weights.cached_file", cached_file)
+    monkeypatch.setattr("plaudit.models.backbone.cached_file", cached_file)
     restore_head(half.core, "someone/model")
     assert {source for source, _ in asked} == {"someone/model"}
     assert torch.equal(half.core.score.weight, whole.core.score.weight)

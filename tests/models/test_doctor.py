@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 
 from plaudit.models.checkpoint.doctor import diagnose
 from plaudit.models.checkpoint.files import load_reward_model, save_reward_model
-from plaudit.models.heads.kinds import HeadChoice
+from plaudit.models.heads.head import AttributesHead
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 
@@ -26,7 +26,7 @@ def test_a_sound_model_has_nothing_wrong(saved):
 
 
 def test_the_units_of_attributes_are_told_with_what_other_tools_read(make_decoder, tmp_path):
-    model = make_decoder(head=HeadChoice("attributes", attributes=("stars", "share")))
+    model = make_decoder(head=AttributesHead(attributes=("stars", "share")))
     save_reward_model(model, tmp_path / "raw")
     units = {"attribute_scales": (12.0, 0.02), "attribute_locations": (50.0, -0.1)}
     model.recipe = model.recipe.model_copy(update=units)

@@ -18,14 +18,13 @@ from plaudit.batching.batch import build_batch
 from plaudit.batching.encode import EncodingReport
 from plaudit.errors import ConfigError, MissingExtraError, ModelError
 from plaudit.models.checkpoint.doctor import diagnose
-from plaudit.models.checkpoint.files import load_reward_model, save_reward_model
+from plaudit.models.checkpoint.files import load_language_model, load_reward_model, save_reward_model
 from plaudit.models.checkpoint.four_bit import is_four_bit, kept_whole, num_weights, share_in_words
 from plaudit.models.checkpoint.recipe import ScoringRecipe
 from plaudit.models.create import add_lora, merge_lora, new_reward_model
-from plaudit.models.heads.kinds import HeadChoice
-from plaudit.models.language_model import load_language_model
+from plaudit.models.heads.language_model import LanguageModelHead
 from plaudit.models.parity import prove_layout
-from plaudit.scoring.load import load_scorer
+from plaudit.opening import open_scorer
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 needs_bitsandbytes = pytest.mark.skipif(
@@ -77,7 +76,7 @@ def absent(monkeypatch):
     [
         partial(load_reward_model, quantization="4bit"),
         partial(new_reward_model, seed=0, quantization="4bit"),
-        partial(load_scorer, quantization="4bit"),
+        partial(open_scorer, quantization="4bit"),
     ],
 )
 def test_without_bitsandbytes_the_error_says_how_to_install_it(saved, absent, load):
@@ -107,7 +106,7 @@ def test_another_quantization_than_those_is_refused(saved):
 
 def test_a_python_function_cannot_be_quantised():
     with pytest.raises(ConfigError, match="quantization is 4bit, but math:sqrt is no model"):
-        load_scorer("math:sqrt", quantization="4bit")
+        open_scorer("math:sqrt", quantization="4bit")
 
 
 def test_quantisation_is_part_of_the_hash_of_a_recipe_and_its_absence_is_not(make_decoder):
@@ -317,7 +316,7 @@ def test_an_encoder_keeps_its_pooler_and_its_classifier_whole(tokenizer, make_gr
 
 @needs_bitsandbytes
 def test_a_language_model_keeps_its_vocabulary_head_whole(make_decoder, tmp_path):
-    model = make_decoder(head=HeadChoice("language_model", classes=(0.0, 1.0), words=("-", "+")))
+    model = make_decoder(head=LanguageModelHead(classes=(0.0, 1.0), class_words=("-", "+")))
     model.core.save_pretrained(tmp_path / "base")
     model.tokenizer.save_pretrained(tmp_path / "base")
     assert AutoTokenizer.from_pretrained(tmp_path / "base").chat_template

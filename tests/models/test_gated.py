@@ -26,12 +26,12 @@ from plaudit.errors import CheckpointError, ConfigError, LayoutError, ModelError
 from plaudit.models.checkpoint.average import average_models
 from plaudit.models.checkpoint.doctor import diagnose
 from plaudit.models.checkpoint.files import load_reward_model, save_reward_model
+from plaudit.models.checkpoint.foreign import PUBLISHED_ATTRIBUTES, published_gate
 from plaudit.models.checkpoint.recipe import ScoringRecipe
 from plaudit.models.create import add_lora, new_reward_model
-from plaudit.models.heads.gate import Gate, gate_rows
-from plaudit.models.heads.gated import PUBLISHED_ATTRIBUTES, published_gate, turn_opening, with_gate
-from plaudit.models.heads.kinds import HeadChoice
-from plaudit.scoring.load import load_scorer
+from plaudit.models.heads.gate import Gate, gate_rows, turn_opening, with_gate
+from plaudit.models.heads.head import AttributesHead
+from plaudit.opening import open_scorer
 from plaudit.scoring.local.engine import RewardScorer
 
 from .gated_folders import COUNT, HIDDEN, WIDTH, gated_tokenizer, published_forward, save_published
@@ -270,7 +270,7 @@ def test_a_gated_model_that_plaudit_saves_gives_the_same_rewards(published, hard
     assert "auto_map" not in config
     again = plaudit.load(tmp_path / "own")
     assert again.recipe == scorer.recipe
-    assert again.recipe_hash == scorer.recipe_hash
+    assert again.info.recipe_hash == scorer.info.recipe_hash
     for wanted, found in zip(scorer.score_groups(hard_groups), again.score_groups(hard_groups), strict=True):
         assert found.rewards == pytest.approx(wanted.rewards, abs=1e-6)
         assert found.attributes.keys() == wanted.attributes.keys()
@@ -288,7 +288,7 @@ def test_gated_models_are_averaged_with_their_gates(published, turns_tokenizer, 
 
 def test_training_on_a_gated_model_says_that_its_gate_is_left_out(published, tmp_path, caplog):
     save_reward_model(load_reward_model(str(published[0]))[0], tmp_path / "own")
-    head = HeadChoice("attributes", attributes=tuple(f"attribute_{k}" for k in range(COUNT)))
+    head = AttributesHead(attributes=tuple(f"attribute_{k}" for k in range(COUNT)))
     for folder, name in ((published[0], "gating.layers.0.bias"), (tmp_path / "own", "reward_gate.layers.0.bias")):
         caplog.clear()
         assert new_reward_model(str(folder), seed=0, head=head).recipe.gate is None
@@ -307,8 +307,8 @@ def test_a_gate_of_other_weights_is_told_by_the_hash_of_the_model(published, tmp
     first = plaudit.load(folder)
     rewrite(folder, tensors, reward_transform_matrix=torch.eye(COUNT))
     second = plaudit.load(folder)
-    assert first.recipe_hash == second.recipe_hash
-    assert first.head_hash != second.head_hash
+    assert first.info.recipe_hash == second.info.recipe_hash
+    assert first.info.weights_hash != second.info.weights_hash
 
 
 def test_the_command_line_scores_evaluates_and_examines_it(published, make_groups, tmp_path):
@@ -370,7 +370,7 @@ def test_a_gate_is_a_softmax_over_attributes_scaled_and_debiased_by_hand():
 
 
 def test_a_gate_put_on_a_model_of_attributes_works_in_the_units_of_its_ratings(make_decoder, make_groups, tmp_path):
-    model = make_decoder(head=HeadChoice("attributes", attributes=("help", "length")))
+    model = make_decoder(head=AttributesHead(attributes=("help", "length")))
     units = {"attribute_scales": (3.0, 0.5), "attribute_locations": (2.0, -1.0), "attribute_weights": (1.0, 0.0)}
     model.recipe = model.recipe.model_copy(update=units)
     groups = make_groups(3)
@@ -401,7 +401,7 @@ def test_tensors_that_do_not_fit_are_refused(make_decoder):
         gate_of(transform=torch.eye(3))
     with pytest.raises(ModelError, match=r"layer 0 of the gate has the shapes \[\[6, 3\], \[5\]\]"):
         Gate([(torch.zeros(6, 3), torch.zeros(5))], temperature=1.0)
-    rated = HeadChoice("attributes", attributes=("a", "b"))
+    rated = AttributesHead(attributes=("a", "b"))
     with pytest.raises(ModelError, match="gate weighs 3 attributes; the model has 2"):
         with_gate(make_decoder(head=rated), gate_of(3))
     with pytest.raises(ModelError, match="gate reads 31 features; the hidden states have 32"):
@@ -414,7 +414,7 @@ def test_tensors_that_do_not_fit_are_refused(make_decoder):
 
 
 def test_a_template_that_writes_nothing_before_a_response_has_no_place_for_a_gate(make_decoder):
-    model = make_decoder(head=HeadChoice("attributes", attributes=("a", "b")))
+    model = make_decoder(head=AttributesHead(attributes=("a", "b")))
     model.recipe = model.recipe.model_copy(
         update={"chat_template": "{% for m in messages %}{{ m.content }}{% endfor %}"}
     )
@@ -494,7 +494,7 @@ def test_a_checkpoint_of_plaudit_without_its_gate_is_refused(published, tmp_path
 def test_gated_rewards_are_no_unit_of_an_ensemble_with_others(published, make_decoder, tmp_path):
     save_reward_model(make_decoder(), tmp_path / "scalar")
     with pytest.raises(ConfigError, match="armo gives gated ratings"):
-        load_scorer(f"ensemble:mean:{published[0]},{tmp_path / 'scalar'}")
+        open_scorer(f"ensemble:mean:{published[0]},{tmp_path / 'scalar'}")
 
 
 def test_a_gated_model_has_no_rewards_of_steps(published):
@@ -508,7 +508,7 @@ def test_a_gated_model_has_no_rewards_of_steps(published):
 @pytest.fixture
 def rated(make_decoder, tmp_path):
     """A model of two attributes, as another tool saves it: without a recipe."""
-    save_reward_model(make_decoder(head=HeadChoice("attributes", attributes=("help", "safe"))), tmp_path / "rated")
+    save_reward_model(make_decoder(head=AttributesHead(attributes=("help", "safe"))), tmp_path / "rated")
     (tmp_path / "rated" / "plaudit.json").unlink()
     return tmp_path / "rated"
 

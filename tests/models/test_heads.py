@@ -8,8 +8,7 @@ import transformers
 
 from plaudit.batching.batch import build_batch
 from plaudit.models.checkpoint.recipe import ScoringRecipe
-from plaudit.models.heads.kinds import token_log_likelihood
-from plaudit.models.heads.language import is_tied, keep_language_model
+from plaudit.models.heads.language_model import LanguageModelHead, is_tied, keep_language_model, token_log_likelihood
 from plaudit.models.parity import prove_layout
 from plaudit.models.reward_model import RewardModel
 
@@ -158,9 +157,8 @@ def test_the_head_is_trained_with_the_backbone_and_frozen_under_adapters(make_de
 @pytest.mark.parametrize("form", ["conversation", "turns", "one_turn", "comparison"])
 def test_two_classes_of_one_word_are_refused(make_decoder, form):
     from plaudit.errors import ModelError
-    from plaudit.models.heads.kinds import HeadChoice
 
-    head = HeadChoice("language_model", classes=(0.0, 1.0), words=("+", "+"), form=form)
+    head = LanguageModelHead(classes=(0.0, 1.0), class_words=("+", "+"), form=form)
     with pytest.raises(ModelError, match=r"the class words '\+', '\+' are the tokens .*; each class needs a token of"):
         make_decoder(head=head)
 
@@ -169,12 +167,11 @@ def test_a_source_without_a_vocabulary_head_is_refused(make_decoder, tmp_path):
     from plaudit.errors import ModelError
     from plaudit.models.checkpoint.files import save_reward_model
     from plaudit.models.create import new_reward_model
-    from plaudit.models.heads.kinds import HeadChoice
 
     save_reward_model(make_decoder(), tmp_path / "scalar")
     model = new_reward_model(str(tmp_path / "scalar"), seed=0)
     with pytest.raises(ModelError, match=r"holds no vocabulary head \(it lacks lm_head\.weight\)"):
         keep_language_model(model, str(tmp_path / "scalar"))
-    words = HeadChoice("language_model", classes=(0.0, 1.0), words=("-", "+"))
+    words = LanguageModelHead(classes=(0.0, 1.0), class_words=("-", "+"))
     with pytest.raises(ModelError, match="by which class words are predicted; start from a causal"):
         new_reward_model(str(tmp_path / "scalar"), seed=0, head=words)

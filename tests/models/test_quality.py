@@ -11,9 +11,10 @@ from plaudit.batching.batch import build_batch
 from plaudit.batching.encode import EncodingReport
 from plaudit.models.backbone import head_parameters
 from plaudit.models.checkpoint.files import load_reward_model, save_reward_model
-from plaudit.models.checkpoint.quality import quality_head_alone
 from plaudit.models.create import add_lora, merge_lora, new_reward_model
-from plaudit.models.heads.kinds import HeadChoice
+from plaudit.models.heads.head import AttributesHead
+from plaudit.models.heads.odin import OdinHead
+from plaudit.models.heads.token import TokenHead
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -41,7 +42,7 @@ def odin(request, make_decoder, tokenizer, tmp_path):
         network = transformers.AutoModel.from_config(transformers.RobertaConfig(**sizes))
         network.save_pretrained(tmp_path / "base")
         copy.deepcopy(tokenizer).save_pretrained(tmp_path / "base")
-    return new_reward_model(str(tmp_path / "base"), seed=0, head=HeadChoice("odin"), max_length=120).eval()
+    return new_reward_model(str(tmp_path / "base"), seed=0, head=OdinHead(), max_length=120).eval()
 
 
 @pytest.mark.parametrize("adapters", ["none", "apart", "merged"])
@@ -56,7 +57,7 @@ def test_the_reward_is_that_of_the_quality_head_and_reloads_as_a_scalar_model(od
         model = merge_lora(model).eval()
     both = outputs_of(model, groups).attributes
     assert float((both[:, 0] - both[:, 1]).abs().min()) > 1e-4
-    alone = quality_head_alone(model).eval()
+    alone = model.head.finished(model).eval()
     assert float((outputs_of(alone, groups).response - both[:, 0]).abs().max()) <= 5e-7
     assert alone.recipe.head == "scalar"
     save_reward_model(alone, tmp_path / "model")
@@ -67,14 +68,14 @@ def test_the_reward_is_that_of_the_quality_head_and_reloads_as_a_scalar_model(od
 
 
 def test_any_other_model_is_left_as_it_is(make_decoder):
-    model = make_decoder(head=HeadChoice("attributes", attributes=("a", "b")))
-    assert quality_head_alone(model) is model
+    model = make_decoder(head=AttributesHead(attributes=("a", "b")))
+    assert model.head.finished(model) is model
     assert model.core.score.weight.shape[0] == 2
 
 
 @pytest.mark.parametrize("odin", ["encoder"], indirect=True)
 def test_encoders_read_tokens_too(odin, make_labelled_groups, tmp_path):
-    head = HeadChoice("token", classes=(-1.0, 0.0, 1.0))
+    head = TokenHead(classes=(-1.0, 0.0, 1.0))
     model = new_reward_model(str(tmp_path / "base"), seed=0, head=head, max_length=120).eval()
     groups = make_labelled_groups(3)
     steps = outputs_of(model, groups).steps

@@ -11,11 +11,11 @@ from transformers import AutoModelForSequenceClassification
 
 from plaudit.batching.batch import build_batch
 from plaudit.errors import CheckpointError
+from plaudit.models.backbone import head_hash
 from plaudit.models.checkpoint.files import load_reward_model, save_reward_model
-from plaudit.models.checkpoint.head_weights import head_hash
 from plaudit.models.checkpoint.recipe import RECIPE_FILE
 from plaudit.models.create import add_lora, merge_lora
-from plaudit.models.heads.kinds import HeadChoice
+from plaudit.models.heads.head import AttributesHead
 from plaudit.scoring.ensemble import EnsembleScorer
 from plaudit.scoring.local.engine import RewardScorer
 
@@ -33,7 +33,7 @@ def build(make_decoder):
     """Return a function that gives a tiny model of two attributes."""
 
     def make(**changes):
-        return make_decoder(**({"head": HeadChoice("attributes", attributes=("stars", "share"))} | changes))
+        return make_decoder(**({"head": AttributesHead(attributes=("stars", "share"))} | changes))
 
     return make
 
@@ -106,7 +106,7 @@ def test_the_hash_of_a_recipe_tells_units_apart_and_without_any_is_what_it_was_b
     plain = model.recipe
     fields = plain.model_dump(mode="json")
     assert (fields.pop("attribute_scales"), fields.pop("attribute_locations")) == ([], [])
-    assert [fields.pop(name) for name in ("quantization", "gate", "trained_as_log_odds")] == [None, None, None]
+    assert [fields.pop(name) for name in ("quantization", "gate", "custom_head", "trained_as_log_odds")] == [None] * 4
     before = hashlib.blake2b(json.dumps(fields, sort_keys=True).encode(), digest_size=8).hexdigest()
     assert plain.hash == before
     head = head_hash(model.core)

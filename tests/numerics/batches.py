@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from plaudit.objectives.labels import BatchLabels, PairLabels
+from plaudit.objectives.objective import BatchLabels, PairLabels
 
 NAN = math.nan
 

@@ -11,11 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plaudit.errors import ModelError
-from plaudit.objectives.build import build_objective
 from plaudit.objectives.config import Odin
 from plaudit.objectives.disentangle import correlation, head_overlap, length_loss
+from plaudit.objectives.objective import OptimizerStepRewards, Rewards
 from plaudit.objectives.pairwise import bradley_terry_loss
-from plaudit.objectives.rewards import Rewards, StepRewards
 
 from .batches import batch_labels, finite, pair_labels, t
 
@@ -27,7 +26,7 @@ def pearson(x, y):
 
 
 def step_of(attributes, lengths, weight=1.0):
-    return StepRewards(attributes.detach(), lengths, torch.tensor(weight, dtype=torch.float64))
+    return OptimizerStepRewards(attributes.detach(), lengths, torch.tensor(weight, dtype=torch.float64))
 
 
 # ------------------------------------------------------------------------------------------ correlation
@@ -189,7 +188,7 @@ def true_loss(attributes, head, labels, weights, config):
 @pytest.mark.parametrize("weight", ["pair", "group"])
 def test_the_items_of_a_step_have_the_loss_and_the_gradient_of_the_paper_however_it_is_cut(weight):
     config = Odin(length=0.7, orthogonality=0.3, weight=weight)
-    objective = build_objective(config)
+    objective = config
     assert objective.needs.whole_step
     attributes, head, labels = groups_of_pairs()
     attributes, head = attributes.requires_grad_(), head.requires_grad_()
@@ -202,7 +201,7 @@ def test_the_items_of_a_step_have_the_loss_and_the_gradient_of_the_paper_however
         "two": [(slice(0, 5), slice(0, 4)), (slice(5, 8), slice(4, 5))],
         "three": [(slice(0, 2), slice(0, 1)), (slice(2, 5), slice(1, 4)), (slice(5, 8), slice(4, 5))],
     }
-    step = StepRewards(attributes.detach(), labels.length.double(), weights.sum())
+    step = OptimizerStepRewards(attributes.detach(), labels.length.double(), weights.sum())
     per_item = {}
     for name, parts in cuts.items():
         total, found, losses = 0.0, [torch.zeros_like(attributes), torch.zeros_like(head)], []
@@ -224,9 +223,9 @@ def test_the_items_of_a_step_have_the_loss_and_the_gradient_of_the_paper_however
 
 def test_without_a_step_the_batch_is_the_step():
     attributes, head, labels = groups_of_pairs()
-    objective = build_objective(Odin())
+    objective = Odin()
     rewards = Rewards(attributes=attributes, head_weight=head)
-    step = StepRewards(attributes, labels.length.double(), objective.weights(labels).sum())
+    step = OptimizerStepRewards(attributes, labels.length.double(), objective.weights(labels).sum())
     torch.testing.assert_close(objective(rewards, labels).losses, objective(rewards, labels, step).losses)
 
 
@@ -238,7 +237,7 @@ def test_the_ranking_term_is_per_pair_over_the_sum_of_both_heads():
         32, pairs=pair_labels(list(range(0, 32, 2)), list(range(1, 32, 2))), group=[k // 2 for k in range(32)]
     )
     rewards = Rewards(attributes=attributes, head_weight=torch.eye(2))
-    items = build_objective(Odin(length=0.0))(rewards, labels)
+    items = Odin(length=0.0)(rewards, labels)
     wanted = [math.log1p(math.exp(-2))] * 15 + [math.log1p(math.exp(3))]
     assert items.losses.tolist() == pytest.approx(wanted)
     items.losses.sum().backward()
@@ -249,7 +248,7 @@ def test_the_ranking_term_is_per_pair_over_the_sum_of_both_heads():
 def test_what_is_logged_is_of_the_quality_head_and_of_the_step():
     attributes = torch.tensor([[1.0, -5.0], [0.0, 0.0], [0.0, 9.0], [2.0, 0.0]])
     labels = batch_labels(4, pairs=pair_labels([0, 2], [1, 3]), group=[0, 0, 1, 1], length=[1, 2, 3, 4])
-    items = build_objective(Odin())(Rewards(attributes=attributes, head_weight=torch.eye(2)), labels)
+    items = Odin()(Rewards(attributes=attributes, head_weight=torch.eye(2)), labels)
     assert items.logged["accuracy"].tolist() == [1.0, 0.0]
     assert items.logged["sum_accuracy"].tolist() == [0.0, 1.0]
     assert items.logged["chosen_rewards"].tolist() == [1.0, 0.0]
@@ -263,6 +262,6 @@ def test_what_is_logged_is_of_the_quality_head_and_of_the_step():
 def test_heads_other_than_two_are_an_error():
     labels = batch_labels(2, pairs=pair_labels([0], [1]))
     with pytest.raises(ModelError, match="needs two heads, quality and length; this model has 3"):
-        build_objective(Odin())(Rewards(attributes=torch.zeros(2, 3), head_weight=torch.zeros(3, 4)), labels)
+        Odin()(Rewards(attributes=torch.zeros(2, 3), head_weight=torch.zeros(3, 4)), labels)
     with pytest.raises(ModelError, match=r"objective odin reads Rewards.attributes, .* it gives response"):
-        build_objective(Odin())(Rewards(response=torch.zeros(2)), labels)
+        Odin()(Rewards(response=torch.zeros(2)), labels)

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from plaudit.errors import ModelError
-from plaudit.objectives.build import ItemLosses, Needs, Objective, build_objective
 from plaudit.objectives.config import (
     BradleyTerry,
     Odin,
@@ -21,14 +20,14 @@ from plaudit.objectives.config import (
     TokenOutcome,
     TopOne,
 )
-from plaudit.objectives.rewards import Rewards
+from plaudit.objectives.objective import ItemLosses, Needs, Objective, Rewards
 
 from .batches import NAN, batch_labels, finite, pair_labels
 
 CONFIGS = [
     BradleyTerry(),
     BradleyTerry(use_margin=True, margin_scale=0.5, label_smoothing=0.1, centering=0.01, sft=0.1, weight="group"),
-    BradleyTerry(strength="scale", flip_rate=0.2),
+    BradleyTerry(strength="scaled", flip_rate=0.2),
     PlackettLuce(),
     PlackettLuce(partial="top"),
     TopOne(),
@@ -90,7 +89,7 @@ def is_counted(value):
 
 def run(config, rewards, labels):
     """The items and the gradients of Σ weight · loss."""
-    items = build_objective(config)(rewards, labels)
+    items = config(rewards, labels)
     inputs = [value for value in rewards if is_counted(value)]
     gradients = torch.autograd.grad((items.losses * items.weights).sum(), inputs, allow_unused=True)
     return items, [each for each in gradients if each is not None]
@@ -99,7 +98,7 @@ def run(config, rewards, labels):
 @EVERY
 def test_it_is_an_objective_with_one_finite_loss_weight_and_log_per_item(config):
     labels = mixed_labels()
-    objective = build_objective(config)
+    objective = config
     assert isinstance(objective, Objective)
     assert isinstance(objective.needs, Needs)
     items, gradients = run(config, leaves(), labels)
@@ -133,13 +132,13 @@ def test_double_precision_is_kept(config):
 
 @EVERY
 def test_what_weighs_nothing_has_no_loss_and_no_gradient(config):
-    items = build_objective(config)(leaves(), mixed_labels())
+    items = config(leaves(), mixed_labels())
     out = items.weights == 0
     assert torch.equal(items.losses[out], torch.zeros(int(out.sum())))
     for values in items.logged.values():
         assert torch.equal(values[out].double(), torch.zeros(int(out.sum()), dtype=torch.float64))
     rewards = leaves()
-    lost = build_objective(config)(rewards, mixed_labels()).losses[out].sum()
+    lost = config(rewards, mixed_labels()).losses[out].sum()
     gradients = torch.autograd.grad(lost, [each for each in rewards if is_counted(each)], allow_unused=True)
     assert all(each is None or bool((each == 0).all()) for each in gradients)
 
@@ -175,21 +174,21 @@ def test_a_batch_of_nothing_has_items_of_nothing(config):
         log_likelihood=torch.zeros(0),
         head_weight=torch.ones(2, 4),
     )
-    items = build_objective(config)(rewards, empty)
+    items = config(rewards, empty)
     assert items.losses.shape == items.weights.shape == (0,)
 
 
 @EVERY
 def test_a_model_without_the_head_it_reads_is_named(config):
     with pytest.raises(ModelError, match=rf"objective {config.type} reads Rewards\.\w+, .* it gives nothing"):
-        build_objective(config)(Rewards(), mixed_labels())
+        config(Rewards(), mixed_labels())
 
 
 @EVERY
 def test_only_what_it_reads_and_asks_for_is_used(config):
-    items = build_objective(config)(leaves(), mixed_labels())
+    items = config(leaves(), mixed_labels())
     rewards = leaves()
-    needs = build_objective(config).needs
+    needs = config.needs
     kept = Rewards(
         response=rewards.response if config.type in ("bradley_terry", "plackett_luce", "top_one", "outcome") else None,
         attributes=rewards.attributes if config.type in ("regression", "odin") else None,
@@ -201,7 +200,7 @@ def test_only_what_it_reads_and_asks_for_is_used(config):
     labels = mixed_labels()
     if not needs.tokens:
         labels = replace(labels, token_response=torch.zeros(0, dtype=torch.int64))
-    assert torch.equal(build_objective(config)(kept, labels).losses, items.losses)
+    assert torch.equal(config(kept, labels).losses, items.losses)
 
 
 @EVERY
@@ -220,10 +219,8 @@ def test_the_order_of_the_responses_moves_no_item(config):
         step_response=place[labels.step_response],
         token_response=place[labels.token_response],
     )
-    items = build_objective(config)(rewards, labels)
-    again = build_objective(config)(
-        rewards._replace(response=rewards.response[order], attributes=rewards.attributes[order]), moved
-    )
+    items = config(rewards, labels)
+    again = config(rewards._replace(response=rewards.response[order], attributes=rewards.attributes[order]), moved)
     by_response = config.type in ("regression", "outcome", "token_outcome")
     wanted = order if by_response else torch.arange(len(items.losses))
     torch.testing.assert_close(again.losses, items.losses[wanted])
@@ -235,7 +232,7 @@ def test_the_order_of_the_responses_moves_no_item(config):
 @pytest.mark.parametrize("config", [PlackettLuce(), TopOne(partial="top")])
 def test_a_ranking_logs_how_rewards_and_ranking_agree(config):
     labels = batch_labels(6, group=[0, 0, 0, 0, 1, 1], rank=[1, 2, 2, 3, 1, 2])
-    items = build_objective(config)(Rewards(response=torch.tensor([3.0, 4.0, 1.0, 1.0, 0.5, 0.5])), labels)
+    items = config(Rewards(response=torch.tensor([3.0, 4.0, 1.0, 1.0, 0.5, 0.5])), labels)
     # group 0 orders (0,1) wrong, (0,2) (0,3) (1,3) right, (2,3) tied; group 1 is tied in rewards
     assert items.logged["accuracy"].tolist() == [0.0, 0.0]
     assert items.logged["pairwise_accuracy"].tolist() == pytest.approx([0.6, 0.0])
@@ -249,7 +246,7 @@ def test_the_two_ranking_objectives_count_all_choices_or_the_first():
     # weights 4, 2, 1 in the order of the ranking; a group of one weighs nothing
     labels = batch_labels(4, group=[0, 0, 0, 1], rank=[1, 2, 3, 1])
     rewards = Rewards(response=torch.tensor([4.0, 2.0, 1.0, 5.0]).log())
-    every, first = (build_objective(config)(rewards, labels) for config in (PlackettLuce(), TopOne()))
+    every, first = (config(rewards, labels) for config in (PlackettLuce(), TopOne()))
     assert every.losses.tolist() == pytest.approx([-math.log(4 / 7 * 2 / 3), 0.0])
     assert first.losses.tolist() == pytest.approx([-math.log(4 / 7), 0.0])
     assert every.weights.tolist() == first.weights.tolist() == [1.0, 0.0]
@@ -258,7 +255,7 @@ def test_the_two_ranking_objectives_count_all_choices_or_the_first():
 def test_unranked_responses_are_in_the_log_only_where_they_stand_behind():
     labels = batch_labels(3, rank=[1, 2, 0])
     rewards = Rewards(response=torch.tensor([1.0, 0.0, 2.0]))
-    only, top = (build_objective(PlackettLuce(partial=each))(rewards, labels) for each in ("ranked_only", "top"))
+    only, top = (PlackettLuce(partial=each)(rewards, labels) for each in ("ranked_only", "top"))
     assert (only.logged["accuracy"].item(), top.logged["accuracy"].item()) == (1.0, 0.0)
     assert only.logged["pairwise_accuracy"].item() == 1.0
     assert top.logged["pairwise_accuracy"].item() == pytest.approx(1 / 3)
@@ -269,4 +266,4 @@ def test_rewards_as_columns_are_refused(config):
     rewards = leaves()
     wide = Rewards(*(None if each is None else each[..., None] for each in rewards))
     with pytest.raises((jaxtyping.TypeCheckError, IndexError)):
-        build_objective(config)(wide, mixed_labels())
+        config(wide, mixed_labels())

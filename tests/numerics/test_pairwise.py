@@ -11,18 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plaudit.errors import DataError, ModelError
-from plaudit.objectives.build import build_objective
 from plaudit.objectives.config import BradleyTerry
-from plaudit.objectives.pairwise import bradley_terry_loss
-from plaudit.objectives.regularize import reward_centering_penalty
-from plaudit.objectives.rewards import Rewards
+from plaudit.objectives.objective import Rewards
+from plaudit.objectives.pairwise import bradley_terry_loss, reward_centering_penalty
 
 from .batches import batch_labels, pair_labels, t
 
 
 def items_of(config, rewards, pairs, **others):
     """The items of an objective on rewards given as a tensor, and pairs."""
-    return build_objective(config)(Rewards(response=rewards, **others), batch_labels(len(rewards), pairs=pairs))
+    return config(Rewards(response=rewards, **others), batch_labels(len(rewards), pairs=pairs))
 
 
 def slow_loss(chosen, rejected, margin, probability, smoothing):
@@ -306,7 +304,7 @@ def test_all_pairs_of_two_responses_are_bradley_terry():
 
 def test_strengths_weigh_the_loss_and_a_pair_without_one_is_left_out():
     pairs = pair_labels([0, 0, 0], [1, 1, 1], margin=[3.0, 1.0, 0.0], weight=[1 / 3] * 3)
-    config = BradleyTerry(strength="scale", margin_scale=2.0, centering=0.1, weight="group")
+    config = BradleyTerry(strength="scaled", margin_scale=2.0, centering=0.1, weight="group")
     items = items_of(config, torch.tensor([2.0, 0.0]), pairs)
     # the scale doubles the strengths: 6, 2, 0; centering, 0.1 · 2², is not a part of the likelihood
     likelihood = math.log1p(math.exp(-2))
@@ -317,15 +315,15 @@ def test_strengths_weigh_the_loss_and_a_pair_without_one_is_left_out():
 
 def test_a_negative_strength_is_an_error_that_says_what_to_do():
     pairs = pair_labels([0], [1], margin=[-1.0])
-    with pytest.raises(DataError, match=r"margin -1; objective.strength: scale reads margins as strengths"):
-        items_of(BradleyTerry(strength="scale"), torch.tensor([2.0, 0.0]), pairs)
+    with pytest.raises(DataError, match=r"margin -1; objective.strength: scaled reads margins as strengths"):
+        items_of(BradleyTerry(strength="scaled"), torch.tensor([2.0, 0.0]), pairs)
 
 
 def test_the_language_model_term_is_that_of_the_chosen_response():
     # response 0 has tokens of −1 and −3, response 1 one of −5; pair 0 chooses 0, pair 1 chooses 1
     pairs = pair_labels([0, 1], [1, 0])
     labels = batch_labels(2, pairs=pairs, tokens=[0, 0, 1])
-    objective = build_objective(BradleyTerry(sft=0.1))
+    objective = BradleyTerry(sft=0.1)
     assert objective.needs.tokens
     assert objective.needs.log_likelihood
     rewards = Rewards(response=torch.tensor([0.0, 0.0]), log_likelihood=torch.tensor([-1.0, -3.0, -5.0]))

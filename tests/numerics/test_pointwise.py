@@ -11,11 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plaudit.errors import ModelError
-from plaudit.objectives.build import build_objective
 from plaudit.objectives.config import Outcome, Regression
+from plaudit.objectives.objective import Rewards
 from plaudit.objectives.pairwise import bradley_terry_loss
 from plaudit.objectives.pointwise import outcome_loss, regression_loss
-from plaudit.objectives.rewards import Rewards
 
 from .batches import NAN, batch_labels, finite, t
 
@@ -79,7 +78,7 @@ def test_the_regression_equals_the_definition_one_response_at_a_time(rows):
 
 
 def test_the_regression_objective_weighs_rated_responses_and_logs_errors_in_units_of_the_data():
-    objective = build_objective(Regression(attributes=("help", "truth"), scale=(2.0, 1.0)))
+    objective = Regression(attributes=("help", "truth"), scale=(2.0, 1.0))
     assert objective.needs.attributes == ("help", "truth")
     labels = batch_labels(3, ratings=[[3.0, NAN], [NAN, NAN], [1.0, 0.0]])
     items = objective(Rewards(attributes=torch.tensor([[1.0, 9.0], [5.0, 5.0], [1.0, 3.0]])), labels)
@@ -92,14 +91,14 @@ def test_the_regression_objective_weighs_rated_responses_and_logs_errors_in_unit
 def test_a_standardised_objective_divides_errors_by_the_scale_of_the_model_and_logs_them_undivided():
     labels = batch_labels(2, ratings=[[44.0, NAN], [50.0, 0.5]])
     rewards = Rewards(attributes=torch.tensor([[50.0, 0.1], [60.0, 0.1]]), attribute_scale=torch.tensor([10.0, 0.2]))
-    items = build_objective(Regression(attributes=("stars", "share")))(rewards, labels)
+    items = Regression(attributes=("stars", "share"))(rewards, labels)
     # ((50 − 44) / 10)² alone; (1² + (−0.4 / 0.2)²) / 2
     assert items.losses.tolist() == pytest.approx([0.36, 2.5])
     assert items.logged["mse"].tolist() == pytest.approx([36.0, (100.0 + 0.16) / 2])
     assert items.logged["bias"].tolist() == pytest.approx([6.0, 4.8])
-    own = build_objective(Regression(attributes=("stars", "share"), scale=(2.0, 0.4)))(rewards, labels)
+    own = Regression(attributes=("stars", "share"), scale=(2.0, 0.4))(rewards, labels)
     assert own.losses.tolist() == pytest.approx([9.0, (25.0 + 1.0) / 2])
-    raw = build_objective(Regression(attributes=("stars", "share"), standardise=False))(rewards, labels)
+    raw = Regression(attributes=("stars", "share"), standardise=False)(rewards, labels)
     assert raw.losses.tolist() == pytest.approx([36.0, (100.0 + 0.16) / 2])
 
 
@@ -112,7 +111,7 @@ def test_the_loss_in_units_of_the_data_is_that_of_standardised_outputs_and_targe
 
 
 def test_a_head_of_another_number_of_attributes_is_an_error():
-    objective = build_objective(Regression(attributes=("help", "truth")))
+    objective = Regression(attributes=("help", "truth"))
     with pytest.raises(ModelError, match="rates help, truth; the head gives 3 attributes and the batch 2"):
         objective(Rewards(attributes=torch.zeros(1, 3)), batch_labels(1, ratings=[[1.0, 1.0]]))
 
@@ -160,7 +159,7 @@ def test_extreme_values_are_finite_in_loss_and_gradient(dtype):
 
 def test_the_outcome_objective_weighs_known_outcomes():
     labels = batch_labels(5, outcome=[1.0, 0.0, NAN, 0.0, 0.5])
-    items = build_objective(Outcome())(Rewards(response=torch.tensor([2.0, 2.0, 2.0, 0.0, 1.0])), labels)
+    items = Outcome()(Rewards(response=torch.tensor([2.0, 2.0, 2.0, 0.0, 1.0])), labels)
     assert items.weights.tolist() == [1.0, 1.0, 0.0, 1.0, 1.0]
     assert items.losses.tolist() == pytest.approx(
         [

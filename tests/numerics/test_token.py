@@ -10,11 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plaudit.errors import DataError, ModelError
-from plaudit.objectives.build import build_objective
 from plaudit.objectives.config import Process, TokenOutcome
+from plaudit.objectives.objective import Rewards
+from plaudit.objectives.pairwise import language_model_loss
 from plaudit.objectives.pointwise import outcome_loss
-from plaudit.objectives.regularize import language_model_loss
-from plaudit.objectives.rewards import Rewards
 from plaudit.objectives.token import process_loss, step_targets, token_outcome_loss, up_to_first_error
 
 from .batches import NAN, batch_labels, finite, t
@@ -82,7 +81,7 @@ def test_the_token_outcome_objective_reads_the_last_token_and_adds_the_language_
     rewards = Rewards(
         tokens=torch.tensor([-1.0, 2.0, 9.0, -0.5]), log_likelihood=torch.tensor([-1.0, -3.0, -9.0, -4.0])
     )
-    plain, joint = build_objective(TokenOutcome()), build_objective(TokenOutcome(language_model=0.5))
+    plain, joint = TokenOutcome(), TokenOutcome(language_model=0.5)
     assert (plain.needs.tokens, plain.needs.log_likelihood) == (True, False)
     assert (joint.needs.tokens, joint.needs.log_likelihood) == (True, True)
     items = plain(rewards._replace(log_likelihood=None), labels)
@@ -99,7 +98,7 @@ def test_the_token_outcome_objective_reads_the_last_token_and_adds_the_language_
 
 
 def test_a_batch_that_was_not_built_for_tokens_weighs_nothing():
-    items = build_objective(TokenOutcome())(Rewards(tokens=torch.zeros(0)), batch_labels(2, outcome=[1.0, 0.0]))
+    items = TokenOutcome()(Rewards(tokens=torch.zeros(0)), batch_labels(2, outcome=[1.0, 0.0]))
     assert items.weights.tolist() == [0.0, 0.0]
     assert items.losses.tolist() == [0.0, 0.0]
 
@@ -234,7 +233,7 @@ def test_the_process_objective_weighs_labelled_steps_and_logs_its_accuracy():
     steps = [(0, 1.0), (0, 0.0), (0, NAN), (1, 0.5), (1, 1.0)]
     columns = torch.tensor([[2.0], [1.0], [9.0], [3.0], [0.0]])
     labels = batch_labels(3, steps=steps)
-    items = build_objective(Process())(Rewards(steps=columns), labels)
+    items = Process()(Rewards(steps=columns), labels)
     assert items.weights.tolist() == [1.0, 1.0, 0.0, 1.0, 1.0]
     assert items.losses.tolist() == pytest.approx([log_loss(2, 1), log_loss(1, 0), 0.0, log_loss(3, 0.5), math.log(2)])
     # right, wrong, unlabelled, a label between both, a logit that takes no side
@@ -243,9 +242,9 @@ def test_the_process_objective_weighs_labelled_steps_and_logs_its_accuracy():
     chance[2] = 0.0
     assert items.logged["step_rewards"].tolist() == pytest.approx(chance)
     assert items.logged["step_labels"].tolist() == [1.0, 0.0, 0.0, 0.5, 1.0]
-    shared = build_objective(Process(weight="response"))(Rewards(steps=columns), labels)
+    shared = Process(weight="response")(Rewards(steps=columns), labels)
     assert shared.weights.tolist() == [0.5, 0.5, 0.0, 0.5, 0.5]
-    until = build_objective(Process(weight="response", until_first_error=True))
+    until = Process(weight="response", until_first_error=True)
     labels = batch_labels(2, steps=[(0, 1.0), (0, 0.0), (0, 0.0), (1, 0.0), (1, 1.0)])
     items = until(Rewards(steps=columns), labels)
     assert items.weights.tolist() == [0.5, 0.5, 0.0, 1.0, 0.0]
@@ -256,17 +255,17 @@ def test_a_step_that_an_earlier_response_holds_too_weighs_nothing_but_its_error_
     steps = [(0, 1.0), (0, 0.0), (0, 1.0), (1, 1.0), (1, 0.0), (1, 1.0)]
     labels = batch_labels(2, steps=steps, repeats=[False, False, False, True, True, False])
     columns = torch.ones(6, 1)
-    items = build_objective(Process())(Rewards(steps=columns), labels)
+    items = Process()(Rewards(steps=columns), labels)
     assert items.weights.tolist() == [1.0, 1.0, 1.0, 0.0, 0.0, 1.0]
     assert items.losses[3] == items.losses[4] == 0.0
-    until = build_objective(Process(until_first_error=True, weight="response"))(Rewards(steps=columns), labels)
+    until = Process(until_first_error=True, weight="response")(Rewards(steps=columns), labels)
     assert until.weights.tolist() == [0.5, 0.5, 0.0, 0.0, 0.0, 0.0]
 
 
 def test_three_classes_log_the_likeliest_class_and_the_mean_class():
     columns = torch.tensor([[0.0, 2.0, 1.0], [0.0, 0.0, 0.0], [5.0, 0.0, 0.0]])
     labels = batch_labels(1, steps=[(0, 0.0), (0, 1.0), (0, -0.5)])
-    items = build_objective(Process(classes=THREE))(Rewards(steps=columns), labels)
+    items = Process(classes=THREE)(Rewards(steps=columns), labels)
     # right; three likeliest classes are none; −0.5 is as much −1 as 0
     assert items.logged["step_accuracy"].tolist() == [1.0, 0.0, 0.5]
     total = 1 + math.exp(2) + math.e
@@ -274,5 +273,5 @@ def test_three_classes_log_the_likeliest_class_and_the_mean_class():
 
 
 def test_no_steps_give_no_items():
-    items = build_objective(Process())(Rewards(steps=torch.zeros(0, 1)), batch_labels(2))
+    items = Process()(Rewards(steps=torch.zeros(0, 1)), batch_labels(2))
     assert items.losses.shape == items.weights.shape == (0,)

@@ -9,9 +9,9 @@ import pytest
 
 from plaudit.config import Config, dump_config, load_config
 from plaudit.errors import ConfigError
-from plaudit.objectives.build import build_objective
 from plaudit.objectives.config import (
     BradleyTerry,
+    CustomObjective,
     ObjectiveConfig,
     Odin,
     Outcome,
@@ -31,7 +31,7 @@ class Run(Config):
 
 
 EXAMPLES = {
-    "bradley_terry": BradleyTerry(strength="scale", sft=0.01),
+    "bradley_terry": BradleyTerry(strength="scaled", sft=0.01),
     "plackett_luce": PlackettLuce(partial="top"),
     "top_one": TopOne(),
     "regression": Regression(attributes=("helpfulness", "verbosity"), standardise=False, scale=(1.0, 2.0)),
@@ -39,6 +39,7 @@ EXAMPLES = {
     "token_outcome": TokenOutcome(language_model=0.1),
     "process": Process(classes=(-1.0, 0.0, 1.0), over="vocabulary", until_first_error=True, weight="response"),
     "odin": Odin(length=2.0, orthogonality=0.5),
+    "custom": CustomObjective(path="torch.nn.functional:margin_ranking_loss", margin=2.0),
 }
 
 
@@ -46,7 +47,7 @@ def test_the_union_has_these_variants_and_every_one_builds():
     union = get_args(get_args(ObjectiveConfig)[0])
     assert {each.model_fields["type"].default for each in union} == set(EXAMPLES)
     for config in EXAMPLES.values():
-        assert callable(build_objective(config))
+        assert callable(config)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -66,7 +67,7 @@ def test_without_an_objective_it_is_bradley_terry_and_its_fields_can_be_set():
     ("overrides", "message"),
     [
         (["objective.type=bradley_tery"], "did you mean 'bradley_terry'"),
-        (["objective.use_margin=true", "objective.strength=scale"], "both read the margin of the data; choose one"),
+        (["objective.use_margin=true", "objective.strength=scaled"], "both read the margin of the data; choose one"),
         (["objective.label_smoothing=0.1", "objective.flip_rate=0.1"], "undo one another; choose one"),
         (["objective.flip_rate=0.5"], "less than 0.5"),
         (["objective.type=regression"], "Names of the rated attributes"),
@@ -88,6 +89,11 @@ def test_without_an_objective_it_is_bradley_terry_and_its_fields_can_be_set():
 def test_what_contradicts_itself_is_refused(overrides, message):
     with pytest.raises(ConfigError, match=message):
         load_config(Run, None, overrides)
+
+
+def test_the_old_name_of_a_scaled_strength_still_works_and_says_that_it_goes():
+    with pytest.warns(DeprecationWarning, match=r"scale is called scaled now; .* dropped in 0\.3"):
+        assert load_config(Run, None, ["objective.strength=scale"]).objective == BradleyTerry(strength="scaled")
 
 
 def test_configs_are_frozen():

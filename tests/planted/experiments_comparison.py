@@ -16,12 +16,12 @@ import torch
 from typing_extensions import override
 
 from plaudit.batching.batch import build_batch
-from plaudit.batching.comparison import Comparison, ComparisonEncoder, comparison_text
+from plaudit.batching.comparison import ComparisonEncoder, OrderedPair, comparison_text
 from plaudit.batching.encode import EncodingReport
 from plaudit.data.schema.group import Group, Preference, conversation
-from plaudit.models.heads.kinds import COMPARISON
+from plaudit.models.create import build_decoder, build_tokenizer
+from plaudit.models.heads.language_model import COMPARISON
 from plaudit.models.reward_model import RewardModel
-from plaudit.models.scratch import build_decoder, build_tokenizer
 from plaudit.objectives.token import process_loss
 from plaudit.scoring.local.pairwise import PairwiseScorer
 
@@ -60,15 +60,15 @@ class ChosenFirst(ComparisonEncoder):
     """The broken encoder: the chosen response is always named first."""
 
     @override
-    def comparisons(self, row: int, group: Group) -> list[Comparison]:
-        return [Comparison(each.chosen, each.rejected, 1.0) for each in group.preferences]
+    def comparisons(self, row: int, group: Group) -> list[OrderedPair]:
+        return [OrderedPair(each.chosen, each.rejected, 1.0) for each in group.preferences]
 
 
 class LongerOne(ComparisonEncoder):
     """Another question about the same text: which response is the longer one."""
 
     @override
-    def comparisons(self, row: int, group: Group) -> list[Comparison]:
+    def comparisons(self, row: int, group: Group) -> list[OrderedPair]:
         lengths = [len(response.split()) for response in group.responses]
         return [
             dataclasses.replace(each, label=float(lengths[each.first] > lengths[each.second]))
@@ -112,8 +112,9 @@ def leads(model: RewardModel, **changes: Any) -> np.ndarray:
     kept, groups = model.recipe, planted_groups(200, seed=1)
     model.recipe = kept.model_copy(update=changes)
     try:
-        asked = [(group, group.preferences[0].chosen, group.preferences[0].rejected) for group in groups]
-        return np.asarray(list(PairwiseScorer(model).pair_probabilities(asked)))
+        pairs = [(group.preferences[0].chosen, group.preferences[0].rejected) for group in groups]
+        tables = PairwiseScorer(model).probabilities(groups)
+        return np.asarray([table[pair] for table, pair in zip(tables, pairs, strict=True)])
     finally:
         model.recipe = kept
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from plaudit.objectives.build import build_objective
 from plaudit.objectives.config import Odin
 from plaudit.objectives.disentangle import correlation, length_loss
-from plaudit.objectives.labels import BatchLabels, PairLabels
+from plaudit.objectives.objective import BatchLabels, OptimizerStepRewards, PairLabels, Rewards
 from plaudit.objectives.pairwise import bradley_terry_loss
-from plaudit.objectives.rewards import Rewards, StepRewards
 
 from .fits import Planted, adapted, drawn, normal, uniform
 
@@ -76,7 +74,7 @@ def fitted_heads(features: Tensor, loss_of) -> Tensor:
 
 def odin_loss(lengths: Tensor, **options: float):
     """The loss of a whole step under the objective."""
-    objective, labels = build_objective(Odin(**options)), pair_labels(lengths)
+    objective, labels = Odin(**options), pair_labels(lengths)
 
     def loss(attributes: Tensor, heads: Tensor) -> Tensor:
         return objective(Rewards(attributes=attributes, head_weight=heads), labels).losses.mean()
@@ -116,7 +114,7 @@ def quality_of_pairs() -> Planted:
 
     def batch_summed(attributes: Tensor, heads: Tensor) -> Tensor:
         total = attributes.sum(1)
-        step = StepRewards(attributes.detach(), lengths, torch.ones(()))
+        step = OptimizerStepRewards(attributes.detach(), lengths, torch.ones(()))
         ranking = bradley_terry_loss(total[0::2].sum()[None], total[1::2].sum()[None])[0]
         return ranking + length_loss(attributes, lengths, step).sum()
 

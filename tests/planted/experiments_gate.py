@@ -13,11 +13,10 @@ from torch import Tensor, nn
 from plaudit.batching.batch import build_batch
 from plaudit.batching.encode import EncodingReport
 from plaudit.data.schema.group import Group, Preference, conversation
-from plaudit.models.heads.gate import Gate, gate_rows
-from plaudit.models.heads.gated import turn_opening, with_gate
-from plaudit.models.heads.kinds import HeadChoice
+from plaudit.models.create import build_decoder, build_tokenizer
+from plaudit.models.heads.gate import Gate, gate_rows, turn_opening, with_gate
+from plaudit.models.heads.head import AttributesHead
 from plaudit.models.reward_model import RewardModel
-from plaudit.models.scratch import build_decoder, build_tokenizer
 from plaudit.scoring.local.engine import RewardScorer
 
 from .fits import Planted
@@ -109,7 +108,7 @@ def setting() -> Setting:
     groups = planted(200, 0)
     texts = [text for group in groups for text in (group.prompt[0].content, *group.responses)]
     tokenizer = build_tokenizer(texts, vocabulary=400)
-    head = HeadChoice("attributes", attributes=("cat", "dog"))
+    head = AttributesHead(attributes=("cat", "dog"))
     sizes = {"hidden_size": 32, "num_layers": 2, "num_heads": 4, "max_length": 128, "seed": 0, "init_std": 0.2}
     model = build_decoder(tokenizer, head=head, **sizes).eval()
     at_end, at_first, responses = features(model, groups)

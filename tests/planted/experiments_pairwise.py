@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plaudit.objectives.pairwise import bradley_terry_loss
-from plaudit.objectives.regularize import language_model_loss, reward_centering_penalty
+from plaudit.objectives.pairwise import bradley_terry_loss, language_model_loss, reward_centering_penalty
 
 from .fits import Planted, drawn, farthest, fitted, normal, probability, uniform
 
@@ -122,7 +121,7 @@ def strength() -> Planted:
         )
 
     return {
-        "name": "bradley_terry, strength: scale",
+        "name": "bradley_terry, strength: scaled",
         "what": "60 preferences of strength 1 against 40 of strength 3",
         "metric": "gap between the model's probability and the share of the strength, 2/3",
         "right": abs(chance(strong) - 2 / 3),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from plaudit.objectives.numerics import segment_mean
+from plaudit.objectives.pairwise import language_model_loss
 from plaudit.objectives.pointwise import outcome_loss
-from plaudit.objectives.regularize import language_model_loss
-from plaudit.objectives.segments import segment_mean
 from plaudit.objectives.token import process_loss, token_outcome_loss, up_to_first_error
 
 from .fits import Planted, descended, drawn, fitted, normal, uniform

@@ -7,12 +7,12 @@ from html.parser import HTMLParser
 import pytest
 
 from plaudit.data.audit.findings import AuditReport, Example, Finding
+from plaudit.data.audit.length import Cut
 from plaudit.data.audit.run import audit_groups
-from plaudit.data.audit.truncation import Cut
 from plaudit.data.schema.group import Group, Message, Preference
 from plaudit.data.schema.group_set import GroupSet
 from plaudit.errors import OutputError
-from plaudit.reports.audit import headline, length_plot, marks_plot, render_audit, write_audit
+from plaudit.reports.audit import headline, length_plot, render_audit, surface_feature_plot, write_audit
 from plaudit.statistics.intervals import wilson_interval
 
 EVIL = "<script>alert(1)</script>"
@@ -123,7 +123,7 @@ def test_the_headline_counts_in_words(report):
 def test_an_audit_without_pairs_has_a_page_without_plots_of_sides():
     groups = GroupSet.from_groups([Group((Message("user", "q"),), ("a",), id="0")])
     assert Outline(render_audit(audit_groups(groups))).tags.count("svg") == 1
-    assert marks_plot([]) is None
+    assert surface_feature_plot([]) is None
     assert length_plot([], "characters", name="x") is None
 
 
@@ -140,4 +140,4 @@ def test_a_mark_named_by_a_dollar_sign_can_be_drawn():
         figures={"on chosen": rate, "on rejected": rate},
         examples=(Example(note="n"),),
     )
-    assert "$x$_{" in marks_plot([finding])
+    assert "$x$_{" in surface_feature_plot([finding])

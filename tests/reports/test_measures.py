@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from plaudit.evaluation.metrics.labels import evaluate_labels
+from plaudit.evaluation.result import assemble_result
 from plaudit.records import Interval, ItemScore, LabelCounts, Measure, Result, write_json_lines, write_record
-from plaudit.reports.hero import overview_rows
-from plaudit.reports.measures import BASELINES, FIGURES, measure_sentences, measure_table, measure_tables
+from plaudit.reports.names import BASELINES, LABEL_METRICS
 from plaudit.reports.page import write_report
-from plaudit.reports.tables import counts_sentence
+from plaudit.reports.primary_metric import measure_sentences, overview_rows
+from plaudit.reports.tables import MeasureTable, counts_sentence, measure_table
 
 
 def items() -> list[ItemScore]:
@@ -38,20 +38,24 @@ def items() -> list[ItemScore]:
     return found
 
 
+def measure_tables(result: Result) -> list[MeasureTable]:
+    return [measure_table(each) for each in result.measures]
+
+
 @pytest.fixture(scope="module")
 def result() -> Result:
-    return evaluate_labels(items(), name="every <label>", model="m", resamples=50)
+    return assemble_result(items(), name="every <label>", model="m", resamples=50)
 
 
 def test_each_kind_has_a_table_with_a_row_for_every_figure_and_a_column_for_every_baseline(result: Result):
     tables = measure_tables(result)
     assert [table.title for table in tables] == ["Ranks", "Rating of <i>clarity</i>", "Outcomes", "Steps"]
     for table, measure in zip(tables, result.measures, strict=True):
-        assert [row.label for row in table.rows] == [FIGURES[name].label for name in measure.figures]
+        assert [row.label for row in table.rows] == [LABEL_METRICS[name].label for name in measure.metrics]
         columns = {rule: BASELINES[rule] for beside in measure.baselines.values() for rule in beside}
         assert set(table.baselines) == set(columns.values())
         assert len(set(table.baselines)) == len(table.baselines)
-        for name, row in zip(measure.figures, table.rows, strict=True):
+        for name, row in zip(measure.metrics, table.rows, strict=True):
             has = {columns[rule] for rule in measure.baselines.get(name, {})}
             cells = dict(zip(table.baselines, row.beside, strict=True))
             assert {label for label, (value, _) in cells.items() if value != "–"} == has
@@ -60,19 +64,19 @@ def test_each_kind_has_a_table_with_a_row_for_every_figure_and_a_column_for_ever
 
 def test_every_figure_and_baseline_that_can_be_has_words(result: Result):
     # these items make every figure that there is, so that one without words would be seen here
-    assert {name for measure in result.measures for name in measure.figures} == set(FIGURES)
+    assert {name for measure in result.measures for name in measure.metrics} == set(LABEL_METRICS)
     rules = {rule for measure in result.measures for beside in measure.baselines.values() for rule in beside}
     assert rules == set(BASELINES)
 
 
 def test_what_is_known_without_data_has_no_interval(result: Result):
     ranks = measure_tables(result)[0]
-    agreement = next(row for row in ranks.rows if row.label == FIGURES["pairwise_agreement"].label)
+    agreement = next(row for row in ranks.rows if row.label == LABEL_METRICS["pairwise_agreement"].label)
     assert agreement.beside[ranks.baselines.index(BASELINES["random"])] == ("50.0%", "known")
 
 
 def test_counts_rules_and_reasons_are_said():
-    one = evaluate_labels(items()[:1], name="d", model="m", resamples=50)
+    one = assemble_result(items()[:1], name="d", model="m", resamples=50)
     table = measure_tables(one)[0]
     assert "1 groups carry this label: 1 scored" in table.counts
     assert "pairs 3" in table.counts
@@ -82,17 +86,17 @@ def test_counts_rules_and_reasons_are_said():
 
 
 def test_the_headlines_name_figure_value_and_baselines(result: Result):
-    ranks = result.measures[0].figures["pairwise_agreement"].value
+    ranks = result.measures[0].metrics["pairwise_agreement"].value
     first = overview_rows(result)[0]
-    assert (first.figure, first.value) == ("Ranks: Agreement over pairs", f"{100 * ranks:.1f}%")
-    assert [row.figure.split(":")[0] for row in overview_rows(result)] == [
+    assert (first.metric, first.value) == ("Ranks: Agreement over pairs", f"{100 * ranks:.1f}%")
+    assert [row.metric.split(":")[0] for row in overview_rows(result)] == [
         "Ranks",
         "Rating of <i>clarity</i>",
         "Outcomes",
         "Steps",
     ]
     assert measure_sentences(result)[0].startswith(f"Ranks: Agreement over pairs {100 * ranks:.1f}% (longer response ")
-    none = evaluate_labels(
+    none = assemble_result(
         [ItemScore(id="a", source="", prompt_key="p", rewards=(None, 1.0), lengths=(1, 2), ranks=(1, 2))],
         name="d",
         model="m",
@@ -130,5 +134,5 @@ def test_ties_of_preferences_are_left_out_where_there_are_none(result: Result):
 def test_a_figure_without_an_interval_is_shown_without_one():
     brier = Interval(value=0.2, low=0.2, high=0.2, method="no interval: one value for all battles", n=9)
     counts = LabelCounts(n=9, scored=9, unscored=0, failed=0)
-    measure = Measure(kind="benchmark", headline="brier", counts=counts, figures={"brier": brier})
+    measure = Measure(kind="benchmark", primary="brier", counts=counts, metrics={"brier": brier})
     assert [row.interval for row in measure_table(measure).rows] == ["none"]

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plaudit.reports.names import data_title, plain_words, short_names
-from plaudit.reports.official import official_text
+from plaudit.reports.names import data_title, official_text, plain_words, short_names
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,10 @@ from plaudit.data.schema.group import Group, Preference, conversation
 from plaudit.errors import DataError
 from plaudit.evaluation.metrics.best_of_n import BestOfN, BestOfNRow
 from plaudit.evaluation.run import evaluate
-from plaudit.records import Interval, RunRecord, write_record
-from plaudit.reports.gallery import evaluation_plots
+from plaudit.records import Interval, LabelCounts, Measure, RunRecord, write_record
 from plaudit.reports.inputs import read_evaluation
 from plaudit.reports.page import write_report
-from plaudit.reports.slices import MAX_SLICES, slice_plot
+from plaudit.reports.plots import MAX_SLICES, evaluation_plots, slice_plot
 from plaudit.scoring.scorer import GroupRewards
 
 VOID = {"meta", "br", "img", "input", "hr", "link"}
@@ -138,10 +137,11 @@ def run_page(run_folder: Path) -> str:
 
 def test_a_page_holds_the_figures_of_its_result(run_folder: Path, run_page: str):
     result = json.loads((run_folder / "eval" / "held-out" / "result.json").read_text())
-    accuracy = result["figures"]["accuracy"]
+    (measure,) = result["measures"]
+    accuracy = measure["metrics"]["accuracy"]
     assert f"{100 * accuracy['value']:.1f}%" in run_page
     assert f"{100 * accuracy['low']:.1f}\N{NO-BREAK SPACE}–\N{NO-BREAK SPACE}{100 * accuracy['high']:.1f}%" in run_page
-    assert f"{100 * result['baselines']['longer_response']['value']:.1f}%" in run_page
+    assert f"{100 * measure['baselines']['accuracy']['longer_response']['value']:.1f}%" in run_page
     assert "60 items: 60 scored, 0 unscored, 0 failed; no exact ties (an exact tie counts as wrong)." in run_page
     for words in (
         "first_run",
@@ -201,9 +201,11 @@ def test_an_evaluation_alone_is_a_page_and_names_what_is_not_there(tmp_path: Pat
     assert "The pairs it gets most confidently wrong" in page
     assert "Not shown" not in page
     (folder / "items.jsonl").unlink()
-    (folder / "surprising.json").unlink()
+    (folder / "confident_errors.json").unlink()
     page = write_report([folder], tmp_path / "page.html").read_text()
-    assert "Not shown, because the file is not there: items.jsonl (reward against length), surprising.json" in page
+    assert (
+        "Not shown, because the file is not there: items.jsonl (reward against length), confident_errors.json" in page
+    )
     assert "Reward against length" not in page
     Outline(page)
 
@@ -251,7 +253,7 @@ def test_an_evaluation_of_nothing_is_still_a_page(tmp_path: Path):
         ("result.json", "{}", r"result\.json: not a Result"),
         ("result.json", "\udcff", r"result\.json: cannot be read as text"),
         ("items.jsonl", '{"id": 3}\n', r"items\.jsonl:1: not an item"),
-        ("surprising.json", "[]", r"surprising\.json: not a SurprisingPairs"),
+        ("confident_errors.json", "[]", r"confident_errors\.json: not a ConfidentErrors"),
     ],
 )
 def test_a_wrong_file_is_named(tmp_path: Path, name: str, text: str, message: str):
@@ -273,7 +275,7 @@ def test_a_wrong_file_is_named(tmp_path: Path, name: str, text: str, message: st
 def test_every_curve_that_is_shown_is_checked(tmp_path: Path, curve: str, column: str):
     folder = make_evaluation(tmp_path, count=40)
     result = json.loads((folder / "result.json").read_text())
-    del result["curves"][curve][0][column]
+    del result["measures"][0]["curves"][curve][0][column]
     (folder / "result.json").write_text(json.dumps(result))
     with pytest.raises(DataError, match=rf"curves\.{curve}\[0\] has no {column}"):
         write_report([folder], tmp_path / "page.html")
@@ -283,14 +285,17 @@ def test_rewards_that_say_nothing_across_prompts_are_not_drawn_against_length(tm
     evaluation = read_evaluation(make_evaluation(tmp_path, count=12))
     assert "Reward against length" in [plot.title for plot in evaluation_plots(evaluation, "k")]
     absent = {"reward_length_correlation": "the model compares the responses of a group"}
-    relative = replace(evaluation, result=evaluation.result.model_copy(update={"absent": absent}))
+    preference = evaluation.result.preference.model_copy(update={"absent": absent})
+    relative = replace(evaluation, result=evaluation.result.model_copy(update={"measures": (preference,)}))
     assert "Reward against length" not in [plot.title for plot in evaluation_plots(relative, "k")]
 
 
 def test_of_more_slices_than_fit_the_worst_are_drawn_and_the_words_say_so():
     slices = {f"s{k:02}": {"accuracy": interval(0.2 + k / 100)} for k in range(MAX_SLICES + 5)}
-    drawn = slice_plot(name="k", slices=slices)
-    assert drawn is not None
+    counts = LabelCounts(n=9, scored=9, unscored=0, failed=0)
+    plot = slice_plot(Measure(kind="preference", primary="accuracy", counts=counts, slices=slices), name="k")
+    assert f"The {MAX_SLICES} worst of {MAX_SLICES + 5}" in plot.caption
+    drawn = plot.svg
     assert ">s00<" in drawn
     assert f">s{MAX_SLICES - 1:02}<" in drawn
     assert f">s{MAX_SLICES:02}<" not in drawn
@@ -299,7 +304,7 @@ def test_of_more_slices_than_fit_the_worst_are_drawn_and_the_words_say_so():
 def test_a_curve_without_a_column_is_named(tmp_path: Path):
     folder = make_evaluation(tmp_path, count=6)
     result = json.loads((folder / "result.json").read_text())
-    del result["curves"]["margins"][3]["count"]
+    del result["measures"][0]["curves"]["margins"][3]["count"]
     (folder / "result.json").write_text(json.dumps(result))
     with pytest.raises(DataError, match=r"result\.json: curves\.margins\[3\] has no count; its rows need low, high"):
         write_report([folder], tmp_path / "page.html")

@@ -1,17 +1,15 @@
 import pytest
 
-from plaudit.records import Interval, PositionEffect, Result
-from plaudit.reports.hero import headline_sentences
+from plaudit.records import Interval, LabelCounts, Measure, Result
+from plaudit.reports.primary_metric import preference_sentences
 from plaudit.reports.tables import (
-    baseline_rows,
     counts_sentence,
     dropped_rows,
-    figure_rows,
     interval_text,
+    measure_table,
     number,
-    position_figures,
+    scale_of,
     share,
-    slice_rows,
 )
 
 NBSP = "\N{NO-BREAK SPACE}"
@@ -48,63 +46,81 @@ def test_a_share_is_a_percentage_with_one_decimal():
     assert interval_text(interval(0.7, -0.25, 0.81), "number") == f"−0.250{NBSP}–{NBSP}0.810"
 
 
-def test_known_figures_come_first_in_their_own_order_and_unknown_ones_keep_their_name():
-    figures = {
-        "own_figure": interval(0.5, 0.4, 0.6),
-        "brier": interval(0.2, 0.1, 0.3),
+def preferences(**changes) -> Measure:
+    counts = LabelCounts(n=9, scored=9, unscored=0, failed=0)
+    return Measure(kind="preference", primary="accuracy", counts=counts, **changes)
+
+
+def test_a_metric_without_words_is_shown_under_its_own_name():
+    metrics = {
         "accuracy": interval(0.7, 0.6, 0.8),
+        "brier": interval(0.2, 0.1, 0.3),
+        "own_one": interval(0.5, 0.4, 0.6),
     }
-    rows = figure_rows(figures)
-    assert [(row.label, row.value, row.n) for row in rows] == [
+    assert [(row.label, row.value, row.n) for row in measure_table(preferences(metrics=metrics)).rows] == [
         ("Accuracy", "70.0%", "100"),
         ("Brier score", "0.200", "100"),
-        ("own figure", "0.500", "100"),
+        ("own one", "0.500", "100"),
     ]
 
 
-def test_a_figure_without_a_value_stands_in_its_place_with_the_reason():
-    rows = figure_rows({"margin": interval(0.5, 0.4, 0.6)}, {"own": "why not", "accuracy": "no pair"})
-    assert [(row.label, row.value, row.n, row.meaning) for row in rows] == [
-        ("Accuracy", "–", "", "none: no pair"),
-        ("Mean margin", "0.500", "100", "reward of chosen − reward of rejected"),
-        ("own", "–", "", "none: why not"),
+def test_metrics_without_a_value_and_rules_are_said_below_the_table():
+    absent = {"own": "why not", "accuracy": "no pair"}
+    table = measure_table(preferences(absent=absent, rules={"rewards": "margins are read as log-odds"}))
+    assert table.notes == [
+        "own: none, because why not.",
+        "Accuracy: none, because no pair.",
+        "Rewards: margins are read as log-odds.",
     ]
 
 
-def test_what_the_rewards_are_stands_beside_the_figures_that_hang_on_it():
-    figures = {name: interval(0.2, 0.1, 0.3) for name in ("brier", "expected_calibration_error", "margin")}
-    meanings = [row.meaning for row in figure_rows(figures, {}, {"rewards": "margins are read as log-odds"})]
-    assert ["; margins are read as log-odds" in words for words in meanings] == [False, True, True]
-
-
-def test_what_the_order_of_two_responses_does_stands_among_the_figures():
-    effect = PositionEffect(pairs=40, first=interval(0.75, 0.7, 0.8), inconsistent=interval(0.25, 0.2, 0.3))
-    rows = figure_rows({"accuracy": interval(0.7, 0.6, 0.8), **position_figures(effect)})
-    assert [(row.label, row.value) for row in rows] == [
-        ("Accuracy", "70.0%"),
-        ("Response named first is preferred", "75.0%"),
-        ("The order decides", "25.0%"),
+def test_baselines_of_preferences_are_rows_below_the_metrics():
+    beside = {"longer_response": interval(0.55, 0.5, 0.6)}
+    metrics = {"accuracy": interval(0.7, 0.6, 0.8), "margin": interval(0.7, 0.6, 0.8)}
+    table = measure_table(preferences(metrics=metrics, baselines={"accuracy": beside}))
+    assert [(row.label, row.value, row.beside) for row in table.rows] == [
+        ("Accuracy", "70.0%", ()),
+        ("Mean margin", "0.700", ()),
+        ("Baseline: longer response", "55.0%", ()),
     ]
-    assert position_figures(None) == {}
-
-
-def test_baselines_are_shares():
-    assert [(row.label, row.value) for row in baseline_rows({"longer_response": interval(0.55, 0.5, 0.6)})] == [
-        ("Longer response", "55.0%")
-    ]
+    assert table.baselines == []
 
 
 def test_slices_stand_worst_first_and_one_without_a_source_says_so():
     slices = {
-        "low": {"accuracy": interval(0.5, 0.4, 0.6), "longer_response": interval(0.25, 0.2, 0.3)},
         "": {"accuracy": interval(0.75, 0.7, 0.8, n=1234)},
+        "low": {"accuracy": interval(0.5, 0.4, 0.6), "longer_response": interval(0.25, 0.2, 0.3)},
         "no accuracy": {"longer_response": interval(0.5, 0.4, 0.6)},
     }
-    rows = slice_rows(slices)
-    assert [(row.label, row.accuracy, row.baseline, row.n) for row in rows] == [
+    table = measure_table(preferences(slices=slices))
+    assert table.slice_baselines == ["longer response"]
+    assert [(row.label, row.value, row.beside[0][0], row.n) for row in table.slices] == [
         ("low", "50.0%", "25.0%", "100"),
         ("(no source)", "75.0%", "–", "1,234"),
     ]
+
+
+def test_a_scale_has_round_ends_and_places_in_per_cent():
+    scale = scale_of([0.13, 0.86], percent=True)
+    assert scale.ticks == ((0.0, "0%"), (20.0, "20%"), (40.0, "40%"), (60.0, "60%"), (80.0, "80%"), (100.0, "100%"))
+    assert scale.span(interval(0.5, 0.4, 0.6)) == {"at": 50.0, "low": 40.0, "width": 20.0}
+    assert [label for _, label in scale_of([-0.02, 0.031], signed=True, ticks=3).ticks] == [
+        "−0.02",
+        "0.00",
+        "+0.02",
+        "+0.04",
+    ]
+
+
+def of_preferences(rule: str, ties: int, metrics: dict[str, Interval] | None = None, **counts: int) -> Result:
+    preference = Measure(
+        kind="preference",
+        primary="accuracy",
+        counts=LabelCounts(**counts),
+        details={"ties": ties},
+        metrics=metrics or {},
+    )
+    return Result(name="d", model="m", tie_rule=rule, measures=(preference,), **counts)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +132,7 @@ def test_slices_stand_worst_first_and_one_without_a_source_says_so():
     ],
 )
 def test_every_item_is_accounted_for_in_words(ties: int, rule: str, words: str):
-    result = Result(name="d", model="m", tie_rule=rule, n=2010, scored=2003, unscored=5, failed=2, ties=ties)
+    result = of_preferences(rule, ties, n=2010, scored=2003, unscored=5, failed=2)
     assert counts_sentence(result) == f"2,010 items: 2,003 scored, 5 unscored, 2 failed; {words}."
 
 
@@ -131,7 +147,7 @@ def test_what_was_dropped_is_said():
 )
 def test_the_sentence_of_the_accuracy_says_what_a_tie_counted(rule, pairs, ending):
     accuracy = Interval(value=0.6, low=0.3, high=0.8, method="wilson", n=10)
-    result = Result(name="d", model="m", tie_rule=rule, n=10, scored=10, unscored=0, failed=0, ties=2)
-    assert headline_sentences(result.model_copy(update={"figures": {"accuracy": accuracy}})) == [
+    result = of_preferences(rule, 2, {"accuracy": accuracy}, n=10, scored=10, unscored=0, failed=0)
+    assert preference_sentences(result) == [
         f"In 60.0% of 10 {pairs}, the model gives the preferred response the higher reward{ending}."
     ]

@@ -158,15 +158,15 @@ def test_equal_responses_and_single_responses_are_scored(scorer):
 
 
 def test_models_of_one_recipe_are_told_apart_by_their_heads(scorer):
-    assert scorer().head_hash == scorer().head_hash
-    assert scorer().recipe_hash == scorer(seed=1).recipe_hash
-    assert scorer().head_hash != scorer(seed=1).head_hash
+    assert scorer().info.weights_hash == scorer().info.weights_hash
+    assert scorer().info.recipe_hash == scorer(seed=1).info.recipe_hash
+    assert scorer().info.weights_hash != scorer(seed=1).info.weights_hash
 
 
 def test_models_of_one_head_are_told_apart_by_their_backbones(scorer):
     made, changed = scorer(), scorer()
     with torch.no_grad():
         changed.model.core.model.layers[0].mlp.up_proj.weight.add_(1e-3)
-    assert made.head_hash == scorer().head_hash
-    assert made.recipe_hash == changed.recipe_hash
-    assert made.head_hash != changed.head_hash
+    assert made.info.weights_hash == scorer().info.weights_hash
+    assert made.info.recipe_hash == changed.info.recipe_hash
+    assert made.info.weights_hash != changed.info.weights_hash

@@ -12,7 +12,7 @@ from plaudit.errors import ConfigError, ModelError, UnknownNameError
 from plaudit.scoring import ensemble
 from plaudit.scoring.ensemble import EnsembleScorer, Scale, measure_scales
 from plaudit.scoring.function import FunctionScorer
-from plaudit.scoring.scorer import GroupRewards, Identified
+from plaudit.scoring.scorer import GroupRewards, ScorerInfo
 
 
 @dataclass
@@ -139,16 +139,12 @@ def test_probabilities_of_steps_stay_probabilities_where_the_members_disagree():
 
 
 class Comparing(Fixed):
-    """Gives win rates, and strengths where it is asked for log-odds."""
+    """Gives win rates, and strengths beside them."""
 
-    compares = True
+    info = ScorerInfo(scale="win_rates", strengths="log_odds_differences", relative=True)
 
     def __init__(self, win_rates, strengths):
-        super().__init__({"a": GroupRewards("a", win_rates)})
-        self.strengths = strengths
-
-    def in_log_odds(self):
-        return fixed(*self.strengths)
+        super().__init__({"a": GroupRewards("a", win_rates, strengths=strengths)})
 
 
 def test_members_that_compare_responses_stand_together_with_their_like_only_and_take_no_scale():
@@ -157,20 +153,21 @@ def test_members_that_compare_responses_stand_together_with_their_like_only_and_
         EnsembleScorer([other, comparing], names=["x", "y"])
     with pytest.raises(ConfigError, match="x and y give win rates, which lie within 0 to 1 and take no scale"):
         EnsembleScorer([comparing, comparing], names=["x", "y"], scales=[Scale(0.5, 0.1)] * 2)
-    assert not EnsembleScorer([other, other]).compares
+    assert not EnsembleScorer([other, other]).info.relative
 
 
-def test_in_log_odds_an_ensemble_asks_its_members_for_theirs():
+def test_the_strengths_of_an_ensemble_are_those_of_its_members_by_its_rule():
     members = [Comparing((0.75, 0.25), (0.5, -0.5)), Comparing((0.5, 0.5), (0.1, -0.1))]
     made = EnsembleScorer(members, "mean_minus_std", penalty=0.5, names=["x", "y"])
-    assert made.compares
+    assert (made.info.relative, made.info.scale, made.info.strengths) == (True, "win_rates", "order")
+    assert EnsembleScorer(members).info.strengths == "log_odds_differences"
     # means 0.3 and -0.3, both standard deviations 0.2
-    (found,) = made.in_log_odds().score_groups([group(2)])
-    assert found.rewards == pytest.approx((0.2, -0.4))
+    (found,) = made.score_groups([group(2)])
+    assert found.strengths == pytest.approx((0.2, -0.4))
     assert together(members).rewards == (0.625, 0.375)
     plain = EnsembleScorer([fixed(1.0), fixed(3.0)], scales=[Scale(0.0, 2.0), Scale(0.0, 1.0)])
-    (same,) = plain.in_log_odds().score_groups([group(1)])
-    assert same.rewards == (1.75,)
+    (same,) = plain.score_groups([group(1)])
+    assert (same.rewards, same.strengths, plain.info.strengths) == ((1.75,), None, None)
 
 
 # -------------------------------------------------------------------------------- order and memory
@@ -233,12 +230,11 @@ def test_what_makes_no_ensemble_is_refused():
 def test_an_ensemble_is_told_from_another_by_its_rule_its_scales_and_its_members():
     one, other = fixed(1.0), FunctionScorer(lambda prompt, responses: [0.0] * len(responses))
     plain = EnsembleScorer([one, other])
-    assert isinstance(plain, Identified)
     others = [
         EnsembleScorer([one, other], "minimum"),
         EnsembleScorer([one, other], penalty=2.0),
         EnsembleScorer([one, other], scales=[Scale(0.0, 1.0), Scale(0.0, 2.0)]),
         EnsembleScorer([one, other, one]),
     ]
-    assert len({plain.recipe_hash, *(each.recipe_hash for each in others)}) == 5
-    assert plain.recipe_hash == EnsembleScorer([one, other]).recipe_hash
+    assert len({plain.info.recipe_hash, *(each.info.recipe_hash for each in others)}) == 5
+    assert plain.info.recipe_hash == EnsembleScorer([one, other]).info.recipe_hash

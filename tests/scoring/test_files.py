@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 import pytest
 
+from plaudit.data.reading.read import read_groups
 from plaudit.data.reading.write import write_groups
-from plaudit.errors import ConfigError, DataError
+from plaudit.errors import ConfigError, DataError, ModelError, OutputError
+from plaudit.journal import locked
 from plaudit.models.checkpoint.files import save_reward_model
+from plaudit.opening import load, open_scorer
 from plaudit.scoring import files
-from plaudit.scoring.files import read_rewards, score_file
-from plaudit.scoring.load import load
+from plaudit.scoring.files import read_rewards
 from plaudit.scoring.local import engine
 from plaudit.scoring.local.engine import RewardScorer
+from plaudit.scoring.scorer import GroupRewards, ScorerInfo, info_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 GROUPS = 23
@@ -23,8 +25,12 @@ GROUPS = 23
 
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch):
-    for module in (engine, files):
-        monkeypatch.setattr(module, "WINDOW", 5)
+    monkeypatch.setattr(engine, "WINDOW", 5)
+
+
+def score_file(model, source, output, *, shard=(0, 1), **options):
+    """Score the groups in a file with the model of a name."""
+    return files.score_file(open_scorer(model, **options), read_groups(source), output, model=model, shard=shard)
 
 
 @pytest.fixture
@@ -85,7 +91,8 @@ def test_a_killed_and_resumed_run_writes_the_same_bytes(model, source, tmp_path,
     assert not out.exists()
     partial = tmp_path / "out.jsonl.partial"
     assert partial.exists() == (windows > 0)
-    assert not windows or len(lines(partial)) == 5 * windows
+    assert not windows or len(lines(partial)) == 1 + 5 * windows
+    assert not windows or len(list(read_rewards(partial))) == 5 * windows
     if torn == "line":
         partial.write_bytes(b"".join(partial.read_bytes().splitlines(keepends=True)[:-1]))
     elif torn:
@@ -98,17 +105,14 @@ def test_a_killed_and_resumed_run_writes_the_same_bytes(model, source, tmp_path,
     assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 
-def test_shards_side_by_side_equal_the_whole(model, source, tmp_path):
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_shards_side_by_side_are_the_bytes_of_the_whole(model, source, tmp_path, count):
     score_file(model, source, tmp_path / "whole.jsonl")
-    parts = []
-    for number in range(3):
-        score_file(model, source, tmp_path / f"part{number}.jsonl", shard=(number, 3))
-        parts.extend(lines(tmp_path / f"part{number}.jsonl"))
-    whole = lines(tmp_path / "whole.jsonl")
-    assert [row["id"] for row in parts] == [row["id"] for row in whole]
-    for part, row in zip(parts, whole, strict=True):
-        # other neighbours in a batch may move the last digits
-        assert part["rewards"] == pytest.approx(row["rewards"], abs=1e-6)
+    parts = [tmp_path / f"part{number}.jsonl" for number in range(count)]
+    for number, part in enumerate(parts):
+        score_file(model, source, part, shard=(number, count))
+    assert b"".join(part.read_bytes() for part in parts) == (tmp_path / "whole.jsonl").read_bytes()
+    assert not count < 5 or all(part.stat().st_size for part in parts)
 
 
 def test_a_shard_that_does_not_exist_is_refused(model, source, tmp_path):
@@ -132,14 +136,17 @@ def test_the_partial_file_of_another_model_input_or_shard_is_refused(
     save_reward_model(make_decoder(), tmp_path / "other")
     write_groups(tmp_path / "others.jsonl", make_groups(GROUPS, seed=9))
     wrong = [
-        ((str(tmp_path / "other"), source), {}),
-        ((model, str(tmp_path / "others.jsonl")), {}),
-        ((model, source), {"shard": (0, 2)}),
-        ((model, source), {"max_tokens": 100}),
+        ((str(tmp_path / "other"), source), {}, "model .*model there and .*other here"),
+        ((model, str(tmp_path / "others.jsonl")), {}, "data .* there and .* here"),
+        ((model, source), {"max_tokens": 100}, "max_tokens 16384 there and 100 here"),
     ]
-    for arguments, options in wrong:
-        with pytest.raises(ConfigError, match="was written by another model, input or shard; remove it"):
+    for arguments, options, words in wrong:
+        with pytest.raises(ConfigError, match=f"was begun by another run: {words}; remove it to start again"):
             score_file(*arguments, out, **options)
+    interrupted(model, source, out, monkeypatch, shard=(0, 2))
+    (tmp_path / "out.jsonl.0-of-2.partial").rename(tmp_path / "out.jsonl.1-of-2.partial")
+    with pytest.raises(ConfigError, match="shard 0/2 there and 1/2 here"):
+        score_file(model, source, out, shard=(1, 2))
     assert score_file(model, source, out).resumed == 5
 
 
@@ -149,33 +156,30 @@ def test_a_model_trained_again_in_the_same_folder_does_not_go_on_with_the_old_re
     out = tmp_path / "out.jsonl"
     interrupted(model, source, out, monkeypatch)
     save_reward_model(make_decoder(seed=1), tmp_path / "model")
-    with pytest.raises(ConfigError, match="was written by another model"):
+    with pytest.raises(ConfigError, match=r"weights_hash \w+ there and \w+ here"):
         score_file(model, source, out)
 
 
-def test_an_output_that_is_there_is_kept_unless_told_otherwise(model, source, tmp_path):
-    out = tmp_path / "out.jsonl"
-    out.write_text("mine\n")
-    with pytest.raises(ConfigError, match="exists; add --overwrite"):
-        score_file(model, source, out)
-    assert out.read_text() == "mine\n"
-    score_file(model, source, out, overwrite=True)
-    assert len(lines(out)) == GROUPS
+def test_unfinished_rewards_of_an_older_version_are_refused_and_kept(model, source, tmp_path):
+    partial = tmp_path / "out.jsonl.partial"
+    partial.write_text('{"id": "g0", "rewards": [1.0]}\n')
+    with pytest.raises(DataError, match=r"out\.jsonl\.partial:1: not the start of unfinished work of this version"):
+        score_file(model, source, tmp_path / "out.jsonl")
+    assert partial.read_text() == '{"id": "g0", "rewards": [1.0]}\n'
 
 
 def test_a_run_killed_before_its_last_rename_only_renames(model, source, tmp_path, monkeypatch):
     score_file(model, source, tmp_path / "whole.jsonl")
-    original = files._score
+    original = files.merge
 
-    def scored_and_killed(*arguments):
-        original(*arguments)
+    def killed(*arguments):
         raise Killed
 
-    monkeypatch.setattr(files, "_score", scored_and_killed)
+    monkeypatch.setattr(files, "merge", killed)
     out = tmp_path / "out.jsonl"
     with pytest.raises(Killed):
         score_file(model, source, out)
-    monkeypatch.setattr(files, "_score", original)
+    monkeypatch.setattr(files, "merge", original)
     assert score_file(model, source, out).resumed == GROUPS
     assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
@@ -195,18 +199,16 @@ def test_a_python_function_scores_a_file(source, tmp_path, monkeypatch):
 @pytest.fixture
 def richer(make_decoder, tmp_path):
     """Return a function that saves a model with a head, and gives its folder and scorer."""
-    from plaudit.models.heads.kinds import HeadChoice
+    from plaudit.models.heads.kinds import head_class
 
-    def make(*arguments, **fields):
-        save_reward_model(make_decoder(head=HeadChoice(*arguments, **fields)), tmp_path / "richer")
+    def make(kind, **fields):
+        save_reward_model(make_decoder(head=head_class(kind)(**fields)), tmp_path / "richer")
         return str(tmp_path / "richer"), load(tmp_path / "richer", max_tokens=2000)
 
     return make
 
 
 def assert_read_back(out, scorer, source):
-    from plaudit.data.reading.read import read_groups
-
     wanted = [each for window in windows(read_groups(source)) for each in scorer.score_groups(window)]
     assert list(read_rewards(out)) == wanted
     return wanted
@@ -242,7 +244,7 @@ def test_another_aggregation_does_not_go_on_with_a_partial_file(richer, source, 
     model, _ = richer("token", classes=(0.0, 1.0))
     out = tmp_path / "out.jsonl"
     interrupted(model, source, out, monkeypatch, aggregation="min")
-    with pytest.raises(ConfigError, match="was written by another model, input or shard"):
+    with pytest.raises(ConfigError, match="aggregation min there and mean here"):
         score_file(model, source, out, aggregation="mean")
     assert score_file(model, source, out, aggregation="min").resumed == 5
 
@@ -250,14 +252,12 @@ def test_another_aggregation_does_not_go_on_with_a_partial_file(richer, source, 
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("{", "not a line of rewards"),
-        ('{"id": "a"}', "rewards: Field required"),
-        ('{"id": "a", "rewards": ["1"]}', r"rewards.0: Input should be a valid number"),
-        (
-            '{"id": "a", "rewards": [1.0], "steps": [null, [0.5]]}',
-            "every list must have an entry for each of the 1 rewards",
-        ),
-        ('{"id": "a", "rewards": [1.0], "reward": 1}', "reward: Extra inputs are not permitted"),
+        ("{", "not a line of rewards: it is no JSON"),
+        ("[1]", "not a line of rewards: it is of type list"),
+        ('{"id": "a"}', "rewards is missing"),
+        ('{"id": "a", "rewards": ["1"]}', r"rewards\[0\] is '1'; it must be a number or null"),
+        ('{"id": "a", "rewards": [1.0], "steps": [null, [0.5]]}', "steps has 2 entries for 1 rewards"),
+        ('{"id": "a", "rewards": [1.0], "reward": 1}', "reward is not a field of a row of rewards"),
     ],
 )
 def test_a_line_that_is_not_of_rewards_is_named(tmp_path, line, words):
@@ -270,8 +270,40 @@ def test_a_line_that_is_not_of_rewards_is_named(tmp_path, line, words):
         next(read_rewards(tmp_path / "nothing.jsonl"))
 
 
-def test_the_input_is_never_the_output(model, source):
-    before = Path(source).read_bytes()
-    with pytest.raises(ConfigError, match="is the input; its groups would be lost"):
-        score_file(model, source, Path(source), overwrite=True)
-    assert Path(source).read_bytes() == before
+def test_two_shards_at_a_time_do_not_replace_each_others_output(model, source, tmp_path):
+    out = tmp_path / "out.jsonl"
+    with locked(out), pytest.raises(OutputError, match="is writing it"):
+        score_file(model, source, out, shard=(1, 2))
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("order", [[1, 0, *range(2, GROUPS)], range(GROUPS - 1)])
+def test_a_scorer_that_loses_its_place_is_named_before_a_line_is_written(source, tmp_path, order):
+    class Lost:
+        def score_groups(self, groups):
+            every = list(groups)
+            for k in order:
+                yield GroupRewards(every[k].id, (0.0,) * len(every[k].responses))
+
+    with pytest.raises(ModelError, match="the scorer gave"):
+        files.score_file(Lost(), read_groups(source), tmp_path / "out.jsonl", model="lost")
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_what_a_scorer_of_the_first_version_says_is_still_asked():
+    class Old:
+        recipe_hash, head_hash, compares = "recipe", "weights", True
+
+    class Broken:
+        @property
+        def info(self):
+            return self.no_such_thing
+
+    class Other:
+        info = "text"
+
+    assert info_of(Old()) == ScorerInfo("recipe", "weights", relative=True)
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        info_of(Broken())
+    with pytest.raises(ModelError, match="info of Other is str; it must be a ScorerInfo"):
+        info_of(Other())

@@ -11,18 +11,17 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForSequenceCl
 
 from plaudit.data.schema.group import Group, Step, conversation
 from plaudit.errors import CheckpointError, ConfigError, DataError, ModelError, UnknownNameError
-from plaudit.models import backbone, language_model
-from plaudit.models.checkpoint.files import save_reward_model
-from plaudit.models.heads.kinds import HeadChoice
-from plaudit.models.language_model import load_language_model
-from plaudit.scoring import implicit
+from plaudit.models import backbone
+from plaudit.models.checkpoint.files import load_language_model, save_reward_model
+from plaudit.models.heads import language_model
+from plaudit.models.heads.language_model import LanguageModelHead
 from plaudit.scoring.implicit import ImplicitRewardScorer
 from plaudit.scoring.local import chunks as parts
-from plaudit.scoring.scorer import Identified
+from plaudit.scoring.local import engine
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 
-LM = HeadChoice("language_model")
+LM = LanguageModelHead()
 LAYOUTS = ["shared_prefix", "packed", "padded"]
 
 
@@ -198,7 +197,7 @@ def test_the_mean_per_token_keeps_the_sum_over_steps(make_scorer):
 
 
 def test_groups_come_in_order_and_nothing_is_read_further_ahead_than_a_window(make_scorer, make_groups, monkeypatch):
-    monkeypatch.setattr(implicit, "WINDOW", 3)
+    monkeypatch.setattr(engine, "WINDOW", 3)
     groups, read = make_groups(8), []
 
     def stream():
@@ -346,7 +345,6 @@ def test_scorers_are_told_apart_by_settings_and_weights(folders):
     policy, _ = load_language_model(folders["policy"])
     reference, _ = load_language_model(folders["reference"])
     pair = ImplicitRewardScorer(policy, reference)
-    assert isinstance(pair, Identified)
     settings = [
         pair,
         ImplicitRewardScorer(policy, None),
@@ -354,6 +352,8 @@ def test_scorers_are_told_apart_by_settings_and_weights(folders):
         ImplicitRewardScorer(policy, reference, per_token="mean"),
         ImplicitRewardScorer(policy, reference, step_separator="\n\n"),
     ]
-    assert len({each.recipe_hash for each in settings}) == len(settings)
+    assert len({each.info.recipe_hash for each in settings}) == len(settings)
     turned = ImplicitRewardScorer(reference, policy)
-    assert turned.head_hash != pair.head_hash == ImplicitRewardScorer(policy, reference).head_hash
+    assert (
+        turned.info.weights_hash != pair.info.weights_hash == ImplicitRewardScorer(policy, reference).info.weights_hash
+    )

@@ -18,14 +18,14 @@ from plaudit.evaluation.run import evaluate
 from plaudit.models.checkpoint.doctor import diagnose
 from plaudit.models.checkpoint.files import load_reward_model, save_reward_model
 from plaudit.models.create import add_lora, merge_lora
-from plaudit.models.heads.kinds import COMPARISON
+from plaudit.models.heads.language_model import COMPARISON
 from plaudit.models.parity import choose_layout
+from plaudit.opening import load, open_scorer
 from plaudit.scoring.files import score_file
-from plaudit.scoring.load import load, load_scorer
-from plaudit.scoring.local import pairwise
+from plaudit.scoring.local import chunks, pairwise
 from plaudit.scoring.local.engine import WINDOW, RewardScorer
 from plaudit.scoring.local.pairwise import NOTHING_TO_COMPARE, PairwiseScorer, _Compared
-from plaudit.scoring.scorer import Identified
+from plaudit.statistics.position_bias import pairs_in_both_orders
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 
@@ -56,13 +56,13 @@ class Planted(PairwiseScorer):
     asked = 0
 
     def _compared(self, groups, pairs):
-        found = [_Compared(np.full((len(group.responses),) * 2, math.nan)) for group in groups]
+        found = [_Compared.of(len(group.responses)) for group in groups]
         for group, wanted, each in zip(groups, pairs, found, strict=True):
             for i, j in wanted:
                 each.log_odds[i, j] = self.answers(group.responses[i], group.responses[j])
                 each.log_odds[j, i] = self.answers(group.responses[j], group.responses[i])
                 self.asked += 2
-            self.position_bias.add(each.log_odds)
+            self.position_bias.add(pairs_in_both_orders(each.log_odds))
         return found
 
 
@@ -111,13 +111,13 @@ def test_the_probabilities_of_both_sides_add_up_to_one_exactly(scorer):
 def test_both_sides_of_a_pair_are_worked_out_from_the_same_batch(scorer, monkeypatch):
     """Else the rounding of another order of the batch would break the sum of exactly 1."""
     batches = []
-    original = pairwise.build_batch
+    original = chunks.build_batch
 
     def noted(*arguments, **options):
         batches.append(original(*arguments, **options).input_ids.tolist())
         return original(*arguments, **options)
 
-    monkeypatch.setattr(pairwise, "build_batch", noted)
+    monkeypatch.setattr(chunks, "build_batch", noted)
     made = scorer()
     made.probability("red cat", "one", "two three")
     made.probability("red cat", "two three", "one")
@@ -157,8 +157,8 @@ def test_the_probability_is_that_of_plain_transformers_in_both_orders(scorer, tm
 def test_a_model_that_always_says_a_is_biased_and_says_nothing(planted):
     made = planted(lambda first, second: 2.0)
     assert all_rewards(made, [group_of("a", "b", "c")]) == [(0.5, 0.5, 0.5)]
-    assert made.position_bias.first.total / made.position_bias.pairs == pytest.approx(sigma(2))
-    assert made.position_bias.inconsistent.total == 3
+    assert sum(first for first, *_ in made.position_bias.sums) / made.position_bias.pairs == pytest.approx(sigma(2))
+    assert sum(decides for _, decides, _ in made.position_bias.sums) == 3
 
 
 # --------------------------------------------------------------------------------------- rules of a group
@@ -191,14 +191,15 @@ def transitive(first, second):
     return STRENGTH[first] - STRENGTH[second]
 
 
-@pytest.mark.parametrize("unit", ["win_rate", "log_odds"])
-def test_linear_and_all_pairs_agree_where_log_odds_add_up(planted, unit):
+def test_linear_and_all_pairs_agree_where_log_odds_add_up(planted):
     group = group_of(*STRENGTH)
-    linear, full = planted(transitive, mode="linear", unit=unit), planted(transitive, unit=unit)
-    (found,), (wanted,) = all_rewards(linear, [group]), all_rewards(full, [group])
-    assert found == pytest.approx(wanted, abs=1e-12)
+    linear, full = planted(transitive, mode="linear"), planted(transitive)
+    (found,), (wanted,) = linear.score_groups([group]), full.score_groups([group])
+    assert found.rewards == pytest.approx(wanted.rewards, abs=1e-12)
+    assert found.strengths == pytest.approx(wanted.strengths, abs=1e-12)
     assert (linear.asked, full.asked) == (2 * 4, 5 * 4)
-    assert np.argsort(found).tolist() == np.argsort(list(STRENGTH.values())).tolist()
+    for numbers in (found.rewards, found.strengths):
+        assert np.argsort(numbers).tolist() == np.argsort(list(STRENGTH.values())).tolist()
     tables = [next(made.probabilities([group])) for made in (linear, full)]
     assert tables[0] == pytest.approx(tables[1], abs=1e-12)
 
@@ -230,8 +231,11 @@ def test_a_cycle_is_even_for_all_pairs_and_is_not_seen_by_one_anchor(planted):
 
 
 def test_log_odds_of_two_differ_by_those_of_the_pair_so_that_sigma_gives_the_probability(planted):
-    made = planted(lambda first, second: 3.0 if first == "a" else -1.0, unit="log_odds")
-    (a, b) = all_rewards(made, [group_of("a", "b")])[0]
+    made = planted(lambda first, second: 3.0 if first == "a" else -1.0)
+    (found,) = made.score_groups([group_of("a", "b")])
+    a, b = found.strengths
+    assert found.comparisons == ((3.0, -1.0),)
+    assert found.in_log_odds().rewards == (a, b)
     assert sigma(a - b) == pytest.approx((sigma(3) + 1 - sigma(-1)) / 2)
 
 
@@ -318,14 +322,14 @@ def test_rewards_come_in_order_and_do_not_depend_on_the_groups_beside(scorer, ma
 
 def test_comparisons_of_a_group_are_computed_with_one_prompt(scorer, monkeypatch):
     sizes = []
-    original = pairwise.build_batch
+    original = chunks.build_batch
 
     def counted(*arguments, **options):
         batch = original(*arguments, **options)
         sizes.append(batch.num_tokens)
         return batch
 
-    monkeypatch.setattr(pairwise, "build_batch", counted)
+    monkeypatch.setattr(chunks, "build_batch", counted)
     group = group_of(*("one two", "two", "three cat", "dog"), prompt="red green blue " * 12)
     found = [all_rewards(scorer(layout), [group])[0] for layout in ("packed", "shared_prefix")]
     close(found[:1], found[1:])
@@ -351,17 +355,6 @@ def test_it_reads_no_further_ahead_than_its_window_and_its_comparisons(planted, 
     assert len(read) == 2
 
 
-def test_pairs_can_be_asked_for_by_themselves(scorer):
-    made = scorer(mode="linear")
-    first, second = group_of("one", "two three", "one"), group_of("cat", "x [CONTEXT]")
-    asked = [(first, 0, 1), (first, 1, 0), (first, 0, 2), (second, 0, 1), (first, 2, 1)]
-    found = list(made.pair_probabilities(asked))
-    assert found[0] == pytest.approx(made.probability("red cat", "one", "two three"), abs=2e-6)
-    assert found[0] + found[1] == 1.0
-    assert found[2:4] == [0.5, None]
-    assert found[4] == pytest.approx(found[0], abs=2e-6)
-
-
 # ------------------------------------------------------------------------- checkpoints and the command line
 
 
@@ -375,12 +368,11 @@ def saved(make_model, tmp_path_factory):
 def test_a_saved_model_comes_back_as_a_pairwise_scorer_with_the_same_rewards(saved, scorer, make_groups):
     groups, made = make_groups(3), load(saved)
     assert isinstance(made, PairwiseScorer)
-    assert isinstance(load_scorer(str(saved)), PairwiseScorer)
+    assert isinstance(open_scorer(str(saved)), PairwiseScorer)
     assert made.model.recipe.form == "comparison"
     close(all_rewards(made, groups), all_rewards(scorer(), groups))
-    assert isinstance(made, Identified)
-    assert made.recipe_hash == scorer().recipe_hash != scorer(mode="linear").recipe_hash
-    assert made.head_hash == scorer().head_hash != scorer(model={"seed": 1}).head_hash
+    assert made.info.recipe_hash == scorer().info.recipe_hash != scorer(mode="linear").info.recipe_hash
+    assert made.info.weights_hash == scorer().info.weights_hash != scorer(model={"seed": 1}).info.weights_hash
 
 
 def test_the_mode_of_the_recipe_is_that_of_the_scorer(make_model):
@@ -438,12 +430,13 @@ def test_the_doctor_finds_nothing_wrong(saved):
 
 
 def test_a_file_is_scored_and_the_position_bias_reported(saved, make_groups, tmp_path):
+    from plaudit.data.reading.read import read_groups
     from plaudit.data.reading.write import write_groups
     from plaudit.scoring.files import read_rewards
 
     groups = [*make_groups(3), group_of("alone")]
     write_groups(tmp_path / "in.jsonl", groups)
-    report = score_file(str(saved), str(tmp_path / "in.jsonl"), tmp_path / "out.jsonl")
+    report = score_file(load(saved), read_groups(tmp_path / "in.jsonl"), tmp_path / "out.jsonl", model=str(saved))
     assert (report.groups, report.scored) == (4, 3)
     assert report.left_out == {NOTHING_TO_COMPARE: 1}
     assert report.position_bias.pairs == sum(len(g.responses) * (len(g.responses) - 1) // 2 for g in groups)
@@ -463,4 +456,4 @@ def test_an_evaluation_reads_log_odds_so_that_its_probabilities_are_those_of_the
     assert result.figures["brier"].value == pytest.approx(np.mean([(1 - p) ** 2 for p in chances]), abs=1e-6)
     assert result.figures["accuracy"].value == np.mean([p > 0.5 for p in chances])
     assert made.position_bias.pairs == 8
-    assert made.unit == "win_rate"
+    assert (made.info.scale, made.info.strengths) == ("win_rates", "log_odds_differences")

@@ -11,22 +11,25 @@ import torch
 from plaudit.data.schema.group import Group, Step, conversation
 from plaudit.data.schema.steps import split_steps
 from plaudit.errors import ConfigError, ModelError
-from plaudit.models.heads.kinds import HeadChoice
+from plaudit.models.heads.head import ScalarHead
+from plaudit.models.heads.language_model import LanguageModelHead
+from plaudit.models.heads.odin import OdinHead
+from plaudit.models.heads.token import TokenHead
 from plaudit.models.parity import choose_layout
 from plaudit.scoring.local.engine import NO_STEP, RewardScorer
 
 HEADS = {
-    "token, 2 classes": HeadChoice("token", classes=(0.0, 1.0)),
-    "token, 3 classes": HeadChoice("token", classes=(-1.0, 0.0, 1.0)),
-    "words": HeadChoice("language_model", classes=(0.0, 1.0), words=("-", "+")),
-    "three words": HeadChoice("language_model", classes=(-1.0, 0.0, 1.0), words=("-", "o", "+")),
-    "turns": HeadChoice("language_model", classes=(0.0, 1.0), words=("-", "+"), form="turns"),
-    "one turn": HeadChoice("language_model", classes=(0.0, 1.0), words=("-", "+"), form="one_turn"),
+    "token, 2 classes": TokenHead(classes=(0.0, 1.0)),
+    "token, 3 classes": TokenHead(classes=(-1.0, 0.0, 1.0)),
+    "words": LanguageModelHead(classes=(0.0, 1.0), class_words=("-", "+")),
+    "three words": LanguageModelHead(classes=(-1.0, 0.0, 1.0), class_words=("-", "o", "+")),
+    "turns": LanguageModelHead(classes=(0.0, 1.0), class_words=("-", "+"), form="turns"),
+    "one turn": LanguageModelHead(classes=(0.0, 1.0), class_words=("-", "+"), form="one_turn"),
 }
 OUTCOMES = {
-    "token": HeadChoice("token"),
-    "one word": HeadChoice("language_model", words=("+",)),
-    "two words": HeadChoice("language_model", words=("-", "+")),
+    "token": TokenHead(),
+    "one word": LanguageModelHead(class_words=("+",)),
+    "two words": LanguageModelHead(class_words=("-", "+")),
 }
 LINES = (
     "the cat runs\nthe dog sleeps\nthe cat sees a house",
@@ -165,11 +168,11 @@ def test_without_a_choice_the_recipe_decides_and_the_hash_tells_the_choice(score
     head = dataclasses.replace(HEADS["words"], aggregation="mean")
     assert score(scorer(head)).rewards == score(scorer(head, aggregation="mean")).rewards
     assert score(scorer(head)).rewards != score(scorer(head, aggregation="min")).rewards
-    assert scorer(head).recipe_hash == scorer(head, aggregation="mean").recipe_hash
-    assert scorer(head).recipe_hash != scorer(head, aggregation="min").recipe_hash
+    assert scorer(head).info.recipe_hash == scorer(head, aggregation="mean").info.recipe_hash
+    assert scorer(head).info.recipe_hash != scorer(head, aggregation="min").info.recipe_hash
 
 
-@pytest.mark.parametrize("head", [HeadChoice(), HeadChoice("odin"), *OUTCOMES.values()])
+@pytest.mark.parametrize("head", [ScalarHead(), OdinHead(), *OUTCOMES.values()])
 def test_a_model_without_steps_aggregates_none(scorer, head):
     with pytest.raises(ConfigError, match="gives no rewards to steps; leave it out"):
         scorer(head, aggregation="mean")
@@ -239,7 +242,7 @@ def test_the_first_error_is_found_in_what_a_scorer_says(scorer):
     assert found.first_error(3, threshold=threshold) == steps.index(min(steps))
     assert found.first_error(3, threshold=0.0) is None
     with pytest.raises(ValueError, match="no step of response 0 of group 'g' has a reward"):
-        score(scorer(HeadChoice())).first_error(0)
+        score(scorer(ScalarHead())).first_error(0)
 
 
 # --------------------------------------------------------------------------------------- outcome models

@@ -5,90 +5,19 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 
 import pytest
+from tests.json_server import Raw
 from typer.testing import CliRunner
 
 from plaudit.cli.main import app
 from plaudit.data.reading.write import write_groups
 from plaudit.errors import ModelError
-from plaudit.scoring.remote.connection import Connection, Failure
 
-from .remote_server import Raw, group, plain, quick, rewards_of_length
+from .remote_scorers import group, plain, quick, rewards_of_length
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 40\r\n\r\n"
 TEXT = "user: hi\n\nassistant: "
-
-
-class Clock:
-    """Stands in for the event that a pool is closed: waits for nothing, and keeps how long it was asked to."""
-
-    def __init__(self):
-        self.waits = []
-
-    def wait(self, seconds):
-        self.waits.append(seconds)
-        return False
-
-    def set(self):
-        pass
-
-    def is_set(self):
-        return False
-
-
-def waits(url, answers, **options):
-    """Return what the server answers in the end, and how long each try waited for its turn."""
-    connection = Connection(url, 60.0, len(answers) - 1, **options)
-    pool = connection.pool()
-    pool.closed = clock = Clock()
-    found = connection.post(pool, "/get_reward", {"query": ["a"]})
-    pool.close()
-    return found, clock.waits
-
-
-def in_turn(*answers):
-    """A function of a body that gives one answer after the other."""
-    rest = iter(answers)
-    return lambda body: next(rest)
-
-
-# ----------------------------------------------------------------------------------------------------- retries
-
-
-def test_a_busy_server_is_asked_again_after_as_long_as_it_says(serve):
-    answers = [(503, {}), (429, {"error": "busy"}, {"Retry-After": "7"}), (529, {}, {"Retry-After": "300"}), (200, [1])]
-    server = serve(__get_reward=in_turn(*answers))
-    assert waits(server.url, answers, backoff_seconds=0.5) == ([1], [0.0, 0.5, 7.0, 60.0])
-
-
-def test_a_date_in_retry_after_is_waited_for(serve):
-    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=40), usegmt=True)
-    answers = [(429, {}, {"Retry-After": soon}), (429, {}, {"Retry-After": "Sat, 01 Jan 2000 00:00:00 GMT"})]
-    answers += [(429, {}, {"Retry-After": "soon"}), (200, [1])]
-    server = serve(__get_reward=in_turn(*answers))
-    found, (first, second, third, fourth) = waits(server.url, answers, backoff_seconds=0.5)
-    assert found == [1]
-    assert (first, third, fourth) == (0.0, 1.0, 2.0)
-    assert 0.5 < second <= 40.0
-
-
-def test_the_waits_double_up_to_a_minute(serve):
-    answers = [(500, {})] * 9
-    server = serve(__get_reward=in_turn(*answers))
-    found, waited = waits(server.url, answers, backoff_seconds=0.5)
-    assert waited == [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0]
-    assert found == Failure("HTTP 500 {}, after 9 tries", "broken")
-
-
-def test_a_closed_pool_ends_the_waiting_for_another_try(direct):
-    connection = Connection("http://127.0.0.1:9", retries=3, backoff_seconds=100.0)
-    with connection.pool() as pool:
-        pass
-    found = connection.post(pool, "/x", {})
-    assert found == Failure("it was never asked, when it was stopped", "no answer")
 
 
 # --------------------------------------------------------------------------------- failures of one group of many
@@ -146,12 +75,18 @@ FAILURES = {
     ),
     "gone": (
         Raw(),
-        "no answer from the server: no whole answer (RemoteDisconnected: Remote end closed connection without "
-        "response), after 3 tries (response 0)",
+        "no answer from the server: no whole answer (Server disconnected without sending a response), after 3 tries "
+        "(response 0)",
+    ),
+    "head": (
+        Raw(b"HTTP/1.1 200 OK\r\nContent-Ty"),
+        "no answer from the server: no whole answer (Server disconnected without sending a response), after 3 tries "
+        "(response 0)",
     ),
     "noise": (
-        Raw(b"SSH-2.0-OpenSSH_9.6\r\n"),
-        "no answer from the server: no whole answer (BadStatusLine: SSH-2.0-OpenSSH_9.6), after 3 tries (response 0)",
+        Raw(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"),
+        "no answer from the server: no whole answer (illegal status line: bytearray(b'SSH-2.0-OpenSSH_9.6')), after 3 "
+        "tries (response 0)",
     ),
 }
 

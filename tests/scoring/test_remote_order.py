@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 
 import pytest
+from tests.json_server import Raw
 
-from plaudit.scoring.remote.connection import Connection
+from plaudit.http import Client, Endpoint
 
-from .remote_server import Raw, group, plain, quick, rewards_of_length
+from .remote_scorers import group, plain, quick, rewards_of_length
 
 
 def numbered(count):
@@ -122,7 +123,7 @@ def test_a_second_closed_connection_in_a_row_is_a_failure(serve):
     scorer = quick(server.url, "openrlhf", template=plain(), batch=1, concurrency=1, retries=0)
     found = list(scorer.score_groups(numbered(3)))
     assert [each.rewards == (None,) for each in found] == [False, True, False]
-    assert found[1].reason.endswith("Remote end closed connection without response), after 1 try (response 0)")
+    assert found[1].reason.endswith("Server disconnected without sending a response), after 1 try (response 0)")
     assert [number_in(body) for body in server.bodies("/get_reward")] == [0, 1, 1, 2]
 
 
@@ -134,9 +135,10 @@ def test_a_new_connection_that_closes_at_a_request_is_a_failure_at_once(serve):
     assert [number_in(body) for body in server.bodies("/get_reward")] == [0, 1]
 
 
+@pytest.mark.parametrize("is_reset", [False, True])
 @pytest.mark.parametrize(("retries", "sent"), [(0, [0, 1, 2]), (1, [0, 1, 1, 2])])
-def test_a_request_whose_answer_had_begun_is_sent_again_only_as_a_try(serve, retries, sent):
-    half = Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n{")
+def test_a_request_whose_answer_had_begun_is_sent_again_only_as_a_try(serve, retries, sent, is_reset):
+    half = Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n{", is_reset=is_reset)
     count = iter(range(10**6))
     server = serve(__get_reward=lambda body: half if next(count) == 1 else rewards_of_length(body))
     scorer = quick(server.url, "openrlhf", template=plain(), batch=1, concurrency=1, retries=retries)
@@ -146,7 +148,7 @@ def test_a_request_whose_answer_had_begun_is_sent_again_only_as_a_try(serve, ret
 
 
 @pytest.mark.parametrize("is_kept", [False, True])
-def test_closing_a_pool_ends_a_request_that_waits_and_sends_it_to_nobody_else(serve, is_kept):
+def test_closing_a_client_ends_a_request_that_waits_and_sends_it_to_nobody_else(serve, is_kept):
     asked, release = threading.Event(), threading.Event()
 
     def answer(body):
@@ -155,14 +157,13 @@ def test_closing_a_pool_ends_a_request_that_waits_and_sends_it_to_nobody_else(se
         return 200, {}
 
     server = serve(__get_reward=answer, __score=lambda body: (200, {}))
-    connection = Connection(server.url, timeout_seconds=3600.0)
-    pool, found = connection.pool(), []
+    client, found = Client(Endpoint(server.url, timeout_seconds=3600.0)), []
     if is_kept:
-        assert connection.post(pool, "/score", {}) == {}
-    waiting = threading.Thread(target=lambda: found.append(connection.post(pool, "/get_reward", {})))
+        assert client.post("/score", {}) == {}
+    waiting = threading.Thread(target=lambda: found.append(client.post("/get_reward", {})))
     waiting.start()
     assert asked.wait(60)
-    pool.close()
+    client.close()
     waiting.join(20)
     release.set()
     waiting.join(60)

@@ -8,9 +8,9 @@ import pytest
 
 from plaudit.data.schema.group import Group, Message
 from plaudit.errors import ModelError
-from plaudit.scoring.remote.url import load_remote
+from plaudit.scoring.remote import load_remote
 
-from .remote_server import group, plain, quick
+from .remote_scorers import group, plain, quick
 
 TWO = [group("a", "bbb", id="g0"), group("cc", "d", prompt="ho", id="g1")]
 TEXTS = [
@@ -102,6 +102,8 @@ def test_the_shape_of_plaudit_carries_whole_groups_and_all_that_a_scorer_gives(s
                 "attributes": {"help": [0.5, None]},
                 "steps": [[0.1, 0.9], None],
                 "uncertainty": [0.25, 0.5],
+                "strengths": [9.0, -9.0],
+                "comparisons": [[1.0, -1.0]],
             }
             for each in body["groups"]
         ]
@@ -113,6 +115,8 @@ def test_the_shape_of_plaudit_carries_whole_groups_and_all_that_a_scorer_gives(s
     assert found[0].attributes == {"help": (0.5, None)}
     assert found[0].steps == ((0.1, 0.9), None)
     assert found[0].uncertainty == (0.25, 0.5)
+    # whatever a server says beside rewards, it does not take their place
+    assert (found[0].strengths, found[0].comparisons, found[0].in_log_odds().rewards) == (None, (), (1.0, 3.0))
     (body,) = server.bodies("/rewards")
     assert body["groups"][0] == {"id": "g0", "prompt": [{"role": "user", "content": "hi"}], "responses": ["a", "bbb"]}
 
@@ -142,7 +146,6 @@ def test_text_is_rendered_with_the_template_of_the_model_and_bos_stands_once(ser
     server = serve(__classify=vllm_classify, __predict=tei, __get_reward=openrlhf)
     for shape in ("vllm-classify", "tei", "openrlhf"):
         scorer = load_remote(f"{server.url}?shape={shape}&template={tmp_path / 'tokenizer'}")
-        assert "rendered with the chat template of" in scorer.sends
         list(scorer.score_groups([group("a b")]))
     (classify,), (predict,), (get_reward,) = map(server.bodies, ("/classify", "/predict", "/get_reward"))
     assert classify["input"] == ["<s>[user]hi[assistant]a b"]

@@ -6,13 +6,14 @@ import threading
 
 import pytest
 
+from plaudit.data.reading.read import read_groups
 from plaudit.data.reading.write import write_groups
 from plaudit.data.schema.group import Group, conversation
 from plaudit.errors import ConfigError, ModelError
 from plaudit.models.checkpoint.files import save_reward_model
+from plaudit.opening import open_scorer
 from plaudit.scoring.files import read_rewards, score_file
-from plaudit.scoring.load import load_scorer
-from plaudit.scoring.remote.url import load_remote
+from plaudit.scoring.remote import load_remote
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_a_shape_that_cannot_be_told_is_asked_for(serve, answer, words):
 )
 def test_the_route_in_a_url_says_the_shape_without_asking(path, shape, base):
     scorer = load_remote(f"http://127.0.0.1:9{path}")
-    assert (scorer.shape, scorer.connection.base) == (shape, f"http://127.0.0.1:9{base}")
+    assert (scorer.shape, scorer.endpoint.base) == (shape, f"http://127.0.0.1:9{base}")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_the_route_in_a_url_says_the_shape_without_asking(path, shape, base):
 )
 def test_an_option_that_is_wrong_is_refused_with_what_is_allowed(query, words):
     with pytest.raises(ConfigError, match=words):
-        load_scorer(f"http://127.0.0.1:9?{query}")
+        open_scorer(f"http://127.0.0.1:9?{query}")
 
 
 @pytest.mark.parametrize(
@@ -120,29 +121,29 @@ def test_a_password_in_a_url_is_refused_and_not_repeated():
 
 def test_the_options_of_a_url_are_those_of_the_scorer():
     scorer = load_remote("http://a/score?model=m&batch=2&concurrency=3&timeout=4.5&retries=6&probabilities=yes")
-    connection = scorer.connection
+    endpoint = scorer.endpoint
     assert (scorer.shape, scorer.model, scorer.batch, scorer.concurrency) == ("vllm-score", "m", 2, 3)
-    assert (connection.timeout_seconds, connection.retries, scorer.probabilities) == (4.5, 6, True)
+    assert (endpoint.timeout_seconds, endpoint.retries, scorer.probabilities) == (4.5, 6, True)
     assert not load_remote("http://a/score").probabilities
 
 
 def test_settings_of_the_server_are_not_set_from_here():
     with pytest.raises(ConfigError, match="settings of the server"):
-        load_scorer("http://127.0.0.1:9?shape=plaudit", aggregation="min")
+        open_scorer("http://127.0.0.1:9?shape=plaudit", aggregation="min")
 
 
 def test_the_hash_tells_addresses_shapes_models_and_templates_apart():
     urls = ["a?shape=sglang&template=plain", "b?shape=sglang&template=plain", "a?shape=openrlhf&template=plain"]
     urls += ["a?shape=sglang&template=concatenate", "a?shape=sglang&template=plain&model=m"]
-    hashes = [load_remote(f"http://{url}").recipe_hash for url in urls]
+    hashes = [load_remote(f"http://{url}").info.recipe_hash for url in urls]
     assert len(set(hashes)) == 5
-    assert load_remote("http://a?shape=sglang&template=plain&batch=2&retries=0").recipe_hash == hashes[0]
+    assert load_remote("http://a?shape=sglang&template=plain&batch=2&retries=0").info.recipe_hash == hashes[0]
 
 
 def test_a_file_is_scored_through_a_server_as_without_it(serve, make_decoder, make_groups, tmp_path):
     """The server holds a model and answers in plaudit's own shape; the rewards are those of the model itself."""
     save_reward_model(make_decoder(num_layers=1), tmp_path / "model")
-    model = load_scorer(str(tmp_path / "model"))
+    model = open_scorer(str(tmp_path / "model"))
     lock = threading.Lock()
 
     def answer(body):
@@ -156,8 +157,9 @@ def test_a_file_is_scored_through_a_server_as_without_it(serve, make_decoder, ma
     server = serve(__rewards=answer)
     write_groups(tmp_path / "groups.jsonl", make_groups(20))
     url = f"{server.url}/rewards?batch=6&concurrency=3"
-    report = score_file(url, str(tmp_path / "groups.jsonl"), tmp_path / "remote.jsonl")
-    score_file(str(tmp_path / "model"), str(tmp_path / "groups.jsonl"), tmp_path / "local.jsonl")
+    groups = read_groups(tmp_path / "groups.jsonl")
+    report = score_file(open_scorer(url), groups, tmp_path / "remote.jsonl", model=url)
+    score_file(open_scorer(str(tmp_path / "model")), groups, tmp_path / "local.jsonl", model="model")
     assert (report.groups, report.scored) == (20, 20)
     there, here = (list(read_rewards(tmp_path / f"{name}.jsonl")) for name in ("remote", "local"))
     assert [each.id for each in there] == [each.id for each in here]

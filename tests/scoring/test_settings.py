@@ -8,20 +8,21 @@ import pytest
 import torch
 
 from plaudit.batching.batch import build_batch
-from plaudit.batching.lengths import PROMPT_TOO_LONG, RESPONSES_CUT, Truncation
+from plaudit.batching.encode import PROMPT_TOO_LONG, RESPONSES_CUT, Truncation
 from plaudit.batching.prefix_tree import build_prefix_tree
 from plaudit.batching.tokens import TokenGroup
 from plaudit.data.schema.group import Group, conversation
 from plaudit.errors import ConfigError, ModelError
-from plaudit.models.heads.kinds import HeadChoice
+from plaudit.models.heads.language_model import COMPARISON, LanguageModelHead
+from plaudit.models.heads.token import TokenHead
 from plaudit.models.parity import choose_layout
 from plaudit.scoring.ensemble import EnsembleScorer
 from plaudit.scoring.function import FunctionScorer
 from plaudit.scoring.implicit import ImplicitRewardScorer
 from plaudit.scoring.local.chunks import IDENTICAL_RESPONSES
 from plaudit.scoring.local.engine import RewardScorer
-from plaudit.scoring.scorer import GroupRewards, ResponseTruncation
-from plaudit.scoring.settings import settings_of, window_of, with_lengths
+from plaudit.scoring.local.pairwise import PairwiseScorer
+from plaudit.scoring.scorer import GroupRewards, ResponseTruncation, with_lengths
 
 SAME = "cat dog " * 80
 
@@ -104,6 +105,20 @@ def test_a_prompt_cut_from_the_left_is_told_with_the_rewards_too(scorer):
     assert made.report.changed["prompt tokens cut"] == sum(max(0, each - 128) for each in lengths)
 
 
+def test_what_was_cut_is_told_of_implicit_rewards_and_of_comparisons_too(make_decoder):
+    group = Group(conversation("red cat " * 64), ("yes", "blue dog"), id="g")
+    implicit = ImplicitRewardScorer(make_decoder(head=LanguageModelHead()), None)
+    (found,) = implicit.score_groups([group])
+    assert found.truncation.tokens[1] > found.truncation.tokens[0] > 0
+    assert implicit.report.changed["prompt tokens cut"] == sum(found.truncation.tokens)
+    comparing = PairwiseScorer(make_decoder(head=COMPARISON))
+    short = Group(conversation("hi"), group.responses, id="short")
+    found, uncut = comparing.score_groups([group, short])
+    # both orders of the one pair are cut alike
+    assert found.truncation.tokens == (comparing.report.changed["prompt tokens cut"],) * 2
+    assert uncut.truncation is None
+
+
 def test_rewards_with_a_cut_equal_the_same_ones_without(scorer):
     (found,) = cut_scorer(scorer).score_groups([Group(conversation("hi"), (SAME,), id="g")])
     assert found == GroupRewards(id="g", rewards=found.rewards)
@@ -118,9 +133,9 @@ def test_the_longest_conversation_is_checked_against_the_positions_and_stands_in
     with pytest.raises(ConfigError, match="max_length is 1; it must be at least 2"):
         with_lengths(scorer(), 1, None, name="m")
     shorter = with_lengths(scorer(), 64, None, name="m")
-    assert (settings_of(shorter)["max_length"], settings_of(shorter)["truncation"]) == (64, "truncate_prompt")
+    assert (shorter.info.settings["max_length"], shorter.info.settings["truncation"]) == (64, "truncate_prompt")
     dropping = with_lengths(scorer(), 64, "drop", name="m")
-    hashes = {each.recipe_hash for each in (plain, shorter, dropping)}
+    hashes = {each.info.recipe_hash for each in (plain, shorter, dropping)}
     assert len(hashes) == 3
     (found,) = dropping.score_groups([Group(conversation("hi"), ("yes", "red " * 80), id="g")])
     assert found.rewards[1] is None
@@ -138,20 +153,20 @@ def test_a_recipe_of_a_model_with_room_is_raised_to_it_and_no_further(make_decod
 
 
 def test_models_that_read_what_would_be_cut_refuse_it(make_decoder):
-    steps = RewardScorer(make_decoder(head=HeadChoice("token", classes=(0.0, 1.0))), aggregation="min")
+    steps = RewardScorer(make_decoder(head=TokenHead(classes=(0.0, 1.0))), aggregation="min")
     with pytest.raises(ConfigError, match="m: truncation is truncate_response, but a model of rewards of steps reads"):
         with_lengths(steps, None, "truncate_response", name="m")
     shorter = with_lengths(steps, 64, None, name="m")
-    assert settings_of(shorter)["aggregation"] == "min"
+    assert shorter.info.settings["aggregation"] == "min"
 
 
 def test_an_ensemble_changes_its_members_and_cannot_cut_responses(scorer):
     pair = EnsembleScorer([scorer(), scorer(seed=1)], "minimum", names=["a", "b"])
     changed = with_lengths(pair, 64, "drop", name="ensemble")
-    found = settings_of(changed)
+    found = changed.info.settings
     assert found["rule"] == "minimum"
     assert [each["max_length"] for each in found["members"].values()] == [64, 64]
-    assert changed.recipe_hash != pair.recipe_hash
+    assert changed.info.recipe_hash != pair.info.recipe_hash
     with pytest.raises(ConfigError, match="ensemble puts members together that may be cut differently"):
         with_lengths(pair, None, "truncate_response", name="ensemble")
 
@@ -163,7 +178,7 @@ def test_what_has_no_recipe_refuses_both(scorer):
     mixed = EnsembleScorer([scorer(), function], names=["a", "lengths:reward"])
     with pytest.raises(ConfigError, match="lengths:reward has no scoring recipe here"):
         with_lengths(mixed, 64, None, name="ensemble")
-    assert settings_of(function) == {}
+    assert function.info.settings == {}
 
 
 def test_no_model_is_trained_by_a_recipe_that_cuts_responses(make_decoder):
@@ -175,8 +190,7 @@ def test_no_model_is_trained_by_a_recipe_that_cuts_responses(make_decoder):
 
 
 def test_the_command_line_offers_the_truncations_of_the_recipe():
-    from plaudit.cli.console import TruncationOption
-    from plaudit.cli.model_changes import ModelChanges
+    from plaudit.cli.options import ModelChanges, TruncationOption
 
     (literal, _) = get_args(get_args(TruncationOption)[0])
     assert set(get_args(literal)) == set(get_args(Truncation))
@@ -186,14 +200,14 @@ def test_the_command_line_offers_the_truncations_of_the_recipe():
 def test_the_window_of_a_scorer_is_the_number_of_groups_that_it_batches_together(scorer, monkeypatch):
     monkeypatch.setattr("plaudit.scoring.local.engine.WINDOW", 8)
     function = FunctionScorer(lambda prompt, responses: [0.0] * len(responses))
-    assert window_of(scorer()) == 8
-    assert window_of(function) == 1
-    assert window_of(EnsembleScorer([function, function])) == 1
-    assert window_of(EnsembleScorer([function, scorer()])) == 256
+    assert scorer().info.window == 8
+    assert function.info.window == 1
+    assert EnsembleScorer([function, function]).info.window == 1
+    assert EnsembleScorer([function, scorer()]).info.window == 256
 
 
 def test_every_setting_in_the_hash_of_implicit_rewards_is_told(make_decoder):
-    policy = make_decoder(head=HeadChoice("language_model"))
+    policy = make_decoder(head=LanguageModelHead())
     lines, steps = (ImplicitRewardScorer(policy, None, step_separator=each) for each in ("\n", "|"))
-    assert lines.recipe_hash != steps.recipe_hash
-    assert settings_of(lines) != settings_of(steps)
+    assert lines.info.recipe_hash != steps.info.recipe_hash
+    assert lines.info.settings != steps.info.settings

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from plaudit.models.checkpoint.recipe import ScoringRecipe
+from plaudit.models.heads.kinds import head_of
+from plaudit.models.heads.language_model import LanguageModelHead
 from plaudit.scoring.ensemble import EnsembleScorer, Scale
 from plaudit.scoring.function import FunctionScorer
 from plaudit.scoring.implicit import ImplicitRewardScorer
-from plaudit.scoring.local.engine import RewardScorer
-from plaudit.scoring.local.pairwise import PairwiseScorer
-from plaudit.scoring.units import reward_unit, unit_of_recipe
+from plaudit.scoring.scorer import ScorerInfo
 
 
 def recipe(**fields) -> ScoringRecipe:
@@ -29,25 +29,14 @@ def recipe(**fields) -> ScoringRecipe:
     )
 
 
-class OfRecipe(RewardScorer):
-    """A reward model of which only the recipe is there."""
+class OfScale:
+    """A scorer of which only the scale of its rewards is there."""
 
-    def __init__(self, **fields) -> None:
-        self.recipe = recipe(**fields)
+    def __init__(self, scale) -> None:
+        self.info = ScorerInfo(scale=scale)
 
-
-class Comparing(PairwiseScorer):
-    """A model that compares responses, of which only the unit is there."""
-
-    def __init__(self, unit) -> None:
-        self.unit = unit
-
-
-class Implicit(ImplicitRewardScorer):
-    """An implicit reward, of which only the settings are there."""
-
-    def __init__(self, reference, per_token) -> None:
-        self.reference, self.per_token = reference, per_token
+    def score_groups(self, groups):
+        raise AssertionError("nothing is to be scored here")
 
 
 STEPS = {"head": "token", "classes": (0.0, 1.0)}
@@ -55,52 +44,57 @@ RATINGS = {"head": "attributes", "attributes": ("clarity", "depth")}
 
 
 @pytest.mark.parametrize(
-    ("fields", "unit"),
+    ("fields", "scale"),
     [
-        ({}, "assumed_log_odds"),
-        ({"head": "odin"}, "assumed_log_odds"),
+        ({}, "assumed_log_odds_differences"),
+        ({"head": "odin"}, "assumed_log_odds_differences"),
         (RATINGS, "ratings"),
-        ({"head": "token"}, "log_odds"),
+        ({"head": "token"}, "log_odds_values"),
         (STEPS | {"aggregation": "min"}, "probabilities"),
         (STEPS | {"aggregation": "mean_logit"}, "probabilities"),
-        (STEPS | {"aggregation": "log_odds"}, "assumed_log_odds"),
+        (STEPS | {"aggregation": "log_odds"}, "assumed_log_odds_differences"),
         (STEPS | {"aggregation": "mean_odds"}, "order"),
     ],
 )
-def test_the_head_and_the_aggregation_say_what_the_rewards_are(fields, unit):
-    assert unit_of_recipe(recipe(**fields)) == unit
-    assert reward_unit(OfRecipe(**fields)) == unit
+def test_the_head_and_the_aggregation_say_what_the_rewards_are(fields, scale):
+    assert head_of(recipe(**fields)).scale == scale
 
 
-def test_a_model_that_compares_gives_win_rates_until_it_is_asked_for_log_odds():
-    assert reward_unit(Comparing("win_rate")) == "win_rates"
-    assert reward_unit(Comparing("log_odds")) == "log_odds"
+@pytest.mark.parametrize(("trained", "scale"), [(True, "log_odds_differences"), (False, "order")])
+def test_a_scalar_head_of_known_training_says_whether_it_was_trained_to_give_log_odds(trained, scale):
+    assert head_of(recipe(trained_as_log_odds=trained)).scale == scale
 
 
-def test_an_implicit_reward_is_in_log_odds_only_as_a_whole_and_beside_its_reference():
-    assert reward_unit(Implicit(object(), "sum")) == "assumed_log_odds"
-    assert reward_unit(Implicit(object(), "mean")) == "order"
-    assert reward_unit(Implicit(None, "sum")) == "order"
+def test_an_implicit_reward_is_in_log_odds_only_as_a_whole_and_beside_its_reference(make_decoder):
+    policy, reference = (make_decoder(head=LanguageModelHead(), num_layers=1, seed=seed) for seed in (0, 1))
+    assert ImplicitRewardScorer(policy, reference).info.scale == "assumed_log_odds_differences"
+    assert ImplicitRewardScorer(policy, reference, per_token="mean").info.scale == "order"
+    assert ImplicitRewardScorer(policy, None).info.scale == "order"
 
 
 def test_a_function_does_not_say_what_its_rewards_are():
-    assert reward_unit(FunctionScorer(lambda prompt, responses: [0.0 for _ in responses])) is None
+    assert FunctionScorer(lambda prompt, responses: [0.0 for _ in responses]).info.scale is None
 
 
 @pytest.mark.parametrize(
-    ("members", "rule", "unit"),
+    ("members", "rule", "scale"),
     [
-        ([{}, {}], "mean", "assumed_log_odds"),
-        ([{}, {}], "minimum", "order"),
-        ([{}, {}], "mean_minus_std", "order"),
-        ([RATINGS, RATINGS], "minimum", "ratings"),
-        ([{}, RATINGS], "mean", None),
+        (["assumed_log_odds_differences"] * 2, "mean", "assumed_log_odds_differences"),
+        (["assumed_log_odds_differences"] * 2, "minimum", "order"),
+        (["assumed_log_odds_differences"] * 2, "mean_minus_std", "order"),
+        (["log_odds_values"] * 2, "mean", "log_odds_values"),
+        (["log_odds_values", "log_odds_differences"], "mean", "log_odds_differences"),
+        (["log_odds_values", "log_odds_differences"], "minimum", "order"),
+        (["ratings"] * 2, "minimum", "ratings"),
+        (["assumed_log_odds_differences", "ratings"], "mean", None),
+        (["ratings", None], "mean", None),
+        ([None, None], "mean", None),
     ],
 )
-def test_an_ensemble_keeps_the_unit_that_its_members_share_where_its_rule_does(members, rule, unit):
-    assert reward_unit(EnsembleScorer([OfRecipe(**fields) for fields in members], rule)) == unit
+def test_an_ensemble_keeps_the_scale_that_its_members_share_where_its_rule_does(members, rule, scale):
+    assert EnsembleScorer([OfScale(each) for each in members], rule).info.scale == scale
 
 
 def test_standardised_rewards_are_good_for_their_order_only():
-    made = EnsembleScorer([OfRecipe(), OfRecipe()], scales=[Scale(0.0, 1.0), Scale(1.0, 2.0)])
-    assert reward_unit(made) == "order"
+    made = EnsembleScorer([OfScale("ratings"), OfScale(None)], scales=[Scale(0.0, 1.0), Scale(1.0, 2.0)])
+    assert made.info.scale == "order"

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from plaudit.statistics.aggregation import aggregate_steps, first_error
+from plaudit.statistics.steps import aggregate_steps, first_error
 
 
 @pytest.mark.parametrize(

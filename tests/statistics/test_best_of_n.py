@@ -8,11 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plaudit.errors import ConfigError, DataError
-from plaudit.statistics.best_of_n import best_of_n_table, expected_best_of_n, place_weights, selection_weights
+from plaudit.statistics.best_of_n import best_of_n_table, place_weights
 
 SETS = st.lists(
     st.lists(st.tuples(st.integers(0, 3), st.integers(-4, 4)), min_size=1, max_size=6), min_size=1, max_size=5
 )
+
+
+def expected_best_of_n(rewards, gold, n: int) -> float:
+    return float(best_of_n_table([rewards], [gold], (n,))[0, 0])
+
+
+def selection_weights(rewards, n: int) -> np.ndarray:
+    """How often each response is the pick: its own expected gold where it alone has any."""
+    return np.array([expected_best_of_n(rewards, own, n) for own in np.eye(len(rewards))])
 
 
 def by_enumeration(rewards, gold, n: int) -> float:
@@ -90,7 +99,7 @@ def test_n_of_all_samples_is_the_argmax():
 
 @pytest.mark.parametrize("n", [1, 7, 500, 1000])
 def test_weights_sum_to_one_for_many_samples(n):
-    weights = selection_weights(np.random.default_rng(0).normal(size=1000), n)
+    weights = place_weights(1000, (n,))[0]
     assert weights.sum() == pytest.approx(1.0)
     assert (weights >= 0).all()
 
@@ -115,11 +124,11 @@ def test_bad_input_is_refused():
     with pytest.raises(ConfigError, match="between 1 and 2"):
         expected_best_of_n([1.0, 2.0], [1.0, 2.0], 3)
     with pytest.raises(ConfigError, match="n is 0"):
-        selection_weights([1.0], 0)
+        expected_best_of_n([1.0], [1.0], 0)
     with pytest.raises(ConfigError, match="n is 1 for 0 samples"):
-        selection_weights([], 1)
+        expected_best_of_n([], [], 1)
     with pytest.raises(DataError, match="not finite"):
-        selection_weights([1.0, float("nan")], 1)
+        expected_best_of_n([1.0, float("nan")], [1.0, 1.0], 1)
     with pytest.raises(DataError, match="gold has 1 entries for 2 rewards, in set 0"):
         expected_best_of_n([1.0, 2.0], [1.0], 1)
     with pytest.raises(DataError, match="gold holds 1 values that are not finite"):

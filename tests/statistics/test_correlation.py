@@ -10,10 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from plaudit.errors import ConfigError, DataError
+from plaudit.errors import DataError
 from plaudit.statistics.correlation import (
-    analytic_interval,
-    clustered_interval,
     correlation,
     kendall_tau_b,
     mean_ranks,
@@ -21,6 +19,7 @@ from plaudit.statistics.correlation import (
     spearman,
     why_undefined,
 )
+from plaudit.statistics.metric import IntervalSettings, RowStatistic, interval
 
 KINDS = ("pearson", "spearman", "kendall")
 SCIPY = {"pearson": stats.pearsonr, "spearman": stats.spearmanr, "kendall": stats.kendalltau}
@@ -34,7 +33,6 @@ def test_pearson_by_hand():
 def test_equal_values_share_their_mean_rank():
     # ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4: covariance 4.5, variances 4.5 and 5
     x, y = np.array([1.0, 5.0, 5.0, 9.0]), np.array([1.0, 2.0, 3.0, 4.0])
-    assert mean_ranks(x).tolist() == [1.0, 2.5, 2.5, 4.0]
     assert spearman(x, y) == pytest.approx(4.5 / math.sqrt(4.5 * 5))
     assert spearman(x, np.ones(4)) is None
 
@@ -77,11 +75,6 @@ def test_what_does_not_vary_has_no_correlation_and_a_reason(kind, x, y, reason):
     names = ("the reward", "the rating")
     assert correlation(x, y, kind) is None
     assert why_undefined(x, y, names=names) == reason
-    for found in (
-        analytic_interval(x, y, kind, names=names),
-        clustered_interval(x, y, np.arange(len(x)), kind, seed=0, names=names),
-    ):
-        assert (found.interval, found.reason) == (None, reason)
 
 
 @settings(deadline=None, derandomize=True)
@@ -106,83 +99,30 @@ def test_unequal_lengths_and_nan_are_refused():
         spearman([1.0, 2.0], [1.0, math.nan])
 
 
-def test_fishers_interval_by_hand():
-    # r = 0.5 of 28 items: z = 0.549306, half = 1.959964 ÷ √25 = 0.391993; tanh(0.157313), tanh(0.941299)
-    angle = math.acos(0.5)
-    x = np.repeat([1.0, -1.0, 0.0, 0.0], 7)
-    other = np.repeat([0.0, 0.0, 1.0, -1.0], 7)
-    found = analytic_interval(x, math.cos(angle) * x + math.sin(angle) * other, "pearson").interval
-    assert (found.value, found.n, found.method) == (pytest.approx(0.5), 28, "fisher z")
-    assert (found.low, found.high) == pytest.approx((math.tanh(0.157313), math.tanh(0.941299)), abs=1e-5)
-
-
-def test_the_intervals_of_scipy_and_of_the_formulas():
-    generator = np.random.default_rng(1)
-    x = generator.normal(size=40)
-    y = x + generator.normal(size=40)
-    found = analytic_interval(x, y, "pearson", confidence=0.9).interval
-    theirs = stats.pearsonr(x, y).confidence_interval(0.9)
-    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high))
-    rho = spearman(x, y)
-    ends = np.tanh(np.arctanh(rho) + np.array([-1, 1]) * 1.959963985 * math.sqrt((1 + rho**2 / 2) / 37))
-    found = analytic_interval(x, y, "spearman").interval
-    assert (found.low, found.high) == pytest.approx(tuple(ends))
-    tau = kendall_tau_b(x, y)
-    ends = np.tanh(np.arctanh(tau) + np.array([-1, 1]) * 1.959963985 * math.sqrt(0.437 / 36))
-    found = analytic_interval(x, y, "kendall").interval
-    assert (found.low, found.high) == pytest.approx(tuple(ends))
-
-
-def test_a_perfect_correlation_has_no_width_and_too_few_items_no_interval():
-    found = analytic_interval(np.arange(9.0), np.arange(9.0), "spearman").interval
-    assert (found.low, found.value, found.high) == pytest.approx((1.0, 1.0, 1.0))
-    assert (
-        analytic_interval([1, 2, 3], [1, 3, 2], "pearson").reason == "an interval of pearson needs 4 items; there are 3"
-    )
-    assert analytic_interval(range(4), [1, 3, 2, 5], "kendall").interval is None
-    with pytest.raises(ConfigError, match="confidence"):
-        analytic_interval(range(4), [1, 3, 2, 5], "pearson", confidence=1.0)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_analytic_interval_covers_the_truth_as_often_as_it_says(kind):
-    generator = np.random.default_rng(2)
-    rho, n, runs = 0.5, 40, 400
-    # Of normal data with correlation ρ: Spearman 6/π asin(ρ/2), Kendall 2/π asin ρ.
-    truth = {"pearson": rho, "spearman": 6 / math.pi * math.asin(rho / 2), "kendall": 2 / math.pi * math.asin(rho)}
-    covered = 0
-    for _ in range(runs):
-        x = generator.normal(size=n)
-        y = rho * x + math.sqrt(1 - rho**2) * generator.normal(size=n)
-        found = analytic_interval(x, y, kind).interval
-        covered += found.low <= truth[kind] <= found.high
-    assert 0.92 < covered / runs < 0.98  # √(0.95 · 0.05 ÷ 400) = 0.011
-
-
 def test_clusters_make_the_interval_as_wide_as_their_number_allows():
     generator = np.random.default_rng(3)
     # 20 prompts, each repeated 30 times: 600 rows know no more than 20.
     x, y = generator.normal(size=20), generator.normal(size=20)
     rows = np.repeat(np.arange(20), 30)
-    by_prompt = clustered_interval(x[rows], y[rows], rows, "pearson", seed=0).interval
-    by_row = clustered_interval(x[rows], y[rows], np.arange(600), "pearson", seed=0).interval
-    alone = clustered_interval(x, y, np.arange(20), "pearson", seed=0).interval
+
+    def made(x, y, prompts):
+        return interval(RowStatistic(lambda rows: pearson(x[rows], y[rows]), prompts), IntervalSettings())
+
+    by_prompt, by_row = (made(x[rows], y[rows], prompts) for prompts in (rows, np.arange(600)))
+    alone = made(x, y, np.arange(20))
     assert by_prompt.high - by_prompt.low > 3 * (by_row.high - by_row.low)
     assert by_prompt.high - by_prompt.low == pytest.approx(alone.high - alone.low, rel=0.01)
     assert by_prompt.value == pytest.approx(pearson(x, y))
     assert "20 clusters" in by_prompt.method
 
 
-def test_one_prompt_gives_a_reason():
-    found = clustered_interval([1.0, 2.0, 3.0], [1.0, 3.0, 2.0], ["a", "a", "a"], "spearman", seed=0)
-    assert found.interval is None
-    assert "one prompt" in found.reason
-
-
-def test_where_one_side_hardly_varies_there_is_a_reason_and_no_number():
-    x = np.zeros(40)
+def test_resamples_in_which_one_side_does_not_vary_are_left_out_and_counted():
+    x, y = np.zeros(40), np.arange(40.0)
     x[0] = 1.0  # a resample without the first row has no correlation: (39/40)^40 = 36 % of them
-    some = clustered_interval(x, np.arange(40.0), np.arange(40), "pearson", seed=0)
-    assert "resamples without a value left out" in some.interval.method
-    two = clustered_interval([0.0, 1.0], [0.0, 1.0], ["a", "b"], "pearson", resamples=4, seed=1)
-    assert (two.interval is None) != (two.reason is None)
+    metric = RowStatistic(lambda rows: pearson(x[rows], y[rows]), np.arange(40))
+    assert "resamples without a value left out" in interval(metric, IntervalSettings()).method
+
+
+@given(st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=30))
+def test_mean_ranks_are_those_of_scipy(values):
+    np.testing.assert_array_equal(mean_ranks(np.array(values)), stats.rankdata(values))

@@ -8,11 +8,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from plaudit.evaluation.metrics.estimates import Estimator
-from plaudit.statistics.intervals import cluster_bootstrap, wilson_interval
+from plaudit.statistics.intervals import fraction_interval, mean_interval, proportion_interval, wilson_interval
+from plaudit.statistics.metric import IntervalSettings, PromptSums, interval, ratio
 from plaudit.statistics.paired_tests import (
     mcnemar_exact,
-    paired_bootstrap,
     paired_difference,
     permutation_test,
     sign_test,
@@ -28,6 +27,13 @@ SIZES = [(2,), (4,), (1, 1, 2, 8)]
 def held(intervals, truth: float) -> float:
     """Return the share of intervals that hold the truth; one that is not there does not."""
     return float(np.mean([each is not None and each.low <= truth <= each.high for each in intervals]))
+
+
+def bootstrap(values, index, run):
+    """Return the mean as a formula of totals, which resamples prompts."""
+    sums = PromptSums.of_rows({"sum": values, "n": np.ones(len(values))}, index.tolist())
+    metric = sums.metric(lambda totals: ratio(totals["sum"], totals["n"]), len(values))
+    return interval(metric, IntervalSettings(resamples=400, seed=run))
 
 
 def clustered(rng, prompts: int, sizes, share: float):
@@ -49,9 +55,8 @@ def test_wilson_covers_independent_items(n, share):
 @pytest.mark.parametrize(("prompts", "share"), [(20, 0.5), (40, 0.7), (200, 0.9)])
 def test_a_share_and_a_mean_share_cover_clustered_items(prompts, sizes, share):
     rng = np.random.default_rng(1)
-    estimate = Estimator(confidence=0.95, resamples=100, seed=0)
     draws = [clustered(rng, prompts, sizes, share) for _ in range(RUNS)]
-    for of in (estimate.share, estimate.mean_share):
+    for of in (proportion_interval, fraction_interval):
         found = held((of(values, index) for values, index in draws), share)
         assert 0.93 - ERROR < found < 0.97 + ERROR
 
@@ -60,11 +65,10 @@ def test_a_share_and_a_mean_share_cover_clustered_items(prompts, sizes, share):
 @pytest.mark.parametrize("prompts", [5, 20, 100])
 def test_a_mean_covers_clustered_numbers(prompts, sizes):
     rng = np.random.default_rng(2)
-    estimate = Estimator(confidence=0.95, resamples=100, seed=0)
     found = []
     for _ in range(RUNS):
         index = np.repeat(np.arange(prompts), rng.choice(sizes, prompts))
-        found.append(estimate.mean(rng.normal(size=prompts)[index] + rng.normal(size=len(index)), index))
+        found.append(mean_interval(rng.normal(size=prompts)[index] + rng.normal(size=len(index)), index))
     assert 0.93 - ERROR < held(found, 0.0) < 0.97 + ERROR
 
 
@@ -73,8 +77,7 @@ def test_the_cluster_bootstrap_covers_clustered_numbers(prompts):
     rng = np.random.default_rng(3)
     index = np.repeat(np.arange(prompts), 3)
     found = [
-        cluster_bootstrap(rng.normal(size=prompts)[index] + rng.normal(size=len(index)), index, resamples=400, seed=run)
-        for run in range(RUNS)
+        bootstrap(rng.normal(size=prompts)[index] + rng.normal(size=len(index)), index, run) for run in range(RUNS)
     ]
     assert 0.93 - ERROR < held(found, 0.0) < 0.97 + ERROR
 
@@ -95,7 +98,7 @@ def test_paired_tests_keep_their_level_and_the_difference_is_covered(prompts, si
         by_item = mcnemar_exact(int((differences > 0).sum()), int((differences < 0).sum()))
         rejected["mcnemar" if sizes == (1,) else "items"] += by_item < 0.05
         student.append(paired_difference(differences, index))
-        drawn.append(paired_bootstrap(differences, index, resamples=200, seed=run))
+        drawn.append(bootstrap(differences, index, run))
     for name in ("permutation", "sign", "mcnemar"):
         assert rejected[name] / RUNS < 0.05 + ERROR
     if sizes == (1, 1, 2, 8) and prompts == 100:

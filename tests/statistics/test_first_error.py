@@ -7,10 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plaudit.statistics.aggregation import first_error
-from plaudit.statistics.first_error import best_threshold, chain_table, first_error_f1
+from plaudit.statistics.classification import best_threshold, chain_table, harmonic_mean
+from plaudit.statistics.steps import first_error
 
 rewards = st.integers(0, 10).map(lambda tenth: tenth / 10)
+
+
+def right_at(table, threshold):
+    return (table.low < threshold) & (threshold <= table.high)
 
 
 @st.composite
@@ -27,25 +31,16 @@ def chains(draw):
 @given(chains(), st.floats(-0.5, 1.5))
 def test_right_at_a_threshold_is_what_the_first_step_below_it_says(drawn, threshold):
     steps, errors = drawn
-    found = chain_table(steps, errors).right_at(threshold)
+    found = right_at(chain_table(steps, errors), threshold)
     assert found.tolist() == [
         first_error(each, threshold=threshold) == error for each, error in zip(steps, errors, strict=True)
     ]
 
 
-def test_f1_is_the_harmonic_mean_by_hand():
-    # of the chains with an error 1 of 2 is right, of the others 3 of 4: 2 · ½ · ¾ ÷ 1¼ = 0.6
-    right = np.array([True, False, True, True, True, False])
-    has_error = np.array([True, True, False, False, False, False])
-    assert first_error_f1(right, has_error) == pytest.approx(0.6)
-    assert first_error_f1(right[:2], has_error[:2]) is None
-    assert first_error_f1(right[2:], has_error[2:]) is None
-    assert first_error_f1(~right | has_error, has_error) == pytest.approx(2 * 0.25 / 1.25)
-
-
 def f1_at(steps, errors, threshold):
     table = chain_table(steps, errors)
-    return first_error_f1(table.right_at(threshold), table.has_error)
+    right, wrong = right_at(table, threshold), table.has_error
+    return harmonic_mean(float(right[wrong].mean()), float(right[~wrong].mean()))
 
 
 @settings(deadline=None, derandomize=True)

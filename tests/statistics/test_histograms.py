@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from plaudit.errors import ConfigError, DataError
-from plaudit.statistics.histograms import shared_histogram
+from plaudit.statistics.calibration import shared_histogram
 
 
 def test_samples_share_their_bins_and_the_last_bin_holds_the_end():

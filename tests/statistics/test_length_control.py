@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 
 from plaudit.errors import DataError
-from plaudit.statistics.clustered import share_interval
-from plaudit.statistics.intervals import wilson_interval
-from plaudit.statistics.length_control import length_balanced_accuracy, length_controlled_accuracy
-from plaudit.statistics.weighted_shares import weighted_shares_interval
+from plaudit.statistics.agreement import length_balanced_accuracy, length_controlled_accuracy
+from plaudit.statistics.intervals import proportion_interval, weighted_proportions_interval, wilson_interval
 
 
 def two_sided(longer: int, shorter: int):
@@ -47,7 +45,7 @@ def test_a_judge_of_length_alone_has_nothing_left():
     right = (lengths > 0).astype(float)
     assert right.mean() == pytest.approx(2 / 3)
     balanced = length_balanced_accuracy(right, lengths, range(6)).interval
-    assert balanced == weighted_shares_interval([0.5, 0.5], [4, 0], [4, 2])
+    assert balanced == weighted_proportions_interval([0.5, 0.5], [4, 0], [4, 2])
     # Prompts that all have one pair of either direction do not differ.
     clustered = length_balanced_accuracy([1, 0, 1, 0], [5, -5, 3, -3], [0, 0, 1, 1]).interval
     assert clustered == wilson_interval(1, 2).model_copy(update={"method": "wilson over 2 prompts", "n": 4})
@@ -70,9 +68,9 @@ def test_a_planted_pull_is_taken_out_and_the_interval_covers():
 
 def test_without_lengths_or_without_errors_there_is_nothing_to_control():
     right = np.array([1.0, 0.0, 1.0, 1.0])
-    assert length_controlled_accuracy(right, np.zeros(4), range(4)).interval == share_interval(right, range(4))
+    assert length_controlled_accuracy(right, np.zeros(4), range(4)).interval == proportion_interval(right, range(4))
     same = length_controlled_accuracy(np.ones(4), [1, 2, -3, 4], range(4)).interval
-    assert same == share_interval(np.ones(4), range(4))
+    assert same == proportion_interval(np.ones(4), range(4))
 
 
 def test_what_has_no_value_says_why():

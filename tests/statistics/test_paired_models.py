@@ -16,7 +16,6 @@ from plaudit.statistics.intervals import wilson_interval
 from plaudit.statistics.paired_tests import (
     benjamini_hochberg,
     mcnemar_exact,
-    paired_bootstrap,
     paired_difference,
     permutation_test,
 )
@@ -105,14 +104,6 @@ def test_models_that_never_differ_may_still_differ_rarely():
     one = paired_difference([1.0, 0.0], [7, 7])
     assert (one.value, one.low, one.high) == (0.5, -1.0, 1.0)
     assert paired_difference([], []) is None
-
-
-def test_the_bootstrap_agrees_with_student_where_there_are_many_prompts():
-    rng = np.random.default_rng(1)
-    differences, clusters = rng.choice([-1.0, 0.0, 0.0, 1.0], 600), np.repeat(range(300), 2)
-    drawn, student = paired_bootstrap(differences, clusters, seed=0), paired_difference(differences, clusters)
-    assert drawn.value == pytest.approx(student.value)
-    assert (drawn.low, drawn.high) == pytest.approx((student.low, student.high), abs=0.006)
 
 
 def test_bad_input_is_refused():

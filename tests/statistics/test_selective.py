@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from plaudit.errors import ConfigError, DataError
-from plaudit.statistics.intervals import wilson_interval
-from plaudit.statistics.selective import (
+from plaudit.statistics.calibration import (
     area_under_risk_coverage,
     excess_risk_coverage,
     expected_errors,
     selective_accuracy,
 )
+from plaudit.statistics.intervals import wilson_interval
 
 
 def test_the_area_is_the_mean_error_rate_of_the_most_confident():
@@ -40,15 +40,16 @@ def test_points_hold_the_most_confident_items_with_wilsons_interval():
     sure = np.arange(10, 0, -1.0)
     right = np.array([1, 1, 1, 0, 1, 1, 0, 0, 1, 0], float)
     half, whole = selective_accuracy(sure, right, range(10), coverages=(0.5, 1.0))
-    assert (half.coverage, half.threshold) == (0.5, 6.0)
-    assert half.accuracy == wilson_interval(4, 5)
-    assert whole.accuracy == wilson_interval(6, 10)
-    assert [point.coverage for point in selective_accuracy(sure, right, range(10), coverages=(0.3,))] == [0.3]
+    wilson = wilson_interval(4, 5)
+    assert half == {"coverage": 0.5, "threshold": 6.0, "accuracy": 0.8, "low": wilson.low, "high": wilson.high, "n": 5}
+    wilson = wilson_interval(6, 10)
+    assert (whole["accuracy"], whole["low"], whole["high"], whole["n"]) == (0.6, wilson.low, wilson.high, 10)
+    assert [point["coverage"] for point in selective_accuracy(sure, right, range(10), coverages=(0.3,))] == [0.3]
 
 
 def test_a_cut_between_equally_sure_items_takes_them_all():
     (point,) = selective_accuracy([2.0, 1.0, 1.0, 0.0], [1, 1, 0, 0], range(4), coverages=(0.5,))
-    assert (point.coverage, point.accuracy.value) == (0.75, pytest.approx(2 / 3))
+    assert (point["coverage"], point["accuracy"]) == (0.75, pytest.approx(2 / 3))
     assert selective_accuracy([], [], []) == []
 
 

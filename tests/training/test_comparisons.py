@@ -17,11 +17,11 @@ from plaudit.config import load_config
 from plaudit.data.reading.write import write_groups
 from plaudit.data.schema.group import Group, Preference, conversation
 from plaudit.errors import ConfigError, DataError
-from plaudit.models.heads.kinds import COMPARISON
-from plaudit.scoring.load import load
+from plaudit.models.heads.language_model import COMPARISON
+from plaudit.opening import load
 from plaudit.scoring.local.pairwise import PairwiseScorer
 from plaudit.training.config import TrainConfig
-from plaudit.training.heads import head_of, label_kind
+from plaudit.training.prepare import label_kind, trained_head
 from plaudit.training.run import train
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -67,9 +67,9 @@ def metrics(run):
 
 
 def test_the_head_answers_with_two_words_of_which_the_last_says_that_the_first_is_better(folder):
-    assert head_of(config()) == COMPARISON
-    other = head_of(config("model.head.words=[yes, no]", "model.head.mode=linear"))
-    assert (other.words, other.comparison_mode) == (("no", "yes"), "linear")
+    assert trained_head(config()) == COMPARISON
+    other = trained_head(config("model.head.words=[yes, no]", "model.head.mode=linear"))
+    assert (other.class_words, other.comparison_mode) == (("no", "yes"), "linear")
     assert label_kind(config().objective, "comparison") == "preferences"
     assert label_kind(config().objective) == "steps"
 
@@ -84,7 +84,7 @@ def test_the_head_answers_with_two_words_of_which_the_last_says_that_the_first_i
 )
 def test_another_objective_is_refused_with_the_one_that_fits(folder, override, words):
     with pytest.raises(ConfigError, match=words):
-        head_of(config(override))
+        trained_head(config(override))
 
 
 def test_a_misspelt_order_or_mode_is_refused(folder):

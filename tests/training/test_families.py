@@ -23,8 +23,8 @@ from plaudit.data.schema.group import Step
 from plaudit.errors import CheckpointError, ConfigError, ModelError
 from plaudit.models.checkpoint.doctor import diagnose
 from plaudit.models.checkpoint.files import load_reward_model
-from plaudit.models.heads.kinds import HeadChoice
-from plaudit.scoring.load import load
+from plaudit.models.heads.language_model import LanguageModelHead
+from plaudit.opening import load
 from plaudit.scoring.local.engine import RewardScorer
 from plaudit.training import run as run_module
 from plaudit.training.config import TrainConfig
@@ -78,7 +78,7 @@ def folder(tmp_path_factory, make_labelled_groups, make_decoder):
     ]
     write_groups(path / "groups.jsonl", groups)
     write_groups(path / "few.jsonl", groups[:3])
-    base = make_decoder(head=HeadChoice("language_model", classes=(0.0, 1.0), words=("-", "+")), max_length=256)
+    base = make_decoder(head=LanguageModelHead(classes=(0.0, 1.0), class_words=("-", "+")), max_length=256)
     base.core.save_pretrained(path / "base")
     base.tokenizer.save_pretrained(path / "base")
     with contextlib.chdir(path):

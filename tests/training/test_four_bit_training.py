@@ -22,8 +22,8 @@ from plaudit.data.reading.read import read_groups
 from plaudit.data.reading.write import write_groups
 from plaudit.data.schema.group import Step
 from plaudit.errors import MissingExtraError
-from plaudit.models.heads.kinds import HeadChoice
-from plaudit.scoring.load import load
+from plaudit.models.heads.language_model import LanguageModelHead
+from plaudit.opening import load
 from plaudit.scoring.local.engine import RewardScorer
 from plaudit.scoring.local.pairwise import PairwiseScorer
 from plaudit.training import run as run_module
@@ -132,7 +132,7 @@ def folder(tmp_path_factory, make_labelled_groups, make_decoder):
     ]
     write_groups(path / "groups.jsonl", groups)
     write_groups(path / "few.jsonl", groups[:4])
-    base = make_decoder(head=HeadChoice("language_model", classes=(0.0, 1.0), words=("-", "+")), max_length=256)
+    base = make_decoder(head=LanguageModelHead(classes=(0.0, 1.0), class_words=("-", "+")), max_length=256)
     base.core.save_pretrained(path / "base")
     base.tokenizer.save_pretrained(path / "base")
     with contextlib.chdir(path):
@@ -222,7 +222,7 @@ def test_the_same_adapters_on_weights_in_full_say_nearly_the_same(folder, traine
     found = said_by(whole)
     assert far(found, trained[name]) > 1e-6
     assert np.corrcoef(numbers(found), numbers(trained[name]))[0, 1] > 0.9
-    assert whole.recipe_hash != load(folder / name).recipe_hash
+    assert whole.info.recipe_hash != load(folder / name).info.recipe_hash
 
 
 def losses_of(run):

@@ -14,9 +14,8 @@ from plaudit.batching.token_set import encode_to_file
 from plaudit.data.reading.write import write_groups
 from plaudit.data.schema.group import Preference, Step
 from plaudit.errors import ConfigError, DataError
-from plaudit.objectives.build import build_objective
 from plaudit.training.config import TrainConfig
-from plaudit.training.heads import carries_labels, label_kind
+from plaudit.training.prepare import carries_labels, label_kind
 from plaudit.training.run import train
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -80,7 +79,7 @@ def test_a_best_response_before_unranked_ones_is_a_ranking_where_these_stand_las
     [
         {"type": "plackett_luce"},
         {"type": "plackett_luce", "partial": "top"},
-        {"type": "bradley_terry", "strength": "scale"},
+        {"type": "bradley_terry", "strength": "scaled"},
         {"type": "bradley_terry"},
         {"type": "outcome"},
     ],
@@ -97,10 +96,7 @@ def test_a_group_carries_labels_exactly_where_its_items_have_weight(tmp_path, ma
     ]
     model, chosen = make_decoder(), config(objective).objective
     tokens = encode_to_file(groups, model.recipe.encoder(model.tokenizer), tmp_path / "tokens.arrow")
-    weighs = [
-        float(build_objective(chosen).weights(build_batch([each], layout="padded", pad_id=0).labels).sum()) > 0
-        for each in tokens
-    ]
+    weighs = [float(chosen.weights(build_batch([each], layout="padded", pad_id=0).labels).sum()) > 0 for each in tokens]
     assert carries_labels(tokens, chosen).tolist() == weighs
     assert any(weighs)
 
@@ -111,12 +107,12 @@ def test_preferences_without_a_strength_are_counted_and_alone_refused(folder, ma
         return dataclasses.replace(group, preferences=(Preference(0, 1, margin=margin),))
 
     groups = [with_margin(group, number) for number, group in enumerate(make_groups(9))]
-    _, counts = run(folder, groups, {"strength": "scale"})
+    _, counts = run(folder, groups, {"strength": "scaled"})
     assert (counts["labels"], counts["without_labels"]) == ("strengths", 6)
     assert label_kind(config({}).objective) == "preferences"
     write_groups(folder / "groups.jsonl", groups[:2])
     with pytest.raises(DataError, match="no training group carries a preference with a margin other than 0"):
-        train(config({"strength": "scale"}), run_dir=folder / "other")
+        train(config({"strength": "scaled"}), run_dir=folder / "other")
 
 
 def test_margins_that_are_asked_for_must_be_there(folder, make_groups):
@@ -133,8 +129,8 @@ def test_labels_that_cannot_be_learnt_from_are_refused_before_the_first_step(fol
     groups = [labelled(group, number) for number, group in enumerate(make_groups(8))]
     with pytest.raises(DataError, match="a step has the label -1, outside the classes 0, 1"):
         run(folder, groups, {"type": "process"})
-    with pytest.raises(DataError, match=r"margin -0\.5; objective\.strength: scale reads margins as strengths"):
-        train(config({"strength": "scale"}), run_dir=folder / "other")
+    with pytest.raises(DataError, match=r"margin -0\.5; objective\.strength: scaled reads margins as strengths"):
+        train(config({"strength": "scaled"}), run_dir=folder / "other")
     assert not (folder / "run" / "metrics.jsonl").exists()
     assert not (folder / "other" / "metrics.jsonl").exists()
 

@@ -14,13 +14,13 @@ import time
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from plaudit.config import load_config
 from plaudit.data.reading.write import write_groups
 from plaudit.errors import ConfigError, TrainingError
 from plaudit.training import run as run_module
-from plaudit.training.callbacks import last_complete_checkpoint
+from plaudit.training.callbacks import OrderlyStop, last_complete_checkpoint
 from plaudit.training.config import TrainConfig
 from plaudit.training.run import train
 from plaudit.training.trainer import RewardTrainer, load_weights
@@ -335,6 +335,26 @@ dist.destroy_process_group()
 """
 
 
+def test_a_rank_stops_when_another_was_asked_to(monkeypatch, tmp_path):
+    """The other rank is a stand-in: it was asked in step 1, and its word counts where the largest is taken."""
+    asked_there = iter([0, 1])
+
+    def reduced(tensor, op):
+        assert op == torch.distributed.ReduceOp.MAX
+        tensor.clamp_(min=next(asked_there))
+
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "all_reduce", reduced)
+    stop, arguments = OrderlyStop(), TrainingArguments(output_dir=tmp_path, use_cpu=True)
+    found = []
+    for _ in range(2):
+        control = TrainerControl()
+        stop.on_step_end(arguments, TrainerState(), control)
+        found.append((control.should_save, control.should_training_stop, stop.asked))
+    assert found == [(False, False, False), (True, True, False)]
+
+
+@pytest.mark.slow
 def test_all_ranks_stop_at_the_step_in_which_the_first_was_asked(tmp_path):
     # Ctrl-C reaches rank 0 in step 1, and rank 1 when it has stopped already: its first, no reason to stop at once
     commands = [[sys.executable, "-c", RANK, str(rank), str(tmp_path)] for rank in range(2)]

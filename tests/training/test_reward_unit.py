@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from plaudit.models.checkpoint.recipe import read_recipe
+from plaudit.models.heads.kinds import head_of
 from plaudit.objectives.config import (
     BradleyTerry,
     Odin,
@@ -13,9 +14,7 @@ from plaudit.objectives.config import (
     Process,
     Regression,
     TopOne,
-    log_odds_of,
 )
-from plaudit.scoring.units import unit_of_recipe
 from plaudit.training.config import TrainConfig
 from plaudit.training.run import train
 
@@ -26,7 +25,7 @@ from plaudit.training.run import train
         (BradleyTerry(), True),
         (BradleyTerry(flip_rate=0.1, centering=0.01), True),
         (BradleyTerry(use_margin=True), False),
-        (BradleyTerry(strength="scale"), False),
+        (BradleyTerry(strength="scaled"), False),
         (BradleyTerry(label_smoothing=0.1), False),
         (PlackettLuce(), True),
         (TopOne(), True),
@@ -37,10 +36,10 @@ from plaudit.training.run import train
     ],
 )
 def test_which_objectives_make_log_odds(objective, expected):
-    assert log_odds_of(objective) is expected
+    assert objective.log_odds is expected
 
 
-@pytest.mark.parametrize(("smoothing", "unit"), [(0.0, "log_odds"), (0.1, "order")])
+@pytest.mark.parametrize(("smoothing", "unit"), [(0.0, "log_odds_differences"), (0.1, "order")])
 def test_a_trained_model_says_what_its_rewards_are(tmp_path, make_groups, smoothing, unit):
     from plaudit.data.reading.write import write_groups
 
@@ -55,7 +54,7 @@ def test_a_trained_model_says_what_its_rewards_are(tmp_path, make_groups, smooth
         }
     )
     recipe = read_recipe(train(config, run_dir=tmp_path / "run") / "model")
-    assert unit_of_recipe(recipe) == unit
+    assert head_of(recipe).scale == unit
     unsaid = recipe.model_copy(update={"trained_as_log_odds": None})
-    assert unit_of_recipe(unsaid) == "assumed_log_odds"
+    assert head_of(unsaid).scale == "assumed_log_odds_differences"
     assert unsaid.hash == recipe.hash

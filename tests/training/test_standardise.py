@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from plaudit.data.reading.write import write_groups
 from plaudit.data.schema.group import Group, conversation
 from plaudit.errors import DataError
-from plaudit.scoring.load import load
+from plaudit.opening import load
 from plaudit.training.config import TrainConfig
 from plaudit.training.run import train
 from plaudit.training.standardise import AttributeUnits, Moments, measured_units

@@ -20,12 +20,12 @@ from plaudit.data.reading.write import write_groups
 from plaudit.data.schema.group import Group, Preference, conversation
 from plaudit.errors import ConfigError, DataError, TrainingError
 from plaudit.models.parity import choose_layout
-from plaudit.scoring.load import load
+from plaudit.opening import load
 from plaudit.training.arguments import training_arguments
 from plaudit.training.callbacks import named_metrics
 from plaudit.training.config import TrainConfig
 from plaudit.training.run import train
-from plaudit.training.steps import StepCollator, StepSampler, step_loader
+from plaudit.training.trainer import StepCollator, StepSampler, step_loader
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 CONFIG = """

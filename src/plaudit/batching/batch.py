@@ -1,4 +1,4 @@
-"""From token groups to tensors: three layouts behind one type that never shows padding."""
+"""Batches of token groups as tensors: three layouts behind one type that never shows padding."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
+from typing_extensions import override
 
-from plaudit.batching.labels import batch_labels, response_span
 from plaudit.batching.prefix_tree import PrefixTree, build_prefix_tree
 from plaudit.batching.tokens import TokenGroup
-from plaudit.objectives.labels import BatchLabels, PairLabels
+from plaudit.objectives.objective import BatchLabels, OnDevice, PairLabels
 
 Layout = Literal["shared_prefix", "packed", "padded"]
 LAYOUTS: tuple[Layout, ...] = ("shared_prefix", "packed", "padded")
 
 
 @dataclass(frozen=True, slots=True)
-class Forest:
+class Forest(OnDevice):
     """The prefix trees of a batch, side by side in one row of tokens.
 
     Segment s covers ``[start, stop)`` and its descendants ``[stop, subtree_end)`` for ``(start, stop, subtree_end)``
@@ -45,20 +45,14 @@ class Forest:
         """Return the same forest, of which only the last hidden states at ``rows`` are read."""
         return replace(self, read_rows=torch.unique(rows))
 
+    @override
     def to(self, device: torch.device) -> Forest:
-        """Return the forest with its tensors on ``device``."""
-        return replace(
-            self,
-            subtree_end=self.subtree_end.to(device, non_blocking=True),
-            position_ids=self.position_ids.to(device, non_blocking=True),
-            read_rows=None if self.read_rows is None else self.read_rows.to(device, non_blocking=True),
-            block_masks={},
-            windows=set(),
-        )
+        """Return the forest with its tensors on ``device``, without the masks cached for the old one."""
+        return OnDevice.to(replace(self, block_masks={}, windows=set()), device)
 
 
 @dataclass(frozen=True, slots=True)
-class TokenBatch:
+class TokenBatch(OnDevice):
     """Groups as tensors, in any layout.
 
     ``input_ids`` and ``position_ids`` are ``[1, token]`` for the layouts without padding and ``[row, position]`` for
@@ -96,21 +90,6 @@ class TokenBatch:
     def num_responses(self) -> int:
         """Return the number of responses."""
         return self.response_end.shape[0]
-
-    def to(self, device: torch.device) -> TokenBatch:
-        """Return the batch on ``device``."""
-        return replace(
-            self,
-            input_ids=self.input_ids.to(device, non_blocking=True),
-            position_ids=self.position_ids.to(device, non_blocking=True),
-            attention_mask=None if self.attention_mask is None else self.attention_mask.to(device, non_blocking=True),
-            forest=None if self.forest is None else self.forest.to(device),
-            response_end=self.response_end.to(device, non_blocking=True),
-            step_end=self.step_end.to(device, non_blocking=True),
-            token_at=self.token_at.to(device, non_blocking=True),
-            token_before=self.token_before.to(device, non_blocking=True),
-            labels=self.labels.to(device),
-        )
 
 
 def build_batch(
@@ -249,3 +228,79 @@ def _padded_batch(
         labels=labels,
         group_index=tuple(group.index for group in groups),
     )
+
+
+def batch_labels(groups: Sequence[TokenGroup], *, attributes: Sequence[str], tokens: bool) -> BatchLabels:
+    """Return the labels of the responses of ``groups``, in their order.
+
+    ``attributes`` names the columns of the ratings; ``tokens`` says whether the response tokens are listed.
+    """
+    counts = np.asarray([group.num_responses for group in groups])
+    first = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    num_steps = np.asarray([len(group.step_label) for group in groups])
+    spans = [response_span(group) for group in groups]
+    lengths = np.concatenate([stop - start for start, stop in spans]).astype(np.int64)
+    return BatchLabels(
+        pairs=_pair_labels(groups, first),
+        group=torch.from_numpy(np.repeat(np.arange(len(groups)), counts)),
+        rank=_per_item([group.ranks.astype(np.int64) for group in groups], counts, absent=0.0),
+        outcome=_per_item([group.outcomes.astype(np.float32) for group in groups], counts, absent=np.nan),
+        ratings=_ratings(groups, attributes),
+        length=torch.from_numpy(
+            np.concatenate([group.lengths() - group.response_start for group in groups]).astype(np.int64)
+        ),
+        step_response=_shifted([group.step_response for group in groups], first),
+        step_label=torch.from_numpy(np.concatenate([group.step_label for group in groups]).astype(np.float32)),
+        step_repeats=_per_item([group.step_repeats for group in groups], num_steps, absent=0.0).bool(),
+        token_response=torch.from_numpy(np.repeat(np.arange(counts.sum()), lengths if tokens else 0)),
+    )
+
+
+def response_span(group: TokenGroup) -> tuple[np.ndarray, np.ndarray]:
+    """Return, per response, the positions of its first token and just past its last one.
+
+    A token needs one before it to be predicted from, so a response that opens the text begins at its second token.
+    """
+    stop = group.lengths()
+    return np.minimum(np.maximum(group.response_start, 1), stop - 1), stop
+
+
+def _per_item(values: Sequence[np.ndarray], counts: np.ndarray, *, absent: float) -> Tensor:
+    """Return the values of all groups side by side, ``counts`` of each; one without any is filled with ``absent``."""
+    dtype = values[0].dtype
+    filled = [
+        value if len(value) else np.full(count, absent, dtype=dtype)
+        for value, count in zip(values, counts.tolist(), strict=True)
+    ]
+    return torch.from_numpy(np.concatenate(filled))
+
+
+def _ratings(groups: Sequence[TokenGroup], attributes: Sequence[str]) -> Tensor:
+    """Return ``[response, attribute]``, NaN where a rating is missing."""
+    tables = []
+    for group in groups:
+        table = np.full((group.num_responses, len(attributes)), np.nan, dtype=np.float32)
+        for column, name in enumerate(attributes):
+            if name in group.ratings:
+                table[:, column] = group.ratings[name]
+        tables.append(table)
+    return torch.from_numpy(np.concatenate(tables))
+
+
+def _pair_labels(groups: Sequence[TokenGroup], first: np.ndarray) -> PairLabels:
+    num_pairs = np.asarray([len(group.pair_chosen) for group in groups])
+    margin = np.concatenate([group.pair_margin for group in groups])
+    probability = np.concatenate([group.pair_probability for group in groups])
+    return PairLabels(
+        chosen=_shifted([group.pair_chosen for group in groups], first),
+        rejected=_shifted([group.pair_rejected for group in groups], first),
+        margin=torch.from_numpy(np.nan_to_num(margin, nan=0.0).astype(np.float32)),
+        probability=torch.from_numpy(np.nan_to_num(probability, nan=1.0).astype(np.float32)),
+        weight=torch.from_numpy((1.0 / np.repeat(np.maximum(num_pairs, 1), num_pairs)).astype(np.float32)),
+    )
+
+
+def _shifted(indices: Sequence[np.ndarray], first: np.ndarray) -> Int[Tensor, " item"]:
+    """Return response indices within groups as response indices within the batch."""
+    shifted = [index + offset for index, offset in zip(indices, first, strict=True)]
+    return torch.from_numpy(np.concatenate(shifted).astype(np.int64))

@@ -16,22 +16,21 @@ from dataclasses import dataclass
 from typing import Literal, assert_never
 
 import numpy as np
-from transformers import BatchEncoding, PreTrainedTokenizerBase
+from transformers import BatchEncoding
 
 from plaudit.batching.encode import (
-    REFUSED,
     TOKENS_CUT,
     TRUNCATED,
     EncodingReport,
-    LeftOut,
-    Truncation,
+    GroupEncoder,
+    NotEncoded,
     last_token_before,
     render_turns,
     token_at,
 )
 from plaudit.batching.prefix_tree import Int32Array, build_prefix_tree
 from plaudit.batching.tokens import TokenGroup
-from plaudit.data.reading.sources.rlhflow_pair import TAGS
+from plaudit.data.reading.sources.rlhflow import TAGS
 from plaudit.data.schema.group import Group, Message
 from plaudit.errors import DataError
 
@@ -50,7 +49,7 @@ _SAMPLE = (Message("user", "a"),)
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class OrderedPair:
     """Two responses of a group by index, in the order in which the text names them.
 
     ``label`` is the probability that the first one is the better one, None where it is unknown.
@@ -66,18 +65,21 @@ class EncodedComparisons:
     """The comparisons of a group that could be encoded, one sequence of ``tokens`` each, and why others could not."""
 
     tokens: TokenGroup | None
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[OrderedPair, ...]
     reasons: tuple[str, ...] = ()
+    lost: tuple[int, ...] = ()
+    """[comparison] tokens that were cut from its prompt."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Sequence:
     """A comparison as tokens: those of the prompt stand from ``prompt`` up to ``responses``."""
 
-    comparison: Comparison
+    comparison: OrderedPair
     ids: Int32Array
     prompt: int
     responses: int
+    lost: int = 0
 
     @property
     def room(self) -> int:
@@ -88,7 +90,7 @@ class _Sequence:
         """Return the sequence without the first ``count`` tokens of the prompt, or without any where it has fewer."""
         count = min(count, self.room)
         ids = np.concatenate([self.ids[: self.prompt], self.ids[self.prompt + count :]])
-        return _Sequence(self.comparison, ids, self.prompt, self.responses - count)
+        return _Sequence(self.comparison, ids, self.prompt, self.responses - count, count)
 
 
 def comparison_text(prompt: Sequence[Message], first: str, second: str) -> str:
@@ -101,8 +103,8 @@ def comparison_text(prompt: Sequence[Message], first: str, second: str) -> str:
     return f"{_CONTEXT} \n{turns}\n {_FIRST} {first} {_SECOND} {second} \n"
 
 
-@dataclass(frozen=True, slots=True)
-class ComparisonEncoder:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonEncoder(GroupEncoder):
     """Renders and tokenises the comparisons of groups by a fixed rule.
 
     A group becomes one token group whose sequences are its comparisons; each ends at the position where the answer is
@@ -113,14 +115,8 @@ class ComparisonEncoder:
     ``truncation="drop"`` the comparison is left out.
     """
 
-    tokenizer: PreTrainedTokenizerBase
-    chat_template: str
-    special_tokens: bool
-    max_length: int
-    truncation: Truncation
     orders: Orders = "drawn"
     seed: int = 0
-    min_saving: int = 8
 
     def render(self, prompt: Sequence[Message], first: str, second: str) -> str:
         """Return the whole text of a comparison, up to where the answer follows.
@@ -140,19 +136,21 @@ class ComparisonEncoder:
         Raises:
             DataError: when the template refuses the text.
         """
+        return self._texts(group, self.comparisons(0, group))
+
+    def _texts(self, group: Group, comparisons: Sequence[OrderedPair]) -> list[str]:
         return [
-            self.render(group.prompt, group.responses[each.first], group.responses[each.second])
-            for each in self.comparisons(0, group)
+            self.render(group.prompt, group.responses[each.first], group.responses[each.second]) for each in comparisons
         ]
 
-    def comparisons(self, row: int, group: Group) -> list[Comparison]:
+    def comparisons(self, row: int, group: Group) -> list[OrderedPair]:
         """Return the comparisons to train on: one per preference in a drawn order, or two."""
         draw = random.Random(f"comparisons/{self.seed}/{row}/{group.id}")
-        made: list[Comparison] = []
+        made: list[OrderedPair] = []
         for preference in group.preferences:
             probability = 1.0 if preference.probability is None else preference.probability
-            given = Comparison(preference.chosen, preference.rejected, probability)
-            turned = Comparison(preference.rejected, preference.chosen, 1.0 - probability)
+            given = OrderedPair(preference.chosen, preference.rejected, probability)
+            turned = OrderedPair(preference.rejected, preference.chosen, 1.0 - probability)
             match self.orders:
                 case "drawn":
                     made.append(given if draw.random() < 0.5 else turned)
@@ -162,7 +160,7 @@ class ComparisonEncoder:
                     assert_never(self.orders)
         return made
 
-    def encode(self, groups: Sequence[tuple[int, Group]], report: EncodingReport) -> Iterator[TokenGroup | LeftOut]:
+    def encode(self, groups: Sequence[tuple[int, Group]], report: EncodingReport) -> Iterator[TokenGroup | NotEncoded]:
         """Yield each of the ``(row, group)`` pairs, in order, as tokens or as left out, counted in ``report``.
 
         Groups are counted in ``report.dropped``; in ``report.changed`` comparisons that are left out of a group.
@@ -174,16 +172,16 @@ class ComparisonEncoder:
                 report.kept += 1
                 yield made.tokens
             else:
-                yield LeftOut(row, "; ".join(made.reasons) or NO_PREFERENCE)
+                yield NotEncoded(row, "; ".join(made.reasons) or NO_PREFERENCE)
 
     def encode_pairs(
         self, row: int, group: Group, pairs: Sequence[tuple[int, int]], report: EncodingReport
     ) -> EncodedComparisons:
         """Return both orders of each pair of responses, unlabelled.
 
-        A pair is cut by itself, so that no probability depends on what other responses stand beside it.
+        A pair is cut by itself, so that no probability depends on the other responses.
         """
-        units = [[Comparison(first, second), Comparison(second, first)] for first, second in pairs]
+        units = [[OrderedPair(first, second), OrderedPair(second, first)] for first, second in pairs]
         report.groups += 1
         made = self._encoded(row, group, units, report)
         report.kept += made.tokens is not None
@@ -195,18 +193,15 @@ class ComparisonEncoder:
         A tokenizer may make another token of a word that stands alone than of one that follows the prompt.
         """
         text = self.render(_SAMPLE, "b", "c")
-        encoded = self._tokenize([text, text + word])
+        encoded = self.tokenize([text, text + word])
         before, after = (
             encoded["input_ids"][index][: last_token_before(encoded, index, len(each)) + 1]
             for index, each in enumerate((text, text + word))
         )
         return after[-1] if after[:-1] == before else None
 
-    def _tokenize(self, texts: list[str]) -> BatchEncoding:
-        return self.tokenizer(texts, add_special_tokens=self.special_tokens, return_attention_mask=False, verbose=False)
-
     def _encoded(
-        self, row: int, group: Group, units: Sequence[Sequence[Comparison]], report: EncodingReport
+        self, row: int, group: Group, units: Sequence[Sequence[OrderedPair]], report: EncodingReport
     ) -> EncodedComparisons:
         """Return the comparisons of ``units`` that can be encoded; those of one unit are cut equally."""
         if not any(units):
@@ -220,9 +215,7 @@ class ComparisonEncoder:
         try:
             sequences = iter(self._sequences(group, [each for unit in usable for each in unit]))
         except DataError as error:
-            report.dropped[REFUSED] += 1
-            report.examples.setdefault(REFUSED, f"group {group.id!r}: {error}")
-            return EncodedComparisons(None, (), (f"{REFUSED}: {error}",))
+            return EncodedComparisons(None, (), (report.refuse(group, error),))
         fitted = [self._fitted([next(sequences) for _ in unit], reasons, report) for unit in usable]
         kept = [each for unit in fitted for each in unit]
         report.changed.update(reasons)
@@ -230,17 +223,15 @@ class ComparisonEncoder:
         if not kept:
             report.dropped[NO_COMPARISON] += 1
             return EncodedComparisons(None, (), found)
-        return EncodedComparisons(self._together(row, kept), tuple(each.comparison for each in kept), found)
+        comparisons, lost = (tuple(each.comparison for each in kept), tuple(each.lost for each in kept))
+        return EncodedComparisons(self._together(row, kept), comparisons, found, lost)
 
-    def _sequences(self, group: Group, comparisons: Sequence[Comparison]) -> list[_Sequence]:
-        texts = [
-            self.render(group.prompt, group.responses[each.first], group.responses[each.second]) for each in comparisons
-        ]
-        encoded = self._tokenize(texts) if texts else None
+    def _sequences(self, group: Group, comparisons: Sequence[OrderedPair]) -> list[_Sequence]:
+        texts = self._texts(group, comparisons)
+        encoded = self.tokenize(texts) if texts else BatchEncoding()
         made: list[_Sequence] = []
         for index, (text, comparison) in enumerate(zip(texts, comparisons, strict=True)):
-            assert encoded is not None
-            # What follows the last token of the text was added by the tokenizer: an end token, say.
+            # Tokens behind the last one of the text were added by the tokenizer: an end token, say.
             stop = last_token_before(encoded, index, len(text)) + 1
             prompt = token_at(encoded, index, text.index(_CONTEXT) + len(_CONTEXT) - 1, stop) + 1
             responses = token_at(encoded, index, text.index(_FIRST), stop)
@@ -277,9 +268,9 @@ def holds_tag(text: str) -> bool:
     return any(tag in text for tag in TAGS)
 
 
-def _usable(group: Group, unit: Sequence[Comparison], reasons: list[str]) -> list[Comparison]:
+def _usable(group: Group, unit: Sequence[OrderedPair], reasons: list[str]) -> list[OrderedPair]:
     """Return the comparisons of different responses without a tag; why others are left out goes to ``reasons``."""
-    kept: list[Comparison] = []
+    kept: list[OrderedPair] = []
     for each in unit:
         first, second = group.responses[each.first], group.responses[each.second]
         if holds_tag(first) or holds_tag(second):

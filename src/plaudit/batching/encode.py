@@ -1,22 +1,22 @@
-"""From groups to token groups: every conversation rendered and tokenised whole, as any other tool would."""
+"""Encoding of groups as token groups: every conversation rendered and tokenised whole, as any other tool would.
+
+Conversations longer than the limit are left out, or cut in the prompt or at the end.
+"""
 
 from __future__ import annotations
 
 import datetime
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, NamedTuple, assert_never
 
 import numpy as np
 from jinja2.exceptions import TemplateError
 from transformers import BatchEncoding, PreTrainedTokenizerBase
+from typing_extensions import override
 
-from plaudit.batching.lengths import RESPONSES_TOO_LONG as RESPONSES_TOO_LONG
-from plaudit.batching.lengths import TOKENS_CUT as TOKENS_CUT
-from plaudit.batching.lengths import TOO_LONG as TOO_LONG
-from plaudit.batching.lengths import TRUNCATED as TRUNCATED
-from plaudit.batching.lengths import LengthRule, Truncation, fitted
 from plaudit.batching.prefix_tree import Int32Array, build_prefix_tree
 from plaudit.batching.tokens import Float32Array, TokenGroup
 from plaudit.data.schema.group import Group, Message
@@ -30,9 +30,97 @@ _FIXED_DATE = datetime.datetime(2024, 7, 26)
 _RESPONSE_PLACE = "the-place-of-the-response"
 
 
+Truncation = Literal["truncate_prompt", "drop", "truncate_response"]
+"""``truncate_prompt``: the prompt loses tokens from the left, the same for the whole group. ``drop``: it is left out.
+``truncate_response``: a response loses its end, in evaluation only."""
+
+TOO_LONG = "longer than max_length"
+RESPONSES_TOO_LONG = "responses alone longer than max_length"
+PROMPT_TOO_LONG = "prompt alone longer than max_length"
+TRUNCATED = "groups whose prompt was truncated from the left"
+TOKENS_CUT = "prompt tokens cut"
+RESPONSES_CUT = "responses whose end was cut"
+RESPONSE_TOKENS_CUT = "response tokens cut"
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """Sequences within the limit, and how many tokens each lost before its response."""
+
+    sequences: list[Int32Array]
+    shift: int = 0
+
+
+def tokens_cut(counts: Counter[str]) -> int:
+    """Return how many tokens ``counts`` says were cut, of prompts and of responses."""
+    return counts[TOKENS_CUT] + counts[RESPONSE_TOKENS_CUT]
+
+
+def fitted(
+    sequences: list[Int32Array],
+    response_start: Int32Array,
+    closing: Sequence[int],
+    rule: GroupEncoder,
+    counts: Counter[str],
+) -> Fitted | str:
+    """Return the sequences of a group within the limit of ``rule``, truncation counted; or why it is left out.
+
+    ``closing`` is for ``truncate_response``: how many tokens at the end of each sequence close the conversation, and
+    stay behind the cut. The tokens kept are the ids that the tokenizer itself gives with
+    ``truncation=True, max_length=…``. Each sequence is cut by itself; one of whose response nothing would be left is
+    not.
+    """
+    excess = max(len(sequence) for sequence in sequences) - rule.max_length
+    if excess <= 0:
+        return Fitted(sequences)
+    match rule.truncation:
+        case "drop":
+            return TOO_LONG
+        case "truncate_prompt":
+            return _prompt_cut(sequences, response_start, excess, rule, counts)
+        case "truncate_response":
+            return _responses_cut(sequences, response_start, closing, rule.max_length, counts)
+        case _:
+            assert_never(rule.truncation)
+
+
+def _prompt_cut(
+    sequences: Sequence[Int32Array], response_start: Int32Array, excess: int, rule: GroupEncoder, counts: Counter[str]
+) -> Fitted | str:
+    """Return the sequences without ``excess`` tokens of the prompt, behind a special one that they open with."""
+    special = set(rule.tokenizer.all_special_ids)
+    lead = 1 if all(int(sequence[0]) in special for sequence in sequences) else 0
+    if excess > int(response_start.min()) - lead:
+        return RESPONSES_TOO_LONG
+    counts[TRUNCATED] += 1
+    counts[TOKENS_CUT] += excess
+    return Fitted([np.concatenate([each[:lead], each[lead + excess :]]) for each in sequences], excess)
+
+
+def _responses_cut(
+    sequences: Sequence[Int32Array],
+    response_start: Int32Array,
+    closing: Sequence[int],
+    max_length: int,
+    counts: Counter[str],
+) -> Fitted | str:
+    kept: list[Int32Array] = []
+    excess: list[int] = []
+    for sequence, start, close in zip(sequences, response_start.tolist(), closing, strict=True):
+        over = len(sequence) - max_length
+        if over > 0 and max_length - close <= start:
+            return PROMPT_TOO_LONG
+        end = len(sequence) - close
+        kept.append(sequence if over <= 0 else np.concatenate([sequence[: end - over], sequence[end:]]))
+        excess.append(max(0, over))
+    counts[RESPONSES_CUT] += sum(over > 0 for over in excess)
+    counts[RESPONSE_TOKENS_CUT] += sum(excess)
+    return Fitted(kept)
+
+
 @dataclass(slots=True)
 class EncodingReport:
-    """How many groups went in and came out, and how many of what was dropped or cut, by reason."""
+    """Counts of groups read and kept, and of everything dropped or changed, by reason."""
 
     groups: int = 0
     kept: int = 0
@@ -40,53 +128,112 @@ class EncodingReport:
     changed: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
 
+    def refuse(self, group: Group, error: DataError) -> str:
+        """Count a group that the chat template refuses, and return the reason."""
+        self.dropped[REFUSED] += 1
+        self.examples.setdefault(REFUSED, f"group {group.id!r}: {error}")
+        return f"{REFUSED}: {error}"
+
     def as_dict(self) -> dict[str, Any]:
         """Return the counts for a run record."""
-        return {
-            "groups": self.groups,
-            "kept": self.kept,
-            "dropped": dict(self.dropped),
-            "changed": dict(self.changed),
-            "examples": dict(self.examples),
-        }
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: dict(value) if isinstance(value, dict) else value for name, value in values.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class NotEncoded:
     """A group that was not encoded, by its row, and why."""
 
     index: int
     reason: str
 
 
-class GroupEncoder(Protocol):
-    """Turns groups into token groups, by whatever text its form gives them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupEncoder(ABC):
+    """Turns groups into token groups, by whatever text its form gives them and the same rule from text to tokens.
 
-    def encode(self, groups: Sequence[tuple[int, Group]], report: EncodingReport) -> Iterator[TokenGroup | LeftOut]:
-        """Yield each of the ``(row, group)`` pairs, in order, as tokens or as left out, counted in ``report``."""
-        ...
-
-    def texts(self, group: Group) -> list[str]:
-        """Return the text of each sequence of a group."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Encoder:
-    """Renders and tokenises groups by a fixed rule.
-
-    The date that some templates print is fixed, so a reward does not change from day to day. ``special_tokens`` says
-    whether the tokenizer adds its own (BOS, CLS …); a template that writes BOS itself must come with False.
-    ``final_token`` is appended to conversations that do not end in it.
+    ``special_tokens`` says whether the tokenizer adds its own (BOS, CLS …); a template that writes BOS itself must come
+    with False. ``min_saving`` is the fewest tokens that a branch of the prefix tree must save.
     """
 
     tokenizer: PreTrainedTokenizerBase
     chat_template: str
     special_tokens: bool
-    final_token: int | None
     max_length: int
     truncation: Truncation
     min_saving: int = 8
+
+    def tokenize(self, texts: list[str]) -> BatchEncoding:
+        """Return the tokens of whole texts, uncut."""
+        return self.tokenizer(texts, add_special_tokens=self.special_tokens, return_attention_mask=False, verbose=False)
+
+    @abstractmethod
+    def encode(self, groups: Sequence[tuple[int, Group]], report: EncodingReport) -> Iterator[TokenGroup | NotEncoded]:
+        """Yield each of the ``(row, group)`` pairs, in order, as tokens or as left out, counted in ``report``."""
+
+    @abstractmethod
+    def texts(self, group: Group) -> list[str]:
+        """Return the text of each sequence of a group.
+
+        Raises:
+            DataError: when the chat template refuses one of them.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedResponse:
+    """A response in its conversation as text, and the character at which the response begins."""
+
+    text: str
+    start: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseEncoder(GroupEncoder):
+    """Base of the encoders of one text per response; the texts of many groups are tokenised together."""
+
+    @abstractmethod
+    def _rendered(self, group: Group) -> Sequence[Any]:
+        """Return each response of the group as a ``RenderedResponse``."""
+
+    @abstractmethod
+    def _token_group(
+        self, row: int, group: Group, encoded: BatchEncoding, span: range, made: Sequence[Any], report: EncodingReport
+    ) -> TokenGroup | NotEncoded:
+        """Return the group as tokens, of the texts ``span`` of ``encoded``, which were ``made`` of its responses."""
+
+    @override
+    def encode(self, groups: Sequence[tuple[int, Group]], report: EncodingReport) -> Iterator[TokenGroup | NotEncoded]:
+        """Yield each of the ``(row, group)`` pairs, in order, as tokens or as left out, counted in ``report``."""
+        rendered: list[Sequence[Any] | NotEncoded] = []
+        for row, group in groups:
+            report.groups += 1
+            try:
+                rendered.append(self._rendered(group))
+            except DataError as error:
+                rendered.append(NotEncoded(row, report.refuse(group, error)))
+        texts = [each.text for made in rendered if not isinstance(made, NotEncoded) for each in made]
+        encoded = self.tokenize(texts) if texts else BatchEncoding()
+        first = 0
+        for (row, group), made in zip(groups, rendered, strict=True):
+            if isinstance(made, NotEncoded):
+                yield made
+                continue
+            found = self._token_group(row, group, encoded, range(first, first + len(made)), made, report)
+            first += len(made)
+            report.kept += isinstance(found, TokenGroup)
+            yield found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoder(ResponseEncoder):
+    """Renders and tokenises groups by a fixed rule.
+
+    The date that some templates print is fixed, so a reward does not change from day to day. ``final_token`` is
+    appended to conversations that do not end in it.
+    """
+
+    final_token: int | None
 
     def render(self, prompt: Sequence[Message], response: str) -> str:
         """Return the text of a conversation.
@@ -104,64 +251,24 @@ class Encoder:
         """
         return [self.render(group.prompt, response) for response in group.responses]
 
-    def encode(self, groups: Sequence[tuple[int, Group]], report: EncodingReport) -> Iterator[TokenGroup | LeftOut]:
-        """Yield each of the ``(row, group)`` pairs, in order, as tokens or as left out, counted in ``report``."""
-        texts: list[str] = []
-        starts: list[int] = []
-        spans: list[range | LeftOut] = []
-        for row, group in groups:
-            report.groups += 1
-            try:
-                rendered = self._rendered(group)
-            except DataError as error:
-                report.dropped[REFUSED] += 1
-                report.examples.setdefault(REFUSED, f"group {group.id!r}: {error}")
-                spans.append(LeftOut(row, f"{REFUSED}: {error}"))
-                continue
-            spans.append(range(len(texts), len(texts) + len(rendered)))
-            texts.extend(text for text, _ in rendered)
-            starts.extend(start for _, start in rendered)
-        encoded = self._tokenize(texts) if texts else None
-        for (row, group), span in zip(groups, spans, strict=True):
-            if isinstance(span, LeftOut):
-                yield span
-                continue
-            assert encoded is not None
-            made = self._token_group(row, group, encoded, span, starts, report)
-            report.kept += isinstance(made, TokenGroup)
-            yield made
-
-    def _tokenize(self, texts: list[str]) -> BatchEncoding:
-        return self.tokenizer(texts, add_special_tokens=self.special_tokens, return_attention_mask=False, verbose=False)
-
-    def _rendered(self, group: Group) -> list[tuple[str, int]]:
-        """Return each conversation's text and the character at which its response begins."""
+    def _rendered(self, group: Group) -> list[RenderedResponse]:
         before, _, _ = self.render(group.prompt, _RESPONSE_PLACE).rpartition(_RESPONSE_PLACE)
         return [
-            (text, _response_offset(text, before, response))
+            RenderedResponse(text, _response_offset(text, before, response))
             for text, response in zip(self.texts(group), group.responses, strict=True)
         ]
 
     def _token_group(
-        self,
-        row: int,
-        group: Group,
-        encoded: BatchEncoding,
-        span: range,
-        starts: Sequence[int],
-        report: EncodingReport,
-    ) -> TokenGroup | LeftOut:
+        self, row: int, group: Group, encoded: BatchEncoding, span: range, made: Sequence[Any], report: EncodingReport
+    ) -> TokenGroup | NotEncoded:
         sequences = [self._ids(encoded, index) for index in span]
-        response_start = np.asarray(
-            [
-                token_at(encoded, index, starts[index], len(sequence))
-                for index, sequence in zip(span, sequences, strict=True)
-            ],
-            dtype=np.int32,
-        )
-        steps = _step_places(group, encoded, span, starts)
+        starts = [
+            token_at(encoded, index, each.start, len(sequence))
+            for index, each, sequence in zip(span, made, sequences, strict=True)
+        ]
+        steps = _step_places(group, encoded, span, made)
         closing = self._closing(encoded, span) if self.truncation == "truncate_response" else None
-        return finished_group(row, group, sequences, response_start, steps, report, self, closing)
+        return finished_group(row, group, sequences, np.asarray(starts, dtype=np.int32), steps, report, self, closing)
 
     def _closing(self, encoded: BatchEncoding, span: range) -> list[int]:
         """Return how many tokens the tokenizer, or this encoder, puts behind the text of each conversation."""
@@ -182,7 +289,7 @@ class Encoder:
 
 
 class StepPlaces(NamedTuple):
-    """Where the steps of a group are read: of which response, at which position of its sequence, with which label.
+    """The steps of a group: response, position in its sequence at which a step is read, label.
 
     ``repeats`` is as in ``TokenGroup.step_repeats``.
     """
@@ -208,9 +315,9 @@ def finished_group(
     response_start: Int32Array,
     steps: StepPlaces,
     report: EncodingReport,
-    rule: LengthRule,
+    rule: GroupEncoder,
     closing: Sequence[int] | None = None,
-) -> TokenGroup | LeftOut:
+) -> TokenGroup | NotEncoded:
     """Return the sequences of a group with its labels, cut as ``rule`` says; or why the group is left out.
 
     ``closing`` says how many tokens at the end of each sequence stay where the end of its response is cut.
@@ -218,7 +325,7 @@ def finished_group(
     cut = fitted(sequences, response_start, closing or [0] * len(sequences), rule, report.changed)
     if isinstance(cut, str):
         report.dropped[cut] += 1
-        return LeftOut(row, cut)
+        return NotEncoded(row, cut)
     sequences = cut.sequences
     steps = steps.within(sequences, cut.shift)
     return TokenGroup(
@@ -243,7 +350,7 @@ def render_turns(
     *,
     generation_prompt: bool = False,
 ) -> str:
-    """Return the text of a conversation, with what opens an assistant turn where ``generation_prompt`` asks for it.
+    """Return the text of a conversation, with the opening of an assistant turn under ``generation_prompt``.
 
     Raises:
         DataError: when the template refuses the conversation.
@@ -281,7 +388,7 @@ def with_fixed_date(chat_template: str) -> str:
 
 
 def _response_offset(text: str, before: str, response: str) -> int:
-    """Return the character at which the response begins, given what stands before another one in its place."""
+    """Return the character at which the response begins, given the text before another one in its place."""
     if before and text.startswith(before):
         found = text.find(response.strip(), len(before))
     else:
@@ -300,17 +407,17 @@ def token_at(encoded: BatchEncoding, index: int, character: int, length: int) ->
     return length - 1
 
 
-def _step_places(group: Group, encoded: BatchEncoding, span: range, starts: Sequence[int]) -> StepPlaces:
+def _step_places(group: Group, encoded: BatchEncoding, span: range, made: Sequence[RenderedResponse]) -> StepPlaces:
     responses: list[int] = []
     positions: list[int] = []
     labels: list[float | None] = []
-    for k, (index, steps) in enumerate(zip(span, group.steps or (), strict=False)):
+    for k, (index, each, steps) in enumerate(zip(span, made, group.steps or (), strict=False)):
         text = group.responses[k]
         before, held = len(text) - len(text.lstrip()), len(text.strip())
         for step in steps or ():
             responses.append(k)
             within = min(max(1, step.end - before), held)
-            positions.append(last_token_before(encoded, index, starts[index] + within))
+            positions.append(last_token_before(encoded, index, each.start + within))
             labels.append(step.label)
     places = np.asarray(responses, dtype=np.int32), np.asarray(positions, dtype=np.int32)
     return StepPlaces(*places, floats(labels), step_repeats(group))

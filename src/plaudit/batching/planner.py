@@ -1,4 +1,4 @@
-"""Which groups make up each optimiser step, on which rank, and in which micro-batch.
+"""The plan of optimiser steps: the groups of each, their ranks and micro-batches.
 
 The optimiser step is defined by the science (``groups_per_step`` over all ranks); memory by the hardware
 (``max_tokens`` per forward and backward). Everything here is a pure function of lengths and a seed, so every rank
@@ -21,7 +21,7 @@ Int64Array = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class GroupSizes:
-    """What the planner must know of each group: responses, tokens as a tree, tokens apart, longest conversation."""
+    """The sizes of each group: responses, tokens as a tree, tokens apart, longest conversation."""
 
     responses: Int64Array
     tree_tokens: Int64Array

@@ -77,13 +77,6 @@ class PrefixTree:
                 ends[parent] = ends[segment]
         return ends
 
-    def depth(self) -> int:
-        """Return the number of segments on the longest path."""
-        depths = [0] * self.num_segments
-        for segment, parent in enumerate(self.parent.tolist()):
-            depths[segment] = depths[parent] + 1 if parent >= 0 else 1
-        return max(depths)
-
 
 @dataclass(slots=True)
 class _Node:
@@ -121,7 +114,7 @@ def _grow(sequences: Sequence[Int32Array], members: list[int], depth: int, min_s
     """Return the subtrees that hold ``members``, which agree on their first ``depth`` tokens."""
     if len(members) == 1 or levels == 1:
         return [_Node(k, depth, len(sequences[k]), [(k, len(sequences[k]))]) for k in members]
-    shared = depth + _shared_length([sequences[k][depth:] for k in members])
+    shared = depth + shared_length([sequences[k][depth:] for k in members])
     ends = [(k, shared) for k in members if len(sequences[k]) == shared]
     branches: dict[int, list[int]] = {}
     for k in members:
@@ -142,7 +135,7 @@ def _grow(sequences: Sequence[Int32Array], members: list[int], depth: int, min_s
     return children
 
 
-def _shared_length(tails: list[Int32Array]) -> int:
+def shared_length(tails: list[Int32Array]) -> int:
     """Return the length of the longest common prefix."""
     length = min(len(tail) for tail in tails)
     first = tails[0]

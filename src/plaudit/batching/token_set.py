@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, assert_never
 
@@ -20,51 +22,22 @@ from plaudit.batching.prefix_tree import PrefixTree
 from plaudit.batching.tokens import TokenGroup
 from plaudit.data.schema.group import Group
 from plaudit.errors import OutputError
-from plaudit.objectives.listwise import Partial, orders_something
-
-LabelKind = Literal["preferences", "strengths", "ranks", "outcomes", "steps", "ratings"]
+from plaudit.objectives.listwise import orders_something
+from plaudit.objectives.objective import LabelKind, Partial
 
 _ROWS_PER_BATCH = 256
-_INTS, _FLOATS = pa.list_(pa.int32()), pa.list_(pa.float32())
+_TREE = tuple(each.name for each in fields(PrefixTree))
+_PLAIN = tuple(each.name for each in fields(TokenGroup) if each.name not in ("index", "tree", "ratings"))
+_FLOATS = ("pair_margin", "pair_probability", "outcomes", "rating_values", "step_label")
+_SIZES = ("tree_tokens", "flat_tokens", "longest")
 _SCHEMA = pa.schema(
     [
         ("index", pa.int64()),
-        ("ids", _INTS),
-        ("start", _INTS),
-        ("parent", _INTS),
-        ("end", _INTS),
-        ("end_segment", _INTS),
-        ("response_start", _INTS),
-        ("pair_chosen", _INTS),
-        ("pair_rejected", _INTS),
-        ("pair_margin", _FLOATS),
-        ("pair_probability", _FLOATS),
-        ("ranks", _INTS),
-        ("outcomes", _FLOATS),
+        *((name, pa.list_(pa.float32() if name in _FLOATS else pa.int32())) for name in (*_TREE, *_PLAIN)),
         ("rating_names", pa.list_(pa.string())),
-        ("rating_values", _FLOATS),
-        ("step_response", _INTS),
-        ("step_position", _INTS),
-        ("step_label", _FLOATS),
-        ("step_repeats", _INTS),
-        ("tree_tokens", pa.int32()),
-        ("flat_tokens", pa.int32()),
-        ("longest", pa.int32()),
+        ("rating_values", pa.list_(pa.float32())),
+        *((name, pa.int32()) for name in _SIZES),
     ]
-)
-_TREE = ("ids", "start", "parent", "end", "end_segment")
-_PLAIN = (
-    "response_start",
-    "pair_chosen",
-    "pair_rejected",
-    "pair_margin",
-    "pair_probability",
-    "ranks",
-    "outcomes",
-    "step_response",
-    "step_position",
-    "step_label",
-    "step_repeats",
 )
 
 
@@ -82,18 +55,19 @@ class TokenSet:
         if self._reader.schema != _SCHEMA:
             raise ValueError(f"{path} has the columns {', '.join(self._reader.schema.names)}")
         self.report = report
-        batches = [self._reader.get_batch(index) for index in range(self._reader.num_record_batches)]
-        names = ("tree_tokens", "flat_tokens", "longest")
-        columns = {name: self._column(batches, name) for name in names}
-        responses = [np.diff(batch.column("end").offsets.to_numpy()) for batch in batches]
-        pairs = [np.diff(batch.column("pair_chosen").offsets.to_numpy()) for batch in batches]
-        self.sizes = GroupSizes(responses=_concatenated(responses), **columns)
-        self.num_pairs = _concatenated(pairs)
-        self.index = self._column(batches, "index")
+        self.sizes = GroupSizes(responses=self._lengths("end"), **{name: self._column(name) for name in _SIZES})
+        self.num_pairs = self._lengths("pair_chosen")
+        self.index = self._column("index")
 
-    @staticmethod
-    def _column(batches: list[pa.RecordBatch], name: str) -> np.ndarray:
-        return _concatenated([batch.column(name).to_numpy() for batch in batches])
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        return map(self._reader.get_batch, range(self._reader.num_record_batches))
+
+    def _column(self, name: str) -> np.ndarray:
+        return _concatenated([batch.column(name).to_numpy() for batch in self._batches()])
+
+    def _lengths(self, name: str) -> np.ndarray:
+        """Return, for each group, the number of values of a list column."""
+        return _concatenated([np.diff(batch.column(name).offsets.to_numpy()) for batch in self._batches()])
 
     def count_labels(
         self, kind: LabelKind, *, attributes: Sequence[str] = (), partial: Partial = "ranked_only"
@@ -101,9 +75,9 @@ class TokenSet:
         """Return, for each group, how many labels of that kind it carries.
 
         Ratings count for ``attributes`` alone, strengths (margins) where they are not 0. The ranks of a group are one
-        label where they place a response strictly before another; ``partial`` says what unranked responses are.
+        label where they place a response strictly before another; ``partial`` is the rule for unranked ones.
         """
-        batches = (self._reader.get_batch(index) for index in range(self._reader.num_record_batches))
+        batches = self._batches()
         match kind:
             case "preferences":
                 return self.num_pairs
@@ -122,8 +96,7 @@ class TokenSet:
 
     def span_of(self, name: Literal["step_label", "pair_margin"]) -> tuple[float, float]:
         """Return the lowest and the highest known value of a label in all groups; NaN where none is known."""
-        batches = (self._reader.get_batch(index) for index in range(self._reader.num_record_batches))
-        values = np.concatenate([np.zeros(0), *(batch.column(name).values.to_numpy() for batch in batches)])
+        values = np.concatenate([np.zeros(0), *(batch.column(name).values.to_numpy() for batch in self._batches())])
         known = values[_is_known(values)]
         return (float(known.min()), float(known.max())) if len(known) else (np.nan, np.nan)
 
@@ -140,8 +113,7 @@ class TokenSet:
 
     def __iter__(self) -> Iterator[TokenGroup]:
         """Yield the token groups in order."""
-        for number in range(self._reader.num_record_batches):
-            batch = self._reader.get_batch(number)
+        for batch in self._batches():
             for row in range(batch.num_rows):
                 yield _read_row(batch, row)
 
@@ -219,17 +191,9 @@ def _kept_set(path: Path) -> TokenSet | None:
 
 def encode_stream(groups: Iterable[Group], encoder: GroupEncoder, report: EncodingReport) -> Iterator[TokenGroup]:
     """Yield the token groups of ``groups`` in order, a few hundred at a time."""
-    window: list[tuple[int, Group]] = []
-    for row, group in enumerate(groups):
-        window.append((row, group))
-        if len(window) == _ROWS_PER_BATCH:
-            yield from _kept(encoder, window, report)
-            window = []
-    yield from _kept(encoder, window, report)
-
-
-def _kept(encoder: GroupEncoder, window: list[tuple[int, Group]], report: EncodingReport) -> Iterator[TokenGroup]:
-    return (each for each in encoder.encode(window, report) if isinstance(each, TokenGroup))
+    numbered = enumerate(groups)
+    while window := list(itertools.islice(numbered, _ROWS_PER_BATCH)):
+        yield from (each for each in encoder.encode(window, report) if isinstance(each, TokenGroup))
 
 
 def _record_batches(
@@ -238,18 +202,15 @@ def _record_batches(
     report: EncodingReport,
     progress: Callable[[int], None] | None,
 ) -> Iterator[pa.RecordBatch]:
-    rows: list[dict[str, Any]] = []
-    for token_group in encode_stream(groups, encoder, report):
-        rows.append(_row(token_group))
-        if len(rows) == _ROWS_PER_BATCH:
-            yield _to_batch(rows)
-            rows = []
-            if progress is not None:
-                progress(report.groups)
-    if rows:
-        yield _to_batch(rows)
-    if progress is not None:
-        progress(report.groups)
+    rows = (_row(each) for each in encode_stream(groups, encoder, report))
+    is_last = False
+    while not is_last:
+        window = list(itertools.islice(rows, _ROWS_PER_BATCH))
+        is_last = len(window) < _ROWS_PER_BATCH
+        if window:
+            yield _to_batch(window)
+        if progress is not None:
+            progress(report.groups)
 
 
 def _to_batch(rows: list[dict[str, Any]]) -> pa.RecordBatch:
@@ -308,10 +269,5 @@ def _report_path(path: Path) -> Path:
 
 def _read_report(path: Path) -> EncodingReport:
     record = json.loads(_report_path(path).read_text(encoding="utf-8"))
-    return EncodingReport(
-        groups=record["groups"],
-        kept=record["kept"],
-        dropped=Counter(record["dropped"]),
-        changed=Counter(record["changed"]),
-        examples=record["examples"],
-    )
+    counters = {name: Counter(record[name]) for name in ("dropped", "changed")}
+    return EncodingReport(**record | counters)

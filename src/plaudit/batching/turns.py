@@ -8,19 +8,19 @@ from which its word is predicted. That position is found by rendering, whatever 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from plaudit.batching.encode import (
-    REFUSED,
     EncodingReport,
-    LeftOut,
+    NotEncoded,
+    RenderedResponse,
+    ResponseEncoder,
     StepPlaces,
-    Truncation,
     finished_group,
     floats,
     render_turns,
@@ -39,18 +39,16 @@ _WORD_MARK = re.compile("\ue001([0-9]+)\ue002")
 
 
 @dataclass(frozen=True, slots=True)
-class _Turns:
-    """A response as text: where its first step begins, where each word stands, and what is known of each step."""
+class _Turns(RenderedResponse):
+    """A response as text: start of its first step, positions of the class words, and labels of the steps."""
 
-    text: str
-    start: int
     words: tuple[int, ...]
     shown: tuple[int, ...]
     labels: tuple[float | None, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TurnsEncoder:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnsEncoder(ResponseEncoder):
     """Renders and tokenises groups as turns: K responses are K chats in one prefix tree.
 
     ``words[c]`` is the text of class c, from the worst to the best, ``word_tokens[c]`` the token that it is in the
@@ -63,17 +61,11 @@ class TurnsEncoder:
     is one turn that is read nowhere.
     """
 
-    tokenizer: PreTrainedTokenizerBase
-    chat_template: str
-    special_tokens: bool
-    max_length: int
-    truncation: Truncation
     words: tuple[str, ...]
     word_tokens: tuple[int, ...]
     classes: tuple[float, ...]
     unit: Literal["step", "response"] = "step"
     shown: Shown = "best"
-    min_saving: int = 8
 
     def render(self, prompt: Sequence[Message], response: str) -> str:
         """Return the text of a response that is a single turn, judged with the best word.
@@ -90,34 +82,6 @@ class TurnsEncoder:
             DataError: when the template refuses one of them, or the prompt does not end in a user turn.
         """
         return [each.text for each in self._rendered(group)]
-
-    def encode(self, groups: Sequence[tuple[int, Group]], report: EncodingReport) -> Iterator[TokenGroup | LeftOut]:
-        """Yield each of the ``(row, group)`` pairs, in order, as tokens or as left out, counted in ``report``."""
-        written: list[list[_Turns] | LeftOut] = []
-        for row, group in groups:
-            report.groups += 1
-            try:
-                written.append(self._rendered(group))
-            except DataError as error:
-                written.append(_refused(row, group, error, report))
-        texts = [each.text for turns in written if not isinstance(turns, LeftOut) for each in turns]
-        encoded = self._tokenize(texts) if texts else None
-        first = 0
-        for (row, group), turns in zip(groups, written, strict=True):
-            if isinstance(turns, LeftOut) or encoded is None:
-                assert isinstance(turns, LeftOut)
-                yield turns
-                continue
-            try:
-                made = self._token_group(row, group, encoded, first, turns, report)
-            except DataError as error:
-                made = _refused(row, group, error, report)
-            first += len(turns)
-            report.kept += isinstance(made, TokenGroup)
-            yield made
-
-    def _tokenize(self, texts: list[str]) -> BatchEncoding:
-        return self.tokenizer(texts, add_special_tokens=self.special_tokens, return_attention_mask=False, verbose=False)
 
     def _rendered(self, group: Group) -> list[_Turns]:
         best = len(self.words) - 1
@@ -186,21 +150,24 @@ class TurnsEncoder:
         return render_turns(self.tokenizer, self.chat_template, turns)
 
     def _token_group(
-        self, row: int, group: Group, encoded: BatchEncoding, first: int, turns: list[_Turns], report: EncodingReport
-    ) -> TokenGroup | LeftOut:
+        self, row: int, group: Group, encoded: BatchEncoding, span: range, made: Sequence[Any], report: EncodingReport
+    ) -> TokenGroup | NotEncoded:
         sequences: list[Int32Array] = []
         starts: list[int] = []
         read: list[tuple[int, int, float | None]] = []
-        for k, each in enumerate(turns):
-            ids = encoded["input_ids"][first + k]
-            places = [self._word_place(encoded, first + k, *word) for word in zip(each.words, each.shown, strict=True)]
-            sequences.append(np.asarray(ids[: places[-1]], dtype=np.int32))
-            starts.append(token_at(encoded, first + k, each.start, places[-1]))
-            read.extend((k, place - 1, label) for place, label in zip(places, each.labels, strict=False))
+        try:
+            for k, (index, each) in enumerate(zip(span, made, strict=True)):
+                places = [self._word_place(encoded, index, *word) for word in zip(each.words, each.shown, strict=True)]
+                sequences.append(np.asarray(encoded["input_ids"][index][: places[-1]], dtype=np.int32))
+                starts.append(token_at(encoded, index, each.start, places[-1]))
+                read.extend((k, place - 1, label) for place, label in zip(places, each.labels, strict=False))
+        except DataError as error:
+            return NotEncoded(row, report.refuse(group, error))
+        response, position, label = zip(*read, strict=True) if read else ((), (), ())
         steps = StepPlaces(
-            np.asarray([k for k, _, _ in read], dtype=np.int32),
-            np.asarray([place for _, place, _ in read], dtype=np.int32),
-            floats([label for _, _, label in read]),
+            np.asarray(response, dtype=np.int32),
+            np.asarray(position, dtype=np.int32),
+            floats(label),
             step_repeats(group) if self.unit == "step" else np.zeros(0, dtype=np.int32),
         )
         return finished_group(row, group, sequences, np.asarray(starts, dtype=np.int32), steps, report, self)
@@ -213,12 +180,6 @@ class TurnsEncoder:
             wanted = self.word_tokens[shown]
             raise DataError(f"the class word {self.words[shown]!r} is token {found} here, not {wanted} as elsewhere")
         return place
-
-
-def _refused(row: int, group: Group, error: DataError, report: EncodingReport) -> LeftOut:
-    report.dropped[REFUSED] += 1
-    report.examples.setdefault(REFUSED, f"group {group.id!r}: {error}")
-    return LeftOut(row, f"{REFUSED}: {error}")
 
 
 def word_tokens(

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from plaudit.cli.console import EXIT_FAILED_CHECK, interrupt_keeps, print_dropped, print_table
-from plaudit.data.reading.sources.formats import FormatChoice
+from plaudit.cli.options import ReadingOrSkipping, verb
 from plaudit.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     from plaudit.data.audit.findings import AuditReport
-    from plaudit.data.audit.truncation import Cut, Tokenize
+    from plaudit.data.audit.length import Cut, Tokenize
     from plaudit.data.mixing.config import MixtureConfig
+    from plaudit.data.reading.options import ReadingOptions
     from plaudit.data.schema.group_set import GroupSet
 
 _CONFIGS = (".yaml", ".yml")
 
 
+@verb
 def audit(
     inputs: Annotated[
         list[str],
@@ -54,10 +56,8 @@ def audit(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of audit.json and audit.html.")
     ] = Path("audit"),
-    format: Annotated[FormatChoice, typer.Option(help="How rows become groups.")] = "auto",
-    on_error: Annotated[
-        Literal["raise", "skip"], typer.Option(help="Stop at an unreadable row, or count it and go on.")
-    ] = "skip",
+    *,
+    reading: ReadingOrSkipping,
     threshold: Annotated[
         float, typer.Option(help="Jaccard similarity from which two prompts are near duplicates.")
     ] = 0.8,
@@ -71,8 +71,8 @@ def audit(
 
     with interrupt_keeps("nothing was written"):
         cut = _cut(tokenizer, max_length)
-        groups, held_out = _sets(inputs, format=format, on_error=on_error)
-        other = _against(against or (), held_out, format=format, on_error=on_error)
+        groups, held_out = _sets(inputs, reading)
+        other = _against(against or (), held_out, reading)
         report = _audited(groups, other, benchmark_prompts or (), cut, words=words, threshold=threshold, seed=seed)
         record, page = write_audit(report, output)
     print_findings(report)
@@ -92,10 +92,10 @@ def _audited(
     threshold: float,
     seed: int,
 ) -> AuditReport:
-    """Return the report, after saying what was left out of both sets."""
+    """Return the report, after printing the rows left out of both sets."""
     from plaudit.data.audit.contamination import read_benchmark_prompts
+    from plaudit.data.audit.reading import read_words
     from plaudit.data.audit.run import audit_groups
-    from plaudit.data.audit.words import read_words
 
     prompts = [prompt for path in benchmark_prompts for prompt in read_benchmark_prompts(path)]
     for each in (groups, other):
@@ -114,7 +114,7 @@ def _audited(
 
 
 def print_findings(report: AuditReport) -> None:
-    """Print the alarms, then the notices, then what was not judged."""
+    """Print the alarms, then the notices, then the checks not judged."""
     for severity in ("alarm", "notice"):
         rows = [
             (finding.check, finding.summary, f"{finding.rate.value:.2%}", _ends(finding.rate.low, finding.rate.high))
@@ -128,9 +128,7 @@ def _ends(low: float, high: float) -> str:
     return f"{low:.2%} – {high:.2%}"
 
 
-def _sets(
-    inputs: Sequence[str], *, format: FormatChoice, on_error: Literal["raise", "skip"]
-) -> tuple[GroupSet, GroupSet | None]:
+def _sets(inputs: Sequence[str], reading: ReadingOptions) -> tuple[GroupSet, GroupSet | None]:
     """Return the groups to audit, and those that the config holds out, if it says which.
 
     Raises:
@@ -142,7 +140,7 @@ def _sets(
         if len(inputs) > 1:
             raise ConfigError("a config stands alone: name one config, or data files")
         return _configured(Path(inputs[0]))
-    return read_groups(inputs, format=format, on_error=on_error), None
+    return read_groups(inputs, reading), None
 
 
 def _configured(path: Path) -> tuple[GroupSet, GroupSet | None]:
@@ -169,21 +167,19 @@ def _mixed(config: MixtureConfig) -> tuple[GroupSet, GroupSet | None]:
     return groups, concatenate(list(sets.values())) if sets else None
 
 
-def _against(
-    files: Sequence[str], held_out: GroupSet | None, *, format: FormatChoice, on_error: Literal["raise", "skip"]
-) -> GroupSet | None:
+def _against(files: Sequence[str], held_out: GroupSet | None, reading: ReadingOptions) -> GroupSet | None:
     """Return the groups of the other split: those of the files and those that the config holds out."""
     from plaudit.data.reading.read import read_groups
     from plaudit.data.schema.group_set import concatenate
 
     sets = [] if held_out is None else [held_out]
     if files:
-        sets.append(read_groups(files, format=format, on_error=on_error))
+        sets.append(read_groups(files, reading))
     return concatenate(sets) if sets else None
 
 
 def _cut(tokenizer: str | None, max_length: int | None) -> Cut | None:
-    from plaudit.data.audit.truncation import Cut
+    from plaudit.data.audit.length import Cut
 
     if tokenizer is None and max_length is None:
         return None

@@ -29,7 +29,7 @@ def average(
 
     from plaudit.models.checkpoint.average import average_models
     from plaudit.models.checkpoint.files import save_reward_model
-    from plaudit.scoring.load import model_source
+    from plaudit.opening import model_source
 
     with progress_bar("averaging") as progress:
         model = average_models([model_source(each) for each in models], weights=shares, progress=progress)

@@ -13,13 +13,13 @@ from plaudit.errors import ConfigError
 
 if TYPE_CHECKING:
     from plaudit.evaluation.compare.models import Scored
-    from plaudit.evaluation.compare.records import Comparison, Family, LeftOut, Tested, TestedFigure
+    from plaudit.evaluation.compare.records import Family, ModelComparison, NotCompared, Tested, TestedMetric
     from plaudit.statistics.agreement import TieRule
 
 _MAX_SLICES = 20
-"""Slices, or figures of a family, that are printed; all are in the file."""
+"""Most slices, or metrics of a family, that are printed; all are in the file."""
 _MAX_NAMES = 4
-"""Figures that are named as tested in one way."""
+"""Most metrics named as tested in one way."""
 _SIDES = ("A", "B", "A − B", "95 % interval")
 _FAMILIES: dict[Family, str] = {
     "headline": "the official figure",
@@ -77,8 +77,8 @@ def _common_rule(first: Scored, second: Scored) -> TieRule:
     return DEFAULT_TIE_RULE
 
 
-def print_comparison(found: Comparison) -> None:
-    """Print what ``found`` says: the two models, every difference with its test, what was left out, and the verdict."""
+def print_comparison(found: ModelComparison) -> None:
+    """Print a comparison: the two models, every difference with its test, the items left out, and the verdict."""
     typer.echo(f"A = {found.first}\nB = {found.second}")
     for words in found.differs:
         typer.secho(f"not the same: {words}", fg=typer.colors.YELLOW, err=True)
@@ -111,7 +111,7 @@ def _print_tested(title: str, rows: Sequence[tuple[str, Tested]]) -> None:
     print_table(title, columns, cells, numbers=len(columns) - 1)
 
 
-def _print_figures(found: Comparison) -> None:
+def _print_figures(found: ModelComparison) -> None:
     columns = ("", *_SIDES, "p", "p (Holm)", "n", "prompts", "left out")
     for measure, family in dict.fromkeys((row.measure, row.family) for row in found.figures):
         rows = [row for row in found.figures if (row.measure, row.family) == (measure, family)]
@@ -127,7 +127,7 @@ def _print_figures(found: Comparison) -> None:
         typer.echo(f"p of {shown}: {test}")
 
 
-def _print_verdicts(found: Comparison) -> None:
+def _print_verdicts(found: ModelComparison) -> None:
     for row in found.overall:
         prefix = f"{row.kind}: " if len(found.overall) + len(found.figures) > 1 else ""
         words = f"{prefix}{row.verdict}: {_size(row)}"
@@ -139,23 +139,23 @@ def _print_verdicts(found: Comparison) -> None:
             typer.secho(f"{row.name}: {row.verdict}: {_size(row)}", bold=True)
 
 
-def _size(row: Tested | TestedFigure) -> str:
+def _size(row: Tested | TestedMetric) -> str:
     ends = row.difference
     p = _p(row.p_holm)
     first_less_second = f"{_points(ends.value)} points, {_points(ends.low)} to {_points(ends.high)}"
     return f"the first less the second {first_less_second}, p {p if p.startswith('<') else f'= {p}'}"
 
 
-def _sides(row: Tested | TestedFigure) -> list[str]:
+def _sides(row: Tested | TestedMetric) -> list[str]:
     ends = f"{_points(row.difference.low)} to {_points(row.difference.high)}"
     return [*(f"{100 * value:.1f}" for value in (row.first, row.second)), _points(row.difference.value), ends]
 
 
-def _tests(row: Tested | TestedFigure) -> list[str]:
+def _tests(row: Tested | TestedMetric) -> list[str]:
     return [_p(row.p_value), _p(row.p_holm), f"{row.n:,}", f"{row.prompts:,}", _left_out(row.left_out)]
 
 
-def _left_out(each: LeftOut) -> str:
+def _left_out(each: NotCompared) -> str:
     """Return the number left out, with those that one model only has after a plus: "3 + 40"."""
     only = each.first_only + each.second_only
     return f"{each.unmade:,}" + (f" + {only:,}" if only else "")

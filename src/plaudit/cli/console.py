@@ -1,67 +1,28 @@
-"""What every verb says and how it ends: the error line, the interrupt sentence, tables, exit codes."""
+"""Terminal output of every verb: results and tables, the error line, the interrupt sentence, exit codes."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
 import typer
-
-from plaudit.cli.pace import Lines, Pace
-from plaudit.errors import ConfigError
-from plaudit.statistics.aggregation import Aggregation
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from plaudit.data.schema.report import ReadReport
+    from plaudit.records import BestOfNCurve, Interval, Measure, Result
 
-MODEL_HELP = "Folder, hub id, http://…, module:function, ensemble:RULE:MODEL,MODEL,… or dpo:POLICY,REFERENCE."
-"""What ``plaudit score`` and ``plaudit evaluate`` take for a model."""
-
-AttributesOption = Annotated[
-    str | None,
-    typer.Option(
-        "--attributes", metavar="NAME,NAME,…", help="Label columns of the format attributes.", show_default=False
-    ),
-]
-AggregationOption = Annotated[
-    Aggregation | None,
-    typer.Option("--aggregation", help="How step rewards make a response's.", show_default="that of the model"),
-]
-QuantizationOption = Annotated[
-    Literal["4bit", "none"] | None,
-    typer.Option("--quantization", help="Round the weights on loading.", show_default="that of the model"),
-]
-MaxLengthOption = Annotated[
-    int | None,
-    typer.Option("--max-length", min=2, help="Longest conversation in tokens.", show_default="that of the model"),
-]
-TruncationOption = Annotated[
-    Literal["truncate_prompt", "drop", "truncate_response"] | None,
-    typer.Option(
-        "--truncation",
-        help="Of longer ones: cut the prompt from the left, leave them out, or cut the response's end.",
-        show_default="that of the model",
-    ),
-]
-SplitOption = Annotated[str, typer.Option("--split", help="Split of a saved data set or a hub name.")]
-StepSeparatorOption = Annotated[
-    str,
-    typer.Option(
-        "--step-separator",
-        metavar="TEXT",
-        help=r"What joins the steps of a row into a response; \n is a line break.",
-        show_default=r"\n",
-    ),
-]
+LINE_EVERY_SECONDS = 10.0
+"""Between two lines of progress in a log."""
+_RESULT_COLUMNS = ("", "", "value", "95 % interval", "n")
 
 EXIT_FAILED_CHECK = 1
 EXIT_ERROR = 2
@@ -71,24 +32,6 @@ EXIT_INTERRUPTED = 130
 def debug_is_on(option: bool) -> bool:
     """Return whether tracebacks are wanted: ``--debug``, or PLAUDIT_DEBUG set to anything but 0."""
     return option or os.environ.get("PLAUDIT_DEBUG", "0") not in ("", "0")
-
-
-def parse_names(text: str | None) -> tuple[str, ...]:
-    """Return ``NAME,NAME,…`` as names without the white space around them, and none for None.
-
-    Raises:
-        ConfigError: when one of them is empty.
-    """
-    names = () if text is None else tuple(name.strip() for name in text.split(","))
-    if not all(names):
-        raise ConfigError(f"--attributes is {text!r}; it must be names with commas between, like helpfulness,verbosity")
-    return names
-
-
-def parse_separator(text: str) -> str:
-    r"""Return ``text`` with ``\n``, ``\t`` and ``\\`` as a shell hands them on: line break, tab and backslash."""
-    written = {r"\n": "\n", r"\t": "\t", "\\\\": "\\"}
-    return re.sub(r"\\[nt\\]", lambda found: written[found[0]], text)
 
 
 def console() -> Console:
@@ -104,9 +47,14 @@ def print_error(error: Exception) -> None:
     typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
 
 
+def warn_renamed(old: str, new: str) -> None:
+    """Say on stderr that a spelling is another one now, and when the old one goes."""
+    typer.secho(f"{old} is now {new}; the old spelling is dropped in 0.3", fg=typer.colors.YELLOW, err=True)
+
+
 @contextlib.contextmanager
 def interrupt_keeps(sentence: str) -> Iterator[None]:
-    """Turn Ctrl-C inside the block into ``sentence`` (what was kept, how to go on) and exit code 130."""
+    """Turn Ctrl-C inside the block into ``sentence`` (the work kept, how to go on) and exit code 130."""
     try:
         yield
     except KeyboardInterrupt:
@@ -121,9 +69,88 @@ def find_modules_here() -> None:
         sys.path.append(here)
 
 
+class Pace:
+    """Rate and time left, over the work since the first call; earlier work cost no time of this run."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Tell the time by ``clock``, in seconds."""
+        self._clock = clock
+        self._begun: tuple[float, int] | None = None
+
+    def words(self, done: int, total: int) -> str:
+        """Return ``35.2/s, 2:08 left``, or nothing while there is no rate yet."""
+        now = self._clock()
+        if self._begun is None:
+            self._begun = (now, done)
+        seconds, count = now - self._begun[0], done - self._begun[1]
+        if seconds <= 0 or count <= 0:
+            return ""
+        rate = count / seconds
+        return f"{rate:.3g}/s, {duration((total - done) / rate)} left"
+
+
+class Lines:
+    """Progress as plain lines, for a log: one at most every ten seconds, and a last one where there was any.
+
+    A model answers in bursts, a window of groups at a time, so a line is not written at a call of ``show``, when
+    the burst has only begun, but by a thread that checks progress every ten seconds.
+    """
+
+    def __init__(self, title: str, write: Callable[[str], None], clock: Callable[[], float]) -> None:
+        """Hand lines that open with ``title`` to ``write``."""
+        self._title = title
+        self._write = write
+        self._pace = Pace(clock)
+        self._now: tuple[int, int] | None = None
+        self._line = ""
+        self._written: tuple[int, int] | None = None
+
+    def show(self, done: int, total: int) -> None:
+        """Take note of how far the work is."""
+        self._line = self._words(done, total)
+        self._now = (done, total)
+
+    def tick(self) -> None:
+        """Write a line where the work has gone on since the last one."""
+        if self._now is not None and self._now != self._written:
+            with contextlib.suppress(OSError):  # a log that is closed must not take the place of what ends the work
+                self._write(self._line)
+            self._written = self._now
+
+    def _words(self, done: int, total: int) -> str:
+        words = self._pace.words(done, total)
+        return f"{self._title}: {done:,} of {total:,}{', ' if words else ''}{words}"
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Callable[[int, int], None]]:
+        """Write lines while the block runs, and give ``show``."""
+        over = threading.Event()
+
+        def look() -> None:
+            while not over.wait(LINE_EVERY_SECONDS):
+                self.tick()
+
+        thread = threading.Thread(target=look, name="progress", daemon=True)
+        thread.start()
+        try:
+            yield self.show
+        finally:
+            over.set()
+            thread.join()
+            if self._written is not None:
+                self.tick()
+
+
+def duration(seconds: float) -> str:
+    """Return ``1:02:03``, or ``2:03`` below an hour."""
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 @contextlib.contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show on stderr how far the block is, whenever what is yielded is called with (done, total): rate and time left.
+    """Show progress on stderr, rate and time left, whenever the yielded function is called with (done, total).
 
     A terminal gets a bar; a log gets a line at most every ten seconds. The bars that transformers draws while it loads
     and saves are hidden.
@@ -172,3 +199,59 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     console().print(table)
+
+
+def print_result(result: Result) -> None:
+    """Print every measure of ``result``, then the items that they rest on."""
+    for measure in result.measures:
+        print_measure(measure, result.name)
+    if result.position is not None:
+        typer.echo(result.position.in_words())
+    print_counts("without a reward", result.reasons)
+    print_counts("rows that are no items", result.left_out)
+    cut = {name.replace("_", " "): count for name, count in result.details.items() if "trunca" in name and count}
+    print_counts("longer than the model takes", cut)
+    preference = result.preference
+    ties = (
+        f"; {preference.details['ties']} exact ties, each counted as {result.tie_rule}"
+        if preference is not None and preference.metrics
+        else ""
+    )
+    typer.echo(
+        f"{result.n} items: {result.scored} scored, {result.unscored} without a label, {result.failed} failed{ties}"
+    )
+
+
+def print_measure(measure: Measure, title: str) -> None:
+    """Print the metrics of one kind of label, or of a benchmark: baselines, slices, and those missing, with why."""
+    rows: list[tuple[str, ...]] = []
+    for name, interval in measure.metrics.items():
+        rows.append(("metric", name, *_cells(interval)))
+        rows += [("baseline", f"  {rule}", *_cells(each)) for rule, each in measure.baselines.get(name, {}).items()]
+    word = "slice" if measure.kind == "benchmark" else "source"
+    for source, metrics in measure.slices.items():
+        if measure.primary in metrics:
+            rows.append((word, source, *_cells(metrics[measure.primary])))
+    print_table(f"{title}: {measure.name}", _RESULT_COLUMNS, rows, numbers=3)
+    if measure.best_of_n is not None:
+        _print_curve(measure, measure.best_of_n, title)
+    for name, reason in measure.absent.items():
+        typer.echo(f"no {name}: {reason}")
+    if measure.missing:
+        typer.echo(f"not the whole official set: {len(measure.missing)} of its subsets are missing, in part or new")
+    for name, rule in measure.rules.items():
+        typer.echo(f"{name.replace('_', ' ')}: {rule}")
+    counts = measure.counts
+    typer.echo(f"{counts.n} groups: {counts.scored} scored, {counts.unscored} that say nothing, {counts.failed} failed")
+    typer.echo(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in measure.details.items() if value))
+
+
+def _print_curve(measure: Measure, curve: BestOfNCurve, title: str) -> None:
+    from plaudit.reports.best_of_n import COLUMNS, curve_note, curve_rows, curve_sentences, curve_title
+
+    print_table(f"{title}: {curve_title(measure)}", COLUMNS, curve_rows(measure), numbers=len(COLUMNS))
+    typer.echo(" ".join([*curve_sentences(measure), curve_note(curve)]))
+
+
+def _cells(interval: Interval) -> tuple[str, str, str]:
+    return f"{interval.value:.3f}", f"{interval.low:.3f} – {interval.high:.3f}", str(interval.n)

@@ -15,13 +15,13 @@ from plaudit.cli.console import EXIT_ERROR, EXIT_INTERRUPTED, debug_is_on, print
 from plaudit.cli.data import app as data_app
 from plaudit.cli.doctor import doctor
 from plaudit.cli.evaluate import evaluate
-from plaudit.cli.probe import probe
 from plaudit.cli.quickstart import quickstart
 from plaudit.cli.recipes import app as recipes_app
 from plaudit.cli.report import report
+from plaudit.cli.rescore import rescore
 from plaudit.cli.score import score
-from plaudit.cli.ssrm import ssrm
-from plaudit.cli.train import train
+from plaudit.cli.stress import probe, stress
+from plaudit.cli.train import ssrm, train
 from plaudit.errors import PlauditError
 
 # Read by torch at its first allocation: large tensors on huge pages, which saves a CPU 5–10 % of a training step.
@@ -29,19 +29,15 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 class _ExplainingGroup(TyperGroup):
-    """Ends a command with one line where plaudit or the system says what is wrong, else with a traceback."""
+    """Ends a command with one line for errors that plaudit or the system explains, else with a traceback."""
 
     @override
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except PlauditError as error:
-            if debug_is_on(bool(ctx.params.get("debug"))):
-                raise
-            print_error(error)
-            raise typer.Exit(EXIT_ERROR) from None
-        except OSError as error:
-            if error.errno is None or debug_is_on(bool(ctx.params.get("debug"))):
+        except (PlauditError, OSError) as error:
+            unexplained = not isinstance(error, PlauditError) and error.errno is None
+            if unexplained or debug_is_on(bool(ctx.params.get("debug"))):
                 raise
             print_error(error)
             raise typer.Exit(EXIT_ERROR) from None
@@ -95,8 +91,10 @@ app.command()(train)
 app.command()(ssrm)
 app.command()(score)
 app.command()(evaluate)
+app.command()(rescore)
 app.command()(compare)
-app.command()(probe)
+app.command()(stress)
+app.command("probe", hidden=True)(probe)
 app.command()(report)
 app.command()(doctor)
 app.command()(average)

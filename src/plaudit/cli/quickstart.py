@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from plaudit.cli.console import console, interrupt_keeps
+from plaudit.cli.train import evaluate_held_out
 from plaudit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -105,23 +106,13 @@ def _evaluate(held_out: Path, run: Path, *, seed: int) -> tuple[Result, BestOfN]
     from plaudit.data.reading.read import read_groups
     from plaudit.data.schema.group import Group
     from plaudit.evaluation.metrics.best_of_n import best_of_n
-    from plaudit.evaluation.run import evaluate
+    from plaudit.opening import load
     from plaudit.records import write_record
-    from plaudit.scoring.load import load
     from plaudit.worlds.world import World
 
     groups, scorer = read_groups(held_out), load(run)
     typer.echo("scoring the held-out prompts, and 8 responses to each of 150 new ones")
-    result = evaluate(
-        scorer,
-        groups,
-        name="held_out",
-        model="quickstart",
-        output_dir=run / "eval" / "held_out",
-        recipe_hash=scorer.recipe_hash,
-        weights_hash=scorer.head_hash,
-        data_fingerprint=groups.fingerprint,
-    )
+    result = evaluate_held_out(scorer, groups, run, "quickstart")
     world = World(seed=seed)
     prompts = world.prompts(CANDIDATE_PROMPTS, split="held_out")
     candidates = [
@@ -142,8 +133,10 @@ def _evaluate(held_out: Path, run: Path, *, seed: int) -> tuple[Result, BestOfN]
 
 
 def tell(result: Result, table: BestOfN) -> str:
-    """Return what happened, in plain words."""
-    accuracy, longer = result.figures["accuracy"], result.baselines["longer_response"]
+    """Return the summary of the run, in plain words."""
+    found = result.preference
+    assert found is not None  # every group of the world has preferences
+    accuracy, longer = found.metrics["accuracy"], found.baselines["accuracy"]["longer_response"]
     best = table.rows[-1]
     gained = (best.chosen.value - best.mean.value) / (best.oracle.value - best.mean.value)
     return "\n".join(
@@ -151,7 +144,7 @@ def tell(result: Result, table: BestOfN) -> str:
             f"A reward model learned from {GROUPS['train']} noisy preferences which of two plans suits a family "
             "better.",
             f"On {accuracy.n} pairs with prompts it never saw it agrees with the gold reward on {accuracy.value:.1%} "
-            f"(95 % interval {accuracy.low:.1%} to {accuracy.high:.1%}; {result.ties} ties).",
+            f"(95 % interval {accuracy.low:.1%} to {accuracy.high:.1%}; {found.details['ties']} ties).",
             f"Always taking the longer plan would agree on {longer.value:.1%} "
             f"({longer.low:.1%} to {longer.high:.1%}): length is no shortcut here.",
             f"Choosing the best of {best.n} plans by its reward gives a gold reward of {best.chosen.value:.2f}; "

@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from plaudit.cli.console import MODEL_HELP, find_modules_here, interrupt_keeps, print_counts, progress_bar
+from plaudit.cli.console import find_modules_here, interrupt_keeps, print_counts, progress_bar
+from plaudit.cli.options import AggregationOption, FormatOption, MaxTokensOption, ModelArgument, OnErrorOption
 from plaudit.cli.score import parse_shard
-from plaudit.data.reading.sources.formats import FormatChoice
-from plaudit.statistics.aggregation import Aggregation
 
 if TYPE_CHECKING:
-    from plaudit.labeling.relabel_file import RelabelRecord
+    from plaudit.labeling.relabel import RelabelRecord
 
 
 def relabel(
-    model: Annotated[str, typer.Argument(help=MODEL_HELP, show_default=False)],
+    model: ModelArgument,
     input_path: Annotated[str, typer.Argument(metavar="INPUT", help="File of groups.", show_default=False)],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="File to write, .jsonl or .jsonl.gz.", show_default=False)
@@ -33,25 +32,18 @@ def relabel(
     keep_original: Annotated[
         bool, typer.Option("--keep-original", help="Write what the data said as ratings.")
     ] = False,
-    format: Annotated[FormatChoice, typer.Option(help="How rows become groups.")] = "auto",
-    max_tokens: Annotated[
-        int | None,
-        typer.Option(min=1, help="Tokens in one forward pass.", show_default="chosen for the device"),
-    ] = None,
-    aggregation: Annotated[
-        Aggregation | None,
-        typer.Option(help="How step rewards make a response's.", show_default="that of the model"),
-    ] = None,
+    format: FormatOption = "auto",
+    max_tokens: MaxTokensOption = None,
+    aggregation: AggregationOption = None,
     shard: Annotated[str, typer.Option(metavar="I/N", help="Relabel part I of N, from 0.")] = "0/1",
-    on_error: Annotated[Literal["raise", "skip"], typer.Option(help="What to do with an unreadable row.")] = "raise",
+    on_error: OnErrorOption = "raise",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write anew where the output exists.")] = False,
 ) -> None:
     """Order the responses of INPUT by the rewards of MODEL; a run that was stopped goes on where it was."""
     part = parse_shard(shard)
     find_modules_here()
 
-    from plaudit.labeling.relabel import RelabelRule
-    from plaudit.labeling.relabel_file import relabel_file
+    from plaudit.labeling.relabel import RelabelRule, relabel_file
 
     rule = RelabelRule(labels, temperature, pairs, attribute, keep_original)
     kept = f"the rewards so far are kept beside {output}; the same command goes on from there"
@@ -73,7 +65,7 @@ def relabel(
 
 
 def print_relabelled(record: RelabelRecord, output: Path) -> None:
-    """Print what a relabelling found: every pair by kind, the agreement with its interval, what has no reward."""
+    """Print a relabelling: every pair by kind, the agreement with its interval, the pairs without rewards."""
     counts = record.counts
     resumed = f", {record.resumed} of them scored by an earlier run" if record.resumed else ""
     typer.echo(f"wrote {output}: {counts.groups} groups{resumed}")

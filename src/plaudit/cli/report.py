@@ -12,8 +12,8 @@ def report(
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN|RESULT|PROBE",
-            help="Folders of runs, results and probes, or one that holds such folders.",
+            metavar="RUN|RESULT|STRESS",
+            help="Folders of runs, results and stress tests, or one that holds such folders.",
             show_default=False,
         ),
     ],
@@ -22,7 +22,7 @@ def report(
         typer.Option("--output", "-o", help="HTML file to write.", show_default="report.html beside the first"),
     ] = None,
 ) -> None:
-    """Write one self-contained HTML page about runs, results and probes; those of the same data side by side."""
+    """Write one self-contained HTML page about runs, results and stress tests; those of the same data side by side."""
     from plaudit.reports.page import write_report
 
     first = inputs[0]

@@ -1,75 +1,36 @@
-"""What ``plaudit evaluate`` is told to measure on: files of groups, and benchmarks by name."""
+"""Targets of a measurement: files of groups, and benchmarks by name; and the measuring of one of them."""
 
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
 import typer
 
-from plaudit.cli.console import print_dropped
-from plaudit.data.reading.sources.formats import FormatChoice
+from plaudit.cli.console import find_modules_here, interrupt_keeps, print_dropped, print_result, progress_bar
 from plaudit.errors import ConfigError
 
 if TYPE_CHECKING:
+    from plaudit.cli.options import Measuring
+    from plaudit.data.reading.options import ReadingOptions
     from plaudit.data.schema.group import Group
     from plaudit.data.schema.group_set import GroupSet
     from plaudit.evaluation.official.benchmark import Benchmark, Loaded
-    from plaudit.evaluation.store.existing import Replace
-    from plaudit.evaluation.store.precomputed import RecordedRewards
-    from plaudit.evaluation.store.stored_items import KeptItems, KeptRewards
+    from plaudit.evaluation.store.precomputed import PrecomputedRewards, StoredRewards
     from plaudit.records import Result
-    from plaudit.statistics.agreement import TieRule
+    from plaudit.scoring.scorer import Scorer
 
-TARGET_HELP = "Files of groups with labels; benchmarks, as NAME=PATH of the official files or NAME for the hub."
-
-LimitOption = Annotated[
-    int | None, typer.Option("--limit", min=1, help="Groups of each target, from the first.", show_default="all")
-]
-OnErrorOption = Annotated[
-    Literal["raise", "skip"], typer.Option("--on-error", help="What to do with an unreadable row of a file.")
-]
-GroupByPromptOption = Annotated[
-    bool, typer.Option("--group-by-prompt", help="Make one group of consecutive rows with one prompt.")
-]
-RanksFromOption = Annotated[
-    str | None, typer.Option("--ranks-from", metavar="RATING", help="Rating that ranks responses without ranks.")
-]
-AnswerPatternOption = Annotated[
-    str | None,
-    typer.Option(
-        "--answer-pattern",
-        help="Final answer of a response, for the majority's vote.",
-        show_default="the last number",
-    ),
-]
-RewardsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--rewards",
-        metavar="FILE",
-        help="Rewards computed elsewhere, or the items.jsonl of an evaluation, for MODEL.",
-        show_default=False,
-    ),
-]
-GoldOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--gold",
-        metavar="FILE",
-        help="Gold rewards of the groups, computed elsewhere: they become the rating gold.",
-        show_default=False,
-    ),
-]
-GroupsOnlyOption = Annotated[
-    bool, typer.Option("--groups-only", help="Write the groups, to be scored elsewhere; there is no MODEL.")
-]
+_LONGEST_NAME = 100
 
 _NAME = re.compile(r"[a-z0-9_.-]+", re.IGNORECASE)
+_OBJECT = re.compile(r"[^\W\d][\w.]*:\w+")
+"""An import path, as that of a benchmark of one's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,21 +47,6 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """How files are read: the options of the command."""
-
-    format: FormatChoice = "auto"
-    attributes: tuple[str, ...] = ()
-    on_error: Literal["raise", "skip"] = "raise"
-    limit: int | None = None
-    group_by_prompt: bool = False
-    ranks_from: str | None = None
-    split: str = "train"
-    step_separator: str = "\n"
-    gold: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class FileSet:
     """The groups of a file."""
 
@@ -109,7 +55,7 @@ class FileSet:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkSet:
-    """What was loaded of a benchmark."""
+    """A loaded benchmark."""
 
     benchmark: Benchmark
     loaded: Loaded
@@ -121,7 +67,7 @@ class BenchmarkSet:
 
 
 def parse_targets(texts: Sequence[str]) -> list[Target]:
-    """Return the targets that the command line names; what exists as a file or folder is one.
+    """Return the targets that the command line names; an existing file or folder is a path.
 
     Raises:
         UnknownNameError: for ``NAME=PATH`` with a name that is no benchmark.
@@ -133,6 +79,9 @@ def _parse(text: str) -> Target:
     from plaudit.evaluation.official.catalog import CATALOG, benchmark_named
 
     name, equals, path = text.partition("=")
+    if equals and _OBJECT.fullmatch(name) and not _exists(text):
+        find_modules_here()
+        return Target(path, benchmark_named(name))
     if _exists(text) or "/" in name or not _NAME.fullmatch(name):
         return Target(text)
     if equals:
@@ -152,12 +101,12 @@ def _exists(text: str) -> bool:
 
 
 def _sources() -> Sequence[str]:
-    from plaudit.data.reading.sources.catalog import SOURCES
+    from plaudit.data.reading.sources.formats import SOURCES
 
     return tuple(SOURCES)
 
 
-def folders(targets: Sequence[Target], parent: Path, slug: Callable[[str], str]) -> list[Path]:
+def folders(targets: Sequence[Target], parent: Path) -> list[Path]:
     """Return the folder of the results of each target.
 
     Raises:
@@ -169,8 +118,22 @@ def folders(targets: Sequence[Target], parent: Path, slug: Callable[[str], str])
     return found
 
 
-def read_target(target: Target, reading: Reading) -> FileSet | BenchmarkSet:
-    """Return what a target holds, or the first groups of it, and say what is left out or missing."""
+def slug(text: str) -> str:
+    """Return ``text`` as the name of a folder, of letters, digits and ``._-``: of a path its last two parts.
+
+    A name that puts models together keeps all of them. One of more than 100 characters ends in a hash of all of it.
+    """
+    parts = [part for part in text.split("/") if part not in ("", ".", "..")]
+    name = re.sub(r"[^\w.-]+", "-", "-".join(parts if ":" in text else parts[-2:])).strip("-") or "model"
+    digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}-{digest}"
+
+
+def read_target(target: Target, reading: ReadingOptions, gold: Sequence[str] = ()) -> FileSet | BenchmarkSet:
+    """Return the groups of a target, or the first of them, and print those left out or missing.
+
+    The rewards in the files ``gold`` become the rating ``gold`` of the groups of a file.
+    """
     if target.benchmark is not None:
         loaded = target.benchmark.load(target.path)
         if reading.limit is not None:
@@ -181,32 +144,9 @@ def read_target(target: Target, reading: Reading) -> FileSet | BenchmarkSet:
 
     from plaudit.data.reading.read import read_groups
 
-    groups = read_groups(
-        target.path or "",
-        format=reading.format,
-        attributes=reading.attributes,
-        on_error=reading.on_error,
-        limit=reading.limit,
-        group_by_prompt=reading.group_by_prompt,
-        ranks_from=reading.ranks_from,
-        split=reading.split,
-        step_separator=reading.step_separator,
-    )
+    groups = read_groups(target.path or "", reading)
     print_dropped(groups.report)
-    return FileSet(_with_gold(groups, reading.gold) if reading.gold else groups)
-
-
-def refuse_reading(reading: Reading, answer_pattern: str | None, what: str) -> None:
-    """Raise ConfigError where an option says how groups are read, and ``what`` is measured, which has none to read."""
-    given = {
-        "--limit": reading.limit is not None,
-        "--answer-pattern": answer_pattern is not None,
-        "--group-by-prompt": reading.group_by_prompt,
-        "--ranks-from": reading.ranks_from is not None,
-    }
-    named = [name for name, is_given in given.items() if is_given]
-    if named:
-        raise ConfigError(f"{' and '.join(named)} say how groups are read; {what} are measured whole: leave it out")
+    return FileSet(_with_gold(groups, gold) if gold else groups)
 
 
 def check_gold(targets: Sequence[Target]) -> None:
@@ -221,10 +161,9 @@ def check_gold(targets: Sequence[Target]) -> None:
 
 
 def _with_gold(groups: GroupSet, files: Sequence[str]) -> GroupSet:
-    from plaudit.evaluation.store.gold import with_gold
-    from plaudit.evaluation.store.precomputed import RecordedRewards
+    from plaudit.evaluation.store.precomputed import PrecomputedRewards, with_gold
 
-    gold = RecordedRewards(files)
+    gold = PrecomputedRewards(files)
     rated = with_gold(groups, gold)
     typer.echo(rated.in_words())
     say_unused(gold, "gold rewards")
@@ -243,20 +182,8 @@ def _remarks(benchmark: Benchmark, loaded: Loaded) -> Iterator[str]:
         yield f"{loaded.repeated} rows repeat an id; they are kept under ids of their own"
 
 
-def note_unused(scorer: RecordedRewards | KeptRewards, places: Sequence[Path]) -> None:
-    """Say how many rows of rewards belong to no group of any target, and put it into the results in ``places``."""
-    from plaudit.evaluation.store.existing import RESULT_NAME
-    from plaudit.records import Result, write_record
-
-    unused = say_unused(scorer)
-    for place in places if unused else ():
-        result = Result.model_validate_json((place / RESULT_NAME).read_bytes())
-        details = result.details | {"rewards_of_no_group": unused}
-        write_record(place / RESULT_NAME, result.model_copy(update={"details": details}))
-
-
-def say_unused(scorer: RecordedRewards | KeptRewards, what: str = "rewards") -> int:
-    """Say how many rows of recorded rewards belong to no group of any target, and return it."""
+def say_unused(scorer: PrecomputedRewards | StoredRewards, what: str = "rewards") -> int:
+    """Say how many rows of rewards on file belong to no group of any target, and return it."""
     ids = scorer.unused
     if ids:
         words = f"{len(ids)} rows of {what} belong to no group of these targets, as {ids[0]!r}"
@@ -264,75 +191,42 @@ def say_unused(scorer: RecordedRewards | KeptRewards, what: str = "rewards") -> 
     return len(ids)
 
 
-def holds_results(paths: Sequence[str], targets: Sequence[Target]) -> bool:
-    """Return whether the files are a benchmark's published per-item results, not rows of rewards.
+def measure_target(
+    scorer: Scorer,
+    data: FileSet | BenchmarkSet,
+    place: Path,
+    model: str,
+    how: Measuring,
+    counts: dict[str, int] | None = None,
+) -> None:
+    """Measure ``scorer`` on one target, write the result to ``place`` and print it."""
+    from plaudit.evaluation.metrics.answers import LAST_NUMBER
+    from plaudit.evaluation.run import evaluate, evaluate_benchmark
 
-    Raises:
-        ConfigError: when they are, but there is not one file or folder, and at most one benchmark.
-        DataError: when a file cannot be read.
-    """
-    from plaudit.evaluation.store.precomputed import is_rewards_row
-    from plaudit.evaluation.store.published import first_row, marked
-
-    row = first_row(paths[0])
-    if is_rewards_row(row):
-        return False
-    if all(target.benchmark is None for target in targets):
-        # Without targets the fields say whose results they are; with files as targets, a row that is none of rewards
-        # is a mistake in these, as the reader of rewards will say.
-        return not targets and bool(marked(row))
-    if len(paths) > 1 or len(targets) != 1 or _needs_no_data(targets[0]):
-        raise ConfigError(
-            f"{paths[0]} holds no rows of rewards (id, rewards), but may be published results of a benchmark; "
-            "these are read one file or folder at a time, with the name of the benchmark as the only target: "
-            "plaudit evaluate --rewards FILE NAME"
-        )
-    return True
-
-
-def _needs_no_data(target: Target) -> bool:
-    """Return whether ``target`` gives the data of a benchmark whose published results hold all that is needed."""
-    return target.path is not None and (target.benchmark is None or target.benchmark.joined is None)
-
-
-def kept_items(paths: Sequence[str]) -> list[KeptItems]:
-    """Return the items that the files hold where they are those of evaluations, and none where they are others.
-
-    Raises:
-        ConfigError: when some are, and others are not.
-        DataError: when a file cannot be read.
-    """
-    from plaudit.evaluation.store.stored_items import KeptItems, holds_items
-
-    are = [not Path(path).is_dir() and holds_items(path) for path in paths]
-    if any(are) and not all(are):
-        raise ConfigError(
-            f"{paths[are.index(True)]} holds items of an evaluation and {paths[are.index(False)]} does not; give files "
-            "of one kind to --rewards"
-        )
-    return [KeptItems(path) for path in paths] if all(are) else []
+    kept = f"what was scored is kept in {place}; the same command goes on from there"
+    with interrupt_keeps(kept), progress_bar(place.name) as progress:
+        options = {
+            "progress": partial(_advance, progress, len(data.groups)),
+            "model": model,
+            "output_dir": place,
+            "tie_rule": how.tie_rule,
+            "answer_pattern": LAST_NUMBER if how.answer_pattern is None else how.answer_pattern,
+            "replace": how.replace,
+            "counts": counts,
+        }
+        if isinstance(data, BenchmarkSet):
+            result = evaluate_benchmark(scorer, data.benchmark, data.loaded, **options)
+        else:
+            groups = data.groups
+            result = evaluate(scorer, groups, name=place.name, data_fingerprint=groups.fingerprint, **options)
+    print_written(result, place)
 
 
-def evaluate_published(
-    paths: Sequence[str], targets: Sequence[Target], parent: Path, *, tie_rule: TieRule, replace: Replace
-) -> tuple[Result, Path]:
-    """Return the result of one file, or folder, of published per-item results, and its folder below ``parent``."""
-    from plaudit.evaluation.run import evaluate_results
-    from plaudit.evaluation.store.published import recorded_items
-
-    named = targets[0].benchmark if targets else None
-    data = targets[0].path if targets else None
-    benchmark, items = recorded_items(paths[0], None if named is None else named.name, data=data)
-    place = parent / benchmark.name
-    options = {"model": paths[0], "output_dir": place, "tie_rule": tie_rule, "replace": replace}
-    return evaluate_results(benchmark, items, **options), place
+def _advance(progress: Callable[[int, int], None], total: int, done: int) -> None:
+    progress(done, total)
 
 
-def write_for_scoring(targets: Sequence[Target], places: Sequence[Path], reading: Reading) -> None:
-    """Write the groups of each target to ``groups.jsonl`` in its folder, to be scored elsewhere, and say where."""
-    from plaudit.data.reading.write import write_groups
-
-    for target, place in zip(targets, places, strict=True):
-        path = place / "groups.jsonl"
-        count = write_groups(path, read_target(target, reading).groups)
-        typer.echo(f"wrote {path}: {count} groups")
+def print_written(result: Result, place: Path) -> None:
+    """Print a result, and how to read it in ``place``."""
+    print_result(result)
+    typer.echo(f"wrote {place}; read it with: plaudit report {place}")

@@ -1,48 +1,70 @@
-"""Runs a scorer over groups and writes what it found; a killed run goes on where it stopped."""
+"""Evaluations: a scorer over groups, a benchmark, published results or stored items, into a folder of results."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass
 from pathlib import Path
-from typing import assert_never
+from typing import Any
 
 from pydantic import JsonValue
 
 from plaudit.data.schema.group import Group
 from plaudit.data.schema.group_set import GroupSet
-from plaudit.errors import DataError, OutputError
+from plaudit.errors import ConfigError
 from plaudit.evaluation.metrics.answers import LAST_NUMBER, compiled_pattern, extract_answer
-from plaudit.evaluation.metrics.labels import evaluate_labels
-from plaudit.evaluation.metrics.position_bias import orders_kept
 from plaudit.evaluation.metrics.preference import DEFAULT_TIE_RULE, TieRule
-from plaudit.evaluation.official.benchmark import Benchmark, Facts, Loaded
-from plaudit.evaluation.official.result import benchmark_result
-from plaudit.evaluation.store.confident_errors import SurpriseCollector
-from plaudit.evaluation.store.cut_log import CutLog, CutWatch
-from plaudit.evaluation.store.existing import (
+from plaudit.evaluation.official.benchmark import Benchmark, Loaded
+from plaudit.evaluation.result import assemble_result
+from plaudit.evaluation.store.confident_errors import ConfidentErrorCollector
+from plaudit.evaluation.store.items import check_same, scored_with_rewards
+from plaudit.evaluation.store.precomputed import PrecomputedRewards, StoredItems
+from plaudit.evaluation.store.result_folder import (
     ITEMS_NAME,
-    RESULT_NAME,
-    SCORING_NAME,
-    GroupCut,
+    PARTIAL_NAME,
+    EvaluationIdentity,
+    ExistingResult,
+    GroupTruncation,
     Replace,
+    ScoredItem,
     ScoringRecord,
-    Standing,
-    Truncated,
-    drop_unfinished,
-    keep_whole_windows,
-    standing_in,
-    without_answers,
+    existing_result,
+    read_confident_errors,
+    write_result,
 )
-from plaudit.evaluation.store.items import scored_groups
-from plaudit.evaluation.store.partial import PartialHeader, check_same, scored_once
-from plaudit.evaluation.store.precomputed import RecordedRewards
-from plaudit.evaluation.store.stored_items import KeptRewards, what_rewards_are
-from plaudit.records import ItemScore, Result, write_json_lines, write_record
-from plaudit.scoring.scorer import GivesLogOdds, Scorer, compares
+from plaudit.journal import Header, Journal
+from plaudit.records import ItemScore, Result
+from plaudit.scoring.scorer import Scorer, info_of
 
-PARTIAL_NAME = "items.partial.jsonl"
-CUTS_NAME = "cuts.partial.jsonl"
-SURPRISING_NAME = "surprising.json"
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One evaluation: its subject, its folder, and how its metrics are made."""
+
+    identity: EvaluationIdentity
+    folder: Path
+    settings: Mapping[str, JsonValue]
+    replace: Replace = "finished"
+    tie_rule: TieRule = DEFAULT_TIE_RULE
+    seed: int = 0
+    counts: Mapping[str, int] | None = None
+    benchmark: Benchmark | None = None
+    loaded: Loaded | None = None
+
+    def journal(self, window: int = 1) -> Journal:
+        return Journal(self.folder / PARTIAL_NAME, self.identity.header(self.settings), window=window)
+
+    def existing(self) -> ExistingResult | None:
+        """Return the finished result in the folder, of the same evaluation, which must not be replaced.
+
+        Raises:
+            ConfigError: when it is of another one.
+        """
+        existing = existing_result(self.folder) if self.replace == "nothing" else None
+        if existing is not None:
+            existing.check(self.identity, self.settings)
+        return existing
 
 
 def evaluate(
@@ -61,97 +83,157 @@ def evaluate(
     progress: Callable[[int], None] | None = None,
     replace: Replace = "finished",
     settings: Mapping[str, JsonValue] | None = None,
-    window: int = 1,
+    window: int | None = None,
+    counts: Mapping[str, int] | None = None,
+    benchmark: Benchmark | None = None,
+    loaded: Loaded | None = None,
 ) -> Result:
     """Return the result of ``scorer`` on ``groups``, over every kind of label that they carry, and write it.
 
-    ``output_dir`` receives ``items.jsonl`` (every reward), ``surprising.json`` (the texts of the most confidently
-    wrong pairs), ``scoring.json`` (the model's ``settings``, and what it was not shown of over-long responses) and,
-    last, ``result.json``. Until then each scored item is a line of ``items.partial.jsonl``; a run that was killed finds
-    it there and scores only what is missing. An unfinished run is taken up only where name, model, hashes and
-    ``answer_pattern`` are those it was begun with; ``replace`` says what of another one may be replaced. The last match
-    of that pattern in a response, or of its first group, is its final answer, for the majority's vote where outcomes
-    are known. ``progress`` is told the number of items done, first of those on file. Of win rates the log-odds are
-    asked for, and there are no figures across groups. A scorer that batches ``window`` groups together is gone on with
-    from the end of a window, so that its batches, and with them the last digits, are those of an unbroken run.
+    ``output_dir`` receives ``items.jsonl`` (every reward), ``confident_errors.json`` (texts of the most confidently
+    wrong pairs), ``scoring.json`` (settings of the scorer, truncation) and ``result.json``, together. Until then each
+    scored item is a line of ``items.partial.jsonl``, where a killed run is resumed at the end of a ``window`` of
+    groups; only under the same name, model, hashes and ``answer_pattern``. ``replace`` says which earlier work may be
+    replaced. The last match of the pattern in a response, or of its first group, is its final answer. ``progress`` is
+    told the number of items done, first of those on file. Fields not given of the scorer are those of ``scorer.info``.
 
     Raises:
         ModelError: when the scorer gives another number of rewards, other ids or another order.
-        DataError: when ``items.partial.jsonl`` is of another evaluation, another model or other data.
-        OutputError: when a file cannot be written.
-        ConfigError: when ``answer_pattern`` is no regular expression; when the folder holds the result of another
-            evaluation, which ``replace`` does not allow to be replaced.
+        DataError: when items on file are of other groups.
+        OutputError: when a file cannot be written, or another process is writing the folder.
+        ConfigError: when ``answer_pattern`` is no regular expression; when the folder holds other work.
     """
-    header = PartialHeader(
-        name=name,
-        model=model,
-        recipe_hash=recipe_hash,
-        weights_hash=weights_hash,
-        data_fingerprint=data_fingerprint,
-        answer_pattern=answer_pattern,
-    )
-    run = _Run(scorer, header, output_dir, replace, settings or {}, progress, window)
-    run.score(groups)
-    result = evaluate_labels(
-        run.items,
-        name=name,
-        model=model,
-        tie_rule=tie_rule,
-        seed=seed,
-        recipe_hash=recipe_hash,
-        data_fingerprint=data_fingerprint,
-        relative=compares(scorer),
-    )
-    left_out = groups.report.dropped if isinstance(groups, GroupSet) else {}
-    return run.written(result.model_copy(update={"left_out": dict(left_out)}))
+    info = info_of(scorer)
+    hashes = {
+        "recipe_hash": info.recipe_hash if recipe_hash is None else recipe_hash,
+        "weights_hash": info.weights_hash if weights_hash is None else weights_hash,
+        "data_fingerprint": data_fingerprint,
+    }
+    identity = EvaluationIdentity(name=name, model=model, answer_pattern=answer_pattern, **hashes)
+    settings = info.settings if settings is None else settings
+    work = _Work(identity, output_dir, settings, replace, tie_rule, seed, counts, benchmark, loaded)
+    return _run(scorer, groups, work, info.window if window is None else window, progress or (lambda done: None))
 
 
 def evaluate_benchmark(
-    scorer: Scorer,
-    benchmark: Benchmark,
-    loaded: Loaded,
-    *,
-    model: str,
-    output_dir: Path,
-    recipe_hash: str | None = None,
-    weights_hash: str | None = None,
-    tie_rule: TieRule = DEFAULT_TIE_RULE,
-    answer_pattern: str = LAST_NUMBER,
-    seed: int = 0,
-    progress: Callable[[int], None] | None = None,
-    replace: Replace = "finished",
-    settings: Mapping[str, JsonValue] | None = None,
-    window: int = 1,
+    scorer: Scorer, benchmark: Benchmark, loaded: Loaded, *, model: str, output_dir: Path, **options: Any
 ) -> Result:
-    """Return the result of ``scorer`` on what was loaded of ``benchmark``, and write it as ``evaluate`` does.
+    """Evaluate ``scorer`` on the loaded ``benchmark``, write and return the result; ``options`` are of ``evaluate``.
 
-    The items carry the official fields that the figures need, so ``benchmark_result`` of the items in ``items.jsonl``
-    gives them again. Rows that could not be made groups are items without rewards.
+    The items carry the official fields that the metrics need, so that the items alone give the result again. Rows that
+    could not be made groups are items without rewards.
 
     Raises:
         ModelError, DataError, OutputError, ConfigError: see ``evaluate``.
     """
-    header = PartialHeader(
+    return evaluate(
+        scorer,
+        loaded.groups,
         name=benchmark.name,
         model=model,
-        recipe_hash=recipe_hash,
-        weights_hash=weights_hash,
+        output_dir=output_dir,
         data_fingerprint=loaded.fingerprint,
-        answer_pattern=answer_pattern,
+        benchmark=benchmark,
+        loaded=loaded,
+        **options,
     )
-    run = _Run(scorer, header, output_dir, replace, settings or {}, progress, window)
-    run.score(loaded.groups, facts=loaded.facts, refused=loaded.refused)
-    result = benchmark_result(
-        run.items,
-        benchmark,
-        model=model,
-        tie_rule=tie_rule,
-        seed=seed,
-        recipe_hash=recipe_hash,
-        data_fingerprint=loaded.fingerprint,
-        relative=compares(scorer),
+
+
+def _run(scorer: Scorer, groups: Iterable[Group], work: _Work, window: int, progress: Callable[[int], None]) -> Result:
+    """Return the result of one evaluation, written: from groups to rewards, items and ``result.json``."""
+    items: list[ItemScore] = []
+    truncations: list[GroupTruncation] = []
+    errors = ConfidentErrorCollector()
+    refused = () if work.loaded is None else work.loaded.refused
+    with work.journal(window) as journal:
+        existing = work.existing()
+        if existing is not None and existing.has_rewards_of(work.identity):
+            found = _with_answers(existing.matched(groups, len(refused)), work)
+        else:
+            _resume(journal, scorer, groups, work)
+            remaining = iter(groups)
+            found = itertools.chain(_on_file(journal, remaining), _scored(scorer, remaining, journal, work, progress))
+        for group, scored in found:
+            items.append(scored.item)
+            errors.add(group, scored.item)
+            if scored.truncation is not None:
+                truncations.append(scored.truncation)
+        items.extend(refused)
+        scoring = ScoringRecord.made(work.identity, work.settings, truncations)
+        left_out = groups.report.dropped if isinstance(groups, GroupSet) else {}
+        result = _assemble(items, work, scoring, left_out=left_out, relative=info_of(scorer).relative)
+        write_result(journal, work.folder, result, items, scoring=scoring, confident_errors=errors.pairs())
+    return result
+
+
+def _resume(journal: Journal, scorer: Scorer, groups: Iterable[Group], work: _Work) -> None:
+    """Keep the whole windows of unfinished items; those of other work only go where they may be replaced."""
+
+    def may_go(found: Header) -> bool:
+        # Rewards on file are not lost with items made of them, and may have been mended since.
+        mended = isinstance(scorer, PrecomputedRewards) and found.identity.get("model") == work.identity.model
+        return work.replace == "all" or mended
+
+    journal.resume(total=len(groups) if isinstance(groups, Sized) else None, discard=may_go)
+
+
+def _on_file(journal: Journal, groups: Iterator[Group]) -> Iterator[tuple[Group, ScoredItem]]:
+    """Yield the next groups with their unfinished items."""
+    for group, scored, place in journal.matched(groups, ScoredItem.parse):
+        check_same(group, scored.item, place)
+        yield group, scored
+
+
+def _scored(
+    scorer: Scorer, groups: Iterator[Group], journal: Journal, work: _Work, progress: Callable[[int], None]
+) -> Iterator[tuple[Group, ScoredItem]]:
+    """Yield the groups that are left with their items, written to the journal first."""
+    answers, done = compiled_pattern(work.identity.answer_pattern), journal.kept
+    metadata = {} if work.loaded is None else work.loaded.facts
+    progress(done)
+    for group, rewards, item in scored_with_rewards(scorer, groups, answers=answers, in_log_odds=True):
+        known = item.model_copy(update={"metadata": dict(metadata.get(group.id, {}))})
+        scored = ScoredItem(item=known, truncation=GroupTruncation.of(done, group, rewards.truncation))
+        journal.append(scored.model_dump_json())
+        yield group, scored
+        done += 1
+        progress(done)
+
+
+def _with_answers(found: Iterable[tuple[Group, ScoredItem]], work: _Work) -> Iterator[tuple[Group, ScoredItem]]:
+    """Yield finished items with the answers that the pattern of this evaluation finds in the texts."""
+    pattern = compiled_pattern(work.identity.answer_pattern)
+    for group, scored in found:
+        if scored.item.answers is None:
+            yield group, scored
+        else:
+            answers = tuple(extract_answer(response, pattern) for response in group.responses)
+            item = scored.item.model_copy(update={"answers": answers})
+            yield group, scored.model_copy(update={"item": item})
+
+
+def _assemble(
+    items: Sequence[ItemScore],
+    work: _Work,
+    scoring: ScoringRecord | None = None,
+    *,
+    left_out: Mapping[str, int] | None = None,
+    relative: bool = False,
+) -> Result:
+    truncated = {} if scoring is None else scoring.truncated.as_details()
+    return assemble_result(
+        items,
+        name=work.identity.name,
+        model=work.identity.model,
+        benchmark=work.benchmark,
+        tie_rule=work.tie_rule,
+        seed=work.seed,
+        recipe_hash=work.identity.recipe_hash,
+        data_fingerprint=work.identity.data_fingerprint,
+        relative=relative,
+        counts={**truncated, **(work.counts or {})},
+        left_out=left_out,
     )
-    return run.written(result)
 
 
 def evaluate_results(
@@ -167,147 +249,49 @@ def evaluate_results(
 
     Raises:
         ConfigError: when the folder holds the result of another model, and ``replace`` is ``nothing``.
-        OutputError: when a file cannot be written.
+        OutputError: when a file cannot be written, or another process is writing the folder.
     """
-    standing = standing_in(output_dir) if replace == "nothing" else None
-    if standing is not None:
-        standing.check_model(model)
-    result = benchmark_result(items, benchmark, model=model, tie_rule=tie_rule)
-    _unlink(output_dir, RESULT_NAME, SCORING_NAME, SURPRISING_NAME)
-    write_json_lines(output_dir / ITEMS_NAME, items)
-    write_record(output_dir / RESULT_NAME, result)
+    identity = EvaluationIdentity(name=benchmark.name, model=model)
+    work = _Work(identity, output_dir, {}, replace, tie_rule, benchmark=benchmark)
+    with work.journal() as journal:
+        existing = existing_result(output_dir) if replace == "nothing" else None
+        if existing is not None:
+            existing.check_model(model)
+        result = _assemble(items, work)
+        write_result(journal, output_dir, result, items)
     return result
 
 
-class _Run:
-    """One evaluation in its folder: items taken from there or scored now, and what is written of them."""
+def recompute(
+    stored: StoredItems,
+    *,
+    output_dir: Path,
+    benchmark: Benchmark | None = None,
+    tie_rule: TieRule = DEFAULT_TIE_RULE,
+    seed: int = 0,
+    replace: Replace = "finished",
+) -> Result:
+    """Return the result of stored items, under the names that they were made under, and write it.
 
-    def __init__(
-        self,
-        scorer: Scorer,
-        header: PartialHeader,
-        folder: Path,
-        replace: Replace,
-        settings: Mapping[str, JsonValue],
-        progress: Callable[[int], None] | None,
-        window: int,
-    ) -> None:
-        self.items: list[ItemScore] = []
-        self._scorer = scorer.in_log_odds() if isinstance(scorer, GivesLogOdds) else scorer
-        self._header = header
-        self._folder = folder
-        self._replace = replace
-        self._settings = dict(settings)
-        self._progress = progress
-        self._window = window
-        self._answers = compiled_pattern(header.answer_pattern)
-        self._surprising = SurpriseCollector()
-        self._cuts: Sequence[GroupCut] = ()
-        self._past_those_on_file = False
+    With ``benchmark`` its official metrics come first, from the metadata of the items. ``output_dir`` receives all
+    files of a result; it may be the folder that the items are in.
 
-    def score(
-        self,
-        groups: Iterable[Group],
-        *,
-        facts: Mapping[str, Facts] | None = None,
-        refused: Sequence[ItemScore] = (),
-    ) -> None:
-        """Find the item of every group, those on file first, and put those of ``refused`` behind them."""
-        finished = self._finished()
-        found = self._scored(groups, facts or {}) if finished is None else self._taken(groups, finished, len(refused))
-        for group, item in found:
-            self.items.append(item)
-            self._surprising.add(group, item)
-            self._tell()
-        if isinstance(self._scorer, RecordedRewards | KeptRewards):
-            self._scorer.found(item.id for item in self.items)
-        self.items += refused
-
-    def _tell(self) -> None:
-        """Tell the number of items done; of those on file only the last, as they say nothing of the pace."""
-        if self._progress is not None and self._past_those_on_file:
-            self._progress(len(self.items))
-
-    def written(self, result: Result) -> Result:
-        """Return ``result`` with what was cut, written with everything that belongs to it."""
-        truncated = Truncated.of(self._cuts)
-        whole = result.model_copy(update={"details": result.details | truncated.as_details()})
-        scoring = ScoringRecord(
-            evaluation=without_answers(self._header),
-            settings=self._settings,
-            truncated=truncated,
-            cuts=tuple(self._cuts),
-        )
-        # An older result goes first, so that it never stands beside items that are not its own.
-        _unlink(self._folder, RESULT_NAME)
-        write_json_lines(self._folder / ITEMS_NAME, self.items)
-        write_record(self._folder / SURPRISING_NAME, self._surprising.pairs())
-        write_record(self._folder / SCORING_NAME, scoring)
-        write_record(self._folder / RESULT_NAME, whole)
-        _unlink(self._folder, PARTIAL_NAME, CUTS_NAME)
-        return whole
-
-    def _finished(self) -> Standing | None:
-        """Return the finished result in the folder where its rewards are to be taken as they are."""
-        match self._replace:
-            case "finished" | "all":
-                return None
-            case "nothing":
-                standing = standing_in(self._folder)
-                if standing is None:
-                    return None
-                standing.check(self._header, self._settings)
-                return standing if standing.is_of(self._header) else None
-            case _:
-                assert_never(self._replace)
-
-    def _taken(self, groups: Iterable[Group], standing: Standing, refused: int) -> Iterator[tuple[Group, ItemScore]]:
-        """Yield every group with its finished item, its answers found by the pattern of this run."""
-        known, path = standing.items(refused), standing.folder / ITEMS_NAME
-        listed = list(groups)
-        if len(known) != len(listed):
-            raise DataError(
-                f"{path}: holds {len(known)} items for {len(listed)} groups; add --overwrite to score again"
-            )
-        self._cuts = () if standing.scoring is None else standing.scoring.cuts
-        for line, (group, item) in enumerate(zip(listed, known, strict=True), start=1):
-            check_same(group, item, f"{path}:{line}")
-            if item.answers is None:
-                yield group, item
-            else:
-                answers = tuple(extract_answer(response, self._answers) for response in group.responses)
-                yield group, item.model_copy(update={"answers": answers})
-
-    def _scored(self, groups: Iterable[Group], facts: Mapping[str, Facts]) -> Iterator[tuple[Group, ItemScore]]:
-        """Yield every group with its item: those of an unfinished run, then those that are scored now."""
-        partial = self._folder / PARTIAL_NAME
-        recorded = isinstance(self._scorer, RecordedRewards)
-        drop_unfinished(partial, self._header, with_items=self._replace == "all", recorded=recorded)
-        total = len(groups) if isinstance(groups, Sized) else None
-        keep_whole_windows(partial, self._header, self._window, total=total)
-        log = CutLog(self._folder / CUTS_NAME, partial)
-
-        def score(remaining: Iterator[Group]) -> Iterator[tuple[Group, ItemScore]]:
-            self._past_those_on_file = True
-            self._tell()
-            watch = CutWatch(self._scorer)
-            with orders_kept(self._scorer) as orders:
-                for group, item in scored_groups(watch, remaining, answers=self._answers):
-                    log.add(len(self.items), group, watch.next_cut())
-                    known: dict[str, object] = {} if orders is None else {"orders": tuple(orders.popleft())}
-                    if group.id in facts:
-                        known["facts"] = dict(facts[group.id])
-                    yield group, item.model_copy(update=what_rewards_are(self._scorer, group) | known)
-
-        yield from scored_once(partial, self._header, groups, check=check_same, score=score)
-        self._cuts = log.cuts
-
-
-def _unlink(folder: Path, *names: str) -> None:
-    for name in names:
-        try:
-            (folder / name).unlink(missing_ok=True)
-        except NotADirectoryError:
-            continue
-        except OSError as error:
-            raise OutputError(f"cannot write {folder / name}: {error.strerror or error}") from error
+    Raises:
+        ConfigError: when the folder holds the result of another evaluation, and ``replace`` is ``nothing``; when it
+            is that of ``stored``, under another name than ``items.jsonl``.
+        OutputError: when a file cannot be written, or another process is writing the folder.
+    """
+    in_place = stored.path.resolve() == (output_dir / ITEMS_NAME).resolve()
+    if not in_place and stored.path.resolve().parent == output_dir.resolve():
+        raise ConfigError(f"{stored.path} stands beside the {ITEMS_NAME} that would be replaced; give a folder with -o")
+    identity, settings = stored.identity, stored.settings
+    work = _Work(identity, output_dir, settings, replace, tie_rule, seed, benchmark=benchmark)
+    with work.journal() as journal:
+        work.existing()
+        scoring = ScoringRecord.made(identity, settings, stored.truncations)
+        left_out = {} if stored.existing is None else stored.existing.result.left_out
+        result = _assemble(stored.items, work, scoring, left_out=left_out)
+        errors = read_confident_errors(stored.path.parent)
+        items = None if in_place else stored.items
+        write_result(journal, output_dir, result, items, scoring=scoring, confident_errors=errors)
+    return result

@@ -1,4 +1,4 @@
-"""The config of semi-supervised training: what ``plaudit ssrm`` reads."""
+"""The config of semi-supervised training, read by ``plaudit ssrm``."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from plaudit.config import Config
-from plaudit.data.reading.config import DataFile
+from plaudit.data.reading.options import DataFile
 from plaudit.training.config import TrainConfig
 
 
 class SemiSupervisedConfig(Config):
-    """Semi-supervised training (He et al., 2024): train, label what has no labels, keep the sure ones, train again."""
+    """Semi-supervised training (He et al., 2024): train, label unlabelled data, keep the sure ones, train again."""
 
     train: TrainConfig
     """Every round's training; its ``data`` are the labelled groups and the held-out ones."""

@@ -7,31 +7,87 @@ responses is never used as a label; preferences among it only measure how often 
 
 from __future__ import annotations
 
+import itertools
 import math
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal, Protocol, assert_never, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, Field, PrivateAttr
 
 from plaudit.data.reading.write import write_groups
 from plaudit.data.schema.columns import hash64
 from plaudit.data.schema.group import Group, Preference
-from plaudit.errors import ConfigError, DataError
-from plaudit.evaluation.metrics.estimates import Estimator
-from plaudit.labeling.predicted_preferences import Guess, PairChoice, guess_pairs
+from plaudit.errors import ConfigError, DataError, ModelError
+from plaudit.evaluation.store.items import scored_groups
 from plaudit.records import Interval, Record, first_problem, write_record
-from plaudit.scoring.scorer import Scorer
+from plaudit.scoring.scorer import Scorer, finite_or_none
+from plaudit.statistics import tournament
+from plaudit.statistics.intervals import proportion_interval
 
 DEFAULT_THRESHOLD = 0.8
-CONFIDENCE = 0.95
-RESAMPLES = 1000
+NOT_COMPARED = "a pair could not be compared"
+
+PairChoice = Literal["all", "best_vs_worst"]
+Table = npt.NDArray[np.float64]
 
 
-class PseudoLabels(Record):
-    """What a labelling was made with, and what came out of it: pairs = kept + below + ties + unscored."""
+@dataclass(slots=True)
+class LabelAgreement:
+    """Agreement of labels with those of the data: one entry per pair that both decide.
+
+    Arrays, so that a million of them are 9 MB.
+    """
+
+    _right: array[int] = field(default_factory=lambda: array("b"))
+    _prompts: array[int] = field(default_factory=lambda: array("Q"))
+
+    def add(self, prompt: str, *, right: bool) -> None:
+        """Note whether the label of a pair of responses to ``prompt`` agrees."""
+        self._right.append(right)
+        self._prompts.append(hash64(prompt.encode()))
+
+    def interval(self) -> Interval | None:
+        """Return the share of labels that agree, clustered by prompt; None where there is no such pair."""
+        return proportion_interval(self._right, np.asarray(self._prompts, dtype=np.uint64))
+
+
+class PseudoCounts(BaseModel):
+    """Counts of a labelling: pairs = kept + below + ties + unscored."""
+
+    groups: int = 0
+    """Groups read."""
+    groups_kept: int = 0
+    """Groups with a kept pseudo-label: those that were written."""
+    single_responses: int = 0
+    """Groups of one response, which hold no pair."""
+    pairs: int = 0
+    """Pairs looked at."""
+    kept: int = 0
+    """Pairs whose confidence reached the threshold."""
+    below: int = 0
+    """Pairs whose confidence did not."""
+    ties: int = 0
+    """Pairs of confidence exactly ½, which are never kept."""
+    unscored: int = 0
+    """Pairs that could not be scored."""
+    responses_left_out: int = 0
+    """Responses of written groups that no kept pseudo-label names."""
+    largest_confidence: float | None = None
+    """Largest confidence of any pair; null where none was scored."""
+    reasons: Counter[str] = Field(default_factory=Counter)
+    """Groups with a response that could not be scored, by reason."""
+    contradictory_gold: int = 0
+    """Pairs whose gold preferences contradict each other; they are not in the accuracies."""
+
+
+class PseudoLabels(PseudoCounts, Record):
+    """Record of a labelling: its inputs, settings and counts."""
 
     model: str
     """Hash of the model that gave the labels."""
@@ -40,61 +96,22 @@ class PseudoLabels(Record):
     threshold: float
     """Least confidence at which a label is kept."""
     pairs_of: PairChoice
-    """Which pairs of a group were looked at."""
+    """Choice of pairs in a group."""
     soft: bool
-    """Whether the labels carry their probability."""
+    """True where the labels carry their probability."""
     temperature: float
-    """What the log-odds were divided by."""
-    groups: int
-    """Groups read."""
-    groups_kept: int
-    """Groups with a kept pseudo-label: those that were written."""
-    single_responses: int
-    """Groups of one response, which hold no pair."""
-    pairs: int
-    """Pairs looked at."""
-    kept: int
-    """Pairs whose confidence reached the threshold."""
-    below: int
-    """Pairs whose confidence did not."""
-    ties: int
-    """Pairs of confidence exactly ½, which are never kept."""
-    unscored: int
-    """Pairs that could not be scored."""
-    responses_left_out: int
-    """Responses of written groups that no kept pseudo-label names."""
-    largest_confidence: float | None
-    """Largest confidence of any pair; null where none was scored."""
-    reasons: dict[str, int]
-    """Groups with a response that could not be scored, by reason."""
-    contradictory_gold: int
-    """Pairs whose gold preferences contradict each other; they are not in the accuracies."""
+    """Divisor of the log-odds."""
     accuracy: Interval | None
-    """Agreement of all pseudo-labels, kept or not, with the gold preferences; null where the data have none."""
+    """LabelAgreement of all pseudo-labels, kept or not, with the gold preferences; null where the data have none."""
     accuracy_kept: Interval | None
     """The same of those that were kept."""
 
 
-@dataclass(slots=True)
-class PseudoTally:
-    """The counts of a labelling while it runs; named as in ``PseudoLabels``."""
+class PseudoTally(PseudoCounts):
+    """The counts of a labelling while it runs."""
 
-    groups: int = 0
-    groups_kept: int = 0
-    single_responses: int = 0
-    pairs: int = 0
-    kept: int = 0
-    below: int = 0
-    ties: int = 0
-    unscored: int = 0
-    responses_left_out: int = 0
-    contradictory_gold: int = 0
-    largest_confidence: float | None = None
-    reasons: Counter[str] = field(default_factory=Counter)
-    # One entry for each pseudo-label with a gold preference; arrays, so that a million of them are 10 MB.
-    _right: array[int] = field(default_factory=lambda: array("b"))
-    _was_kept: array[int] = field(default_factory=lambda: array("b"))
-    _prompts: array[int] = field(default_factory=lambda: array("Q"))
+    _all: LabelAgreement = PrivateAttr(default_factory=LabelAgreement)
+    _kept: LabelAgreement = PrivateAttr(default_factory=LabelAgreement)
 
     def count(self, guess: Guess, *, kept: bool) -> None:
         """Count one pair."""
@@ -111,20 +128,16 @@ class PseudoTally:
 
     def compare(self, *, right: bool, kept: bool, prompt: str) -> None:
         """Note whether a pseudo-label agrees with the gold preference of its pair."""
-        self._right.append(right)
-        self._was_kept.append(kept)
-        self._prompts.append(hash64(prompt.encode()))
+        for agreement in (self._all, self._kept) if kept else (self._all,):
+            agreement.add(prompt, right=right)
 
     def accuracy(self, *, kept_only: bool) -> Interval | None:
         """Return how often the pseudo-labels agree with the gold preferences; None where there is no such pair.
 
-        Wilson's interval where every prompt comes once, else a bootstrap over prompts. Ties and unscored pairs make no
+        Wilson's interval where every prompt comes once, else Student's over prompts. Ties and unscored pairs make no
         pseudo-label and are not in it.
         """
-        chosen = np.asarray(self._was_kept, dtype=bool) if kept_only else np.ones(len(self._right), dtype=bool)
-        right = np.asarray(self._right, dtype=np.float64)[chosen]
-        estimate = Estimator(confidence=CONFIDENCE, resamples=RESAMPLES, seed=0)
-        return estimate.share(right, np.asarray(self._prompts, dtype=np.uint64)[chosen])
+        return (self._kept if kept_only else self._all).interval()
 
 
 def pseudo_labelled(
@@ -184,7 +197,7 @@ def write_pseudo_labels(
     temperature: float = 1.0,
     data_fingerprint: str | None = None,
 ) -> PseudoLabels:
-    """Write what ``pseudo_labelled`` yields to ``path`` and return its record, which then stands beside it.
+    """Write the groups of ``pseudo_labelled`` to ``path`` and return the record, which then stands beside it.
 
     Both are written atomically, the record last (see ``record_path``): a file of pseudo-labels with a record is whole.
 
@@ -194,38 +207,14 @@ def write_pseudo_labels(
     """
     tally = PseudoTally()
     record_path(path).unlink(missing_ok=True)
-    write_groups(
-        path,
-        pseudo_labelled(
-            scorer,
-            groups,
-            model=model,
-            tally=tally,
-            threshold=threshold,
-            pairs=pairs,
-            soft=soft,
-            temperature=temperature,
-        ),
-    )
+    rule: dict[str, Any] = {"threshold": threshold, "soft": soft, "temperature": temperature}
+    write_groups(path, pseudo_labelled(scorer, groups, model=model, tally=tally, pairs=pairs, **rule))
     record = PseudoLabels(
+        **tally.model_dump(),
+        **rule,
         model=model,
         data_fingerprint=data_fingerprint,
-        threshold=threshold,
         pairs_of=pairs,
-        soft=soft,
-        temperature=temperature,
-        groups=tally.groups,
-        groups_kept=tally.groups_kept,
-        single_responses=tally.single_responses,
-        pairs=tally.pairs,
-        kept=tally.kept,
-        below=tally.below,
-        ties=tally.ties,
-        unscored=tally.unscored,
-        responses_left_out=tally.responses_left_out,
-        largest_confidence=tally.largest_confidence,
-        reasons=dict(tally.reasons),
-        contradictory_gold=tally.contradictory_gold,
         accuracy=tally.accuracy(kept_only=False),
         accuracy_kept=tally.accuracy(kept_only=True),
     )
@@ -264,15 +253,18 @@ def _gold(group: Group, tally: PseudoTally) -> Mapping[frozenset[int], int | Non
     """Return {pair: the response that the data prefer}, None where they say both; a probability of ½ says nothing."""
     found: dict[frozenset[int], int | None] = {}
     for preference in group.preferences:
-        probability = 1.0 if preference.probability is None else preference.probability
-        if probability == 0.5:
-            continue
-        better = preference.chosen if probability > 0.5 else preference.rejected
-        pair = frozenset((preference.chosen, preference.rejected))
-        if found.setdefault(pair, better) not in (better, None):
+        better, pair = preferred(preference), frozenset((preference.chosen, preference.rejected))
+        if better is not None and found.setdefault(pair, better) not in (better, None):
             found[pair] = None
             tally.contradictory_gold += 1
     return found
+
+
+def preferred(preference: Preference) -> int | None:
+    """Return the response that a preference of the data holds to be better; None for a probability of ½."""
+    if preference.probability is None or preference.probability > 0.5:
+        return preference.chosen
+    return preference.rejected if preference.probability < 0.5 else None
 
 
 def _relabelled(group: Group, kept: Sequence[Guess], model: str, tally: PseudoTally, *, soft: bool) -> Group:
@@ -290,3 +282,113 @@ def _relabelled(group: Group, kept: Sequence[Guess], model: str, tally: PseudoTa
         id=group.id,
         source=f"pseudo:{model}",
     )
+
+
+# ------------------------------------------------------------------------------------------------ guesses
+
+
+@runtime_checkable
+class PairProbability(Protocol):
+    """A scorer that also compares two responses directly, as a pairwise preference model does."""
+
+    def probabilities(self, groups: Iterable[Group]) -> Iterator[Table]:
+        """Yield, for each group, in order, ``[response, response]`` the probability that i is better than j.
+
+        p(i, j) + p(j, i) = 1; NaN where the two could not be compared.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """Prediction for two responses of a group: ``chosen`` is better with probability ``confidence`` ≥ ½.
+
+    At exactly ½ it is a tie, and which one is called chosen means nothing; None says that the pair was not scored.
+    """
+
+    chosen: int
+    rejected: int
+    confidence: float | None
+
+    @property
+    def prefers(self) -> bool:
+        """True where one response is preferred: neither a tie nor unscored."""
+        return self.confidence is not None and self.confidence > 0.5
+
+
+def guess_pairs(
+    scorer: Scorer, groups: Iterable[Group], *, pairs: PairChoice, temperature: float
+) -> Iterator[tuple[Group, list[Guess], str | None]]:
+    """Yield each group with the guesses of ``scorer`` about it, and why one of it has none, in order, streaming.
+
+    From rewards, P(i better than j) = σ((r_i − r_j) ÷ temperature). A ``PairProbability`` is asked for P itself, and
+    its log-odds are divided by the temperature. ``all``: every pair of the group. ``best_vs_worst``: the responses with
+    the highest and the lowest reward, or win rate; of equals, the first.
+
+    Raises:
+        ModelError: when the scorer gives something else than was asked for.
+    """
+    if isinstance(scorer, PairProbability):
+        for group, table in _tables(scorer, groups):
+            kept = tournament.comparable(table, [len(response) for response in group.responses])
+            win_rates = tournament.number_of_kept(tournament.win_rates, table, kept)
+            chosen = _choose(finite_or_none(win_rates), pairs)
+            guesses = [_from_probability(table, i, j, temperature) for i, j in chosen]
+            is_whole = all(guess.confidence is not None for guess in guesses)
+            yield group, guesses, None if is_whole else NOT_COMPARED
+        return
+    for group, item in scored_groups(scorer, groups):
+        chosen = _choose(item.rewards, pairs)
+        yield group, [_from_rewards(item.rewards, i, j, temperature) for i, j in chosen], item.reason
+
+
+def _choose(rewards: Sequence[float | None], choice: PairChoice) -> list[tuple[int, int]]:
+    """Return the pairs of responses to look at; with fewer than two rewards, best and worst are the first two."""
+    match choice:
+        case "all":
+            return list(itertools.combinations(range(len(rewards)), 2))
+        case "best_vs_worst":
+            scored = [(reward, k) for k, reward in enumerate(rewards) if reward is not None]
+            if len(scored) < 2:
+                return [(0, 1)] if len(rewards) > 1 else []
+            best = max(scored, key=lambda each: each[0])[1]
+            worst = min((each for each in scored if each[1] != best), key=lambda each: each[0])[1]
+            return [(best, worst)]
+        case _:
+            assert_never(choice)
+
+
+def _from_rewards(rewards: Sequence[float | None], i: int, j: int, temperature: float) -> Guess:
+    first, second = rewards[i], rewards[j]
+    if first is None or second is None:
+        return Guess(i, j, None)
+    chosen, rejected = (i, j) if first >= second else (j, i)
+    return Guess(chosen, rejected, 1.0 / (1.0 + math.exp(-abs(first - second) / temperature)))
+
+
+def _tables(scorer: PairProbability, groups: Iterable[Group]) -> Iterator[tuple[Group, Table]]:
+    """Yield each group with its probabilities, holding no more groups than the scorer reads ahead."""
+    ours, theirs = itertools.tee(groups)
+    tables = scorer.probabilities(theirs)
+    for group in ours:
+        table = next(tables, None)
+        if table is None:
+            raise ModelError(f"the scorer stopped before group {group.id!r}, which is without probabilities")
+        count = len(group.responses)
+        if table.shape != (count, count) or np.nanmin(table, initial=0.0) < 0 or np.nanmax(table, initial=1.0) > 1:
+            raise ModelError(
+                f"the scorer gave {table.tolist()!r:.100} as the probabilities of the {count} responses of group "
+                f"{group.id!r}; they must be {count} rows of {count} numbers between 0 and 1"
+            )
+        yield group, table
+
+
+def _from_probability(table: Table, i: int, j: int, temperature: float) -> Guess:
+    p = float(table[i, j])
+    if math.isnan(p):
+        return Guess(i, j, None)
+    chosen, rejected = (i, j) if p >= 0.5 else (j, i)
+    confidence = max(p, 1.0 - p)
+    if temperature != 1.0:
+        confidence = 1.0 / (1.0 + ((1.0 - confidence) / confidence) ** (1.0 / temperature))
+    return Guess(chosen, rejected, confidence)

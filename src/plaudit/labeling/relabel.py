@@ -1,35 +1,44 @@
 """Relabelling: a gold scorer says which response of a pair is better, in place of the labels that the data came with.
 
+``relabel_file`` is ``plaudit data relabel``: a file of groups, resumable.
+
 Source: Razin et al. (2025), What Makes a Reward Model a Good Teacher?, arXiv 2503.15477, where a strong reward model is
 the ground truth. There a pair of equal rewards stays a preference; here it becomes none, or one of probability ½.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Literal, assert_never
+from pathlib import Path
+from typing import Any, Literal, assert_never
 
-import numpy as np
+from pydantic import BaseModel, Field, JsonValue, PrivateAttr
 
-from plaudit.data.schema.columns import hash64
+from plaudit.data.reading.read import read_groups
+from plaudit.data.reading.sources.formats import FormatChoice
+from plaudit.data.reading.write import write_groups
 from plaudit.data.schema.group import Group, Preference
 from plaudit.data.schema.pairing import ranks_of
-from plaudit.errors import ConfigError, DataError
-from plaudit.evaluation.metrics.estimates import Estimator
-from plaudit.evaluation.store.items import scored_groups
-from plaudit.records import Interval, Record
-from plaudit.scoring.scorer import GivesLogOdds, Scorer
+from plaudit.errors import ConfigError, DataError, OutputError
+from plaudit.evaluation.store.items import item_score, scored_with_rewards
+from plaudit.jobs import Progress, check_shard, fill, shard_of
+from plaudit.journal import Journal, check_output, locked
+from plaudit.labeling.pseudo_label import LabelAgreement, preferred, record_path
+from plaudit.opening import open_scorer
+from plaudit.provenance import made_now
+from plaudit.records import Interval, MadeRecord, Record, write_record
+from plaudit.scoring.files import ScoringWorker, check_rewards_of, parse_rewards
+from plaudit.scoring.scorer import Scorer, info_of
+from plaudit.statistics.steps import Aggregation
 
 GOLD = "gold"
 ORIGINAL_WINS = "original_wins"
 ORIGINAL_RANK = "original_rank"
-CONFIDENCE = 0.95
-RESAMPLES = 1000
 
 Labels = Literal["hard", "soft"]
 PairsOf = Literal["given", "all"]
@@ -38,7 +47,7 @@ _Pair = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class RelabelRule:
-    """How rewards become labels.
+    """Rule that turns rewards into labels.
 
     Raises:
         ConfigError: for a temperature that is not positive, or one where nothing is divided by it, and for an attribute
@@ -49,13 +58,13 @@ class RelabelRule:
     """``hard``: the response of the higher reward is chosen; equal rewards make no preference. ``soft``: it is chosen
     with probability σ((its reward − the other) ÷ temperature); equal rewards make one of ½."""
     temperature: float = 1.0
-    """What reward differences are divided by, for soft labels."""
+    """Divisor of the reward differences, for soft labels."""
     pairs: PairsOf = "given"
     """``given``: the pairs that the preferences of the data name. ``all``: every two responses of a group."""
     attribute: str = GOLD
     """Rating that the rewards are written as."""
     keep_original: bool = False
-    """Write what the data said as ratings: ``original_wins``, the share of a response's preferences that it won, and
+    """Write the original labels as ratings: ``original_wins``, the share of a response's preferences that it won, and
     ``original_rank``."""
 
     def __post_init__(self) -> None:
@@ -68,112 +77,69 @@ class RelabelRule:
             raise ConfigError(f"attribute is {self.attribute!r}; give the rewards another name")
 
 
-class RelabelCounts(Record):
-    """What a relabelling found: groups = scored + the sum of unscored; pairs = the six kinds below it."""
-
-    groups: int
+class _Counts(BaseModel):
+    groups: int = 0
     """Groups read; every one is written."""
-    scored: int
+    scored: int = 0
     """Groups whose every response has a reward."""
-    unscored: dict[str, int]
+    unscored: Counter[str] = Field(default_factory=Counter)
     """For each reason, the groups with a response that has none."""
-    pairs: int
+    pairs: int = 0
     """Pairs of responses that were to be labelled, each once."""
-    agreed: int
+    agreed: int = 0
     """Pairs of which the data prefer the same response as the gold reward."""
-    swapped: int
+    swapped: int = 0
     """Pairs of which the data prefer the other response."""
-    newly_decided: int
+    newly_decided: int = 0
     """Pairs of which the data prefer none, or each once, and the gold reward prefers one."""
-    ties: int
+    ties: int = 0
     """Pairs of equal rewards: no preference where labels are hard, one of probability ½ where they are soft."""
-    unscored_pairs: int
+    unscored_pairs: int = 0
     """Pairs with a response that has no reward: they have no preference any more."""
-    repeated: int
+    repeated: int = 0
     """Preferences of the data beyond the first of their pair."""
-    margins_dropped: int
+    margins_dropped: int = 0
     """Preferences whose margin was not kept: it was of the other labels."""
-    ranked: int
+    ranked: int = 0
     """Groups whose ranks were made anew."""
-    ranks_changed: int
+    ranks_changed: int = 0
     """Those of them whose order or ties are others now."""
+
+
+class RelabelCounts(_Counts, Record):
+    """Counts of a relabelling: groups = scored + the sum of unscored; pairs = the six kinds below it."""
+
     agreement: Interval | None
     """Share of the pairs decided by both, of which both prefer the same response; null where there are none."""
 
 
-@dataclass(slots=True)
-class RelabelTally:
-    """The counts of a relabelling while it runs; named as in ``RelabelCounts``."""
+class RelabelTally(_Counts):
+    """The counts of a relabelling while it runs."""
 
-    groups: int = 0
-    scored: int = 0
-    unscored: Counter[str] = field(default_factory=Counter)
-    pairs: int = 0
-    agreed: int = 0
-    swapped: int = 0
-    newly_decided: int = 0
-    ties: int = 0
-    unscored_pairs: int = 0
-    repeated: int = 0
-    margins_dropped: int = 0
-    ranked: int = 0
-    ranks_changed: int = 0
-    # One entry per pair decided by both; arrays, so that a million of them are 9 MB.
-    _agreed: array[int] = field(default_factory=lambda: array("b"))
-    _prompts: array[int] = field(default_factory=lambda: array("Q"))
+    _agreement: LabelAgreement = PrivateAttr(default_factory=LabelAgreement)
 
     def compare(self, *, agreed: bool, prompt: str) -> None:
         """Count a pair that both the data and the gold reward decide."""
         self.agreed += agreed
         self.swapped += not agreed
-        self._agreed.append(agreed)
-        self._prompts.append(hash64(prompt.encode()))
+        self._agreement.add(prompt, right=agreed)
 
     def counts(self) -> RelabelCounts:
         """Return the counts as a record; the interval of the agreement resamples prompts."""
-        estimate = Estimator(confidence=CONFIDENCE, resamples=RESAMPLES, seed=0)
-        return RelabelCounts(
-            groups=self.groups,
-            scored=self.scored,
-            unscored=dict(self.unscored),
-            pairs=self.pairs,
-            agreed=self.agreed,
-            swapped=self.swapped,
-            newly_decided=self.newly_decided,
-            ties=self.ties,
-            unscored_pairs=self.unscored_pairs,
-            repeated=self.repeated,
-            margins_dropped=self.margins_dropped,
-            ranked=self.ranked,
-            ranks_changed=self.ranks_changed,
-            agreement=estimate.share(
-                np.asarray(self._agreed, dtype=np.float64), np.asarray(self._prompts, dtype=np.uint64)
-            ),
-        )
+        return RelabelCounts(**self.model_dump(), agreement=self._agreement.interval())
 
 
 def relabelled(scorer: Scorer, groups: Iterable[Group], *, rule: RelabelRule, tally: RelabelTally) -> Iterator[Group]:
     """Yield every group with the labels that ``scorer`` gives it, in order, streaming.
 
-    A scorer of win rates is asked for log-odds where labels are soft (see ``rewards_for``).
+    Of a scorer of win rates soft labels are made of its strengths, which are log-odds.
 
     Raises:
         DataError: when a group has a rating of a name that is to be written.
         ModelError: when the scorer gives something else than was asked for.
     """
-    for group, item in scored_groups(rewards_for(scorer, rule.labels), groups):
+    for group, _, item in scored_with_rewards(scorer, groups, in_log_odds=rule.labels == "soft"):
         yield relabelled_group(group, item.rewards, rule=rule, tally=tally, reason=item.reason)
-
-
-def rewards_for(scorer: Scorer, labels: Labels) -> Scorer:
-    """Return the scorer whose rewards make the labels: of a scorer of win rates its log-odds, where they are soft."""
-    match labels:
-        case "hard":
-            return scorer
-        case "soft":
-            return scorer.in_log_odds() if isinstance(scorer, GivesLogOdds) else scorer
-        case _:
-            assert_never(labels)
 
 
 def relabelled_group(
@@ -220,8 +186,7 @@ def _said(group: Group, tally: RelabelTally) -> dict[_Pair, int | None]:
     said: dict[_Pair, int | None] = {}
     for preference in group.preferences:
         tally.margins_dropped += preference.margin is not None
-        probability = 1.0 if preference.probability is None else preference.probability
-        better = preference.chosen if probability > 0.5 else preference.rejected if probability < 0.5 else None
+        better = preferred(preference)
         pair = (min(preference.chosen, preference.rejected), max(preference.chosen, preference.rejected))
         if pair not in said:
             said[pair] = better
@@ -300,3 +265,94 @@ def _wins(group: Group) -> tuple[float | None, ...]:
             won[index] += share
             named[index] += 1
     return tuple(wins / count if count else None for wins, count in zip(won, named, strict=True))
+
+
+# ------------------------------------------------------------------------------------------------ relabelled files
+
+
+class RelabelRecord(MadeRecord):
+    """Record beside a relabelled file: its inputs, the rule, and counts."""
+
+    identity: dict[str, Any]
+    """The gold scorer as it was named, its hashes and that of the data, the shard, and options that fix rewards."""
+    labels: Labels
+    """Kind of labels: hard preferences, or with their probability."""
+    temperature: float
+    """Divisor of the reward differences."""
+    pairs: PairsOf
+    """The pairs that were labelled."""
+    attribute: str
+    """Rating that the rewards are."""
+    keep_original: bool
+    """True where the data's own labels were kept as ratings."""
+    counts: RelabelCounts
+    """Counts of groups and pairs."""
+    resumed: int
+    """Groups that an earlier run had scored."""
+    dropped_rows: dict[str, int] = Field(default_factory=dict)
+    """For each reason, the rows of the input that could not be used."""
+
+
+def relabel_file(
+    model: str,
+    input_path: str,
+    output: Path,
+    *,
+    rule: RelabelRule,
+    format: FormatChoice = "auto",
+    max_tokens: int | None = None,
+    aggregation: Aggregation | None = None,
+    shard: tuple[int, int] = (0, 1),
+    on_error: str = "raise",
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> RelabelRecord:
+    """Write every group of the input, in its order, under the labels of ``model``, and return the record beside it.
+
+    While it runs the rewards go to ``OUTPUT.partial``, where ``read_rewards`` can read them. A later call with the same
+    model, input and shard goes on after the last whole window of it; the file it writes is that of an uninterrupted
+    run. Another rule may be given then; of it rewards depend only on whether a scorer of win rates makes soft labels.
+
+    Raises:
+        ConfigError: when the output exists or is the input, or its partial file is of another model, input or shard.
+        DataError, ModelError, CheckpointError: about the input and the model.
+        OutputError: when the output cannot be written, or does not end in .jsonl or .jsonl.gz.
+    """
+    if not output.name.endswith((".jsonl", ".jsonl.gz")):
+        raise OutputError(f"cannot write {output}: groups are written to .jsonl or .jsonl.gz")
+    check_output(output, source=input_path, overwrite=overwrite)
+    check_shard(*shard)
+    groups = read_groups(input_path, format=format, on_error="skip" if on_error == "skip" else "raise")
+    for group in groups:
+        check_names(group, rule)
+    scorer = open_scorer(model, max_tokens=max_tokens, aggregation=aggregation)
+    in_log_odds = rule.labels == "soft" and info_of(scorer).strengths is not None
+    options: dict[str, JsonValue] = {"aggregation": aggregation, "in_log_odds": in_log_odds}
+    if max_tokens is not None:
+        options["max_tokens"] = max_tokens
+    worker = ScoringWorker(scorer, groups, model=model, in_log_odds=in_log_odds, options=options)
+    part, tally = shard_of(worker, *shard), RelabelTally()
+    with locked(output), part.journal(output, worker.header, worker.window) as journal:
+        resumed = fill(journal, worker, part, progress)
+        journal.resume(total=len(part))
+        with journal.commit() as files:
+            rows = iter(worker.rows(part.first, part.last))
+            write_groups(files.stage(output), _relabelled(journal, rows, rule, tally))
+            identity = {**worker.header.identity, "data_fingerprint": worker.header.data, "shard": list(shard)}
+            record = RelabelRecord(
+                **made_now(),
+                **dataclasses.asdict(rule),
+                identity=identity,
+                counts=tally.counts(),
+                resumed=resumed,
+                dropped_rows=groups.report.dropped,
+            )
+            write_record(files.stage(record_path(output)), record)
+    return record
+
+
+def _relabelled(journal: Journal, groups: Iterator[Group], rule: RelabelRule, tally: RelabelTally) -> Iterator[Group]:
+    for group, rewards, place in journal.matched(groups, parse_rewards):
+        check_rewards_of(group, rewards, place)
+        item = item_score(group, rewards)
+        yield relabelled_group(group, item.rewards, rule=rule, tally=tally, reason=item.reason)

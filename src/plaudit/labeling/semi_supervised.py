@@ -7,44 +7,48 @@ the pairs that it is sure of are kept, and model t is trained on D_l and the kep
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import numpy as np
 
 from plaudit.config import dump_config, load_config
-from plaudit.data.reading.read import load_files
+from plaudit.data.reading.options import DataFile
+from plaudit.data.reading.read import load_files, read_groups
 from plaudit.data.reading.write import write_groups
+from plaudit.data.schema.group import Group
 from plaudit.data.schema.group_set import GroupSet
-from plaudit.errors import ConfigError, DataError
+from plaudit.errors import ConfigError, DataError, ModelError
+from plaudit.evaluation.run import evaluate
+from plaudit.journal import Header, Journal, locked, partial_path
 from plaudit.labeling.config import SemiSupervisedConfig
-from plaudit.labeling.pseudo_label import PseudoLabels, read_pseudo_labels, write_pseudo_labels
-from plaudit.labeling.rounds import (
-    DATA_FOLDER,
-    held_out_accuracy,
-    held_out_file,
-    is_trained,
-    labelled_file,
-    model_hash,
-    pseudo_file,
-    round_config,
-    round_folder,
-    run_record,
+from plaudit.labeling.pseudo_label import (
+    PairProbability,
+    PseudoLabels,
+    Table,
+    read_pseudo_labels,
+    write_pseudo_labels,
 )
-from plaudit.provenance import git_state, package_versions
-from plaudit.records import Interval, Record, first_problem, write_record, write_text
-from plaudit.scoring.load import load
-from plaudit.training.heads import head_of, label_kind
-from plaudit.training.prepare import prepare_groups
-from plaudit.training.run import train
+from plaudit.models.checkpoint.recipe import RECIPE_FILE
+from plaudit.opening import load
+from plaudit.provenance import made_now
+from plaudit.records import Interval, MadeRecord, Record, RunRecord, first_problem, write_record, write_text
+from plaudit.scoring.files import check_rewards_of, parse_rewards, rewards_line
+from plaudit.scoring.scorer import GroupRewards, Scorer, ScorerInfo, info_of
+from plaudit.training.config import DataSection, ModelSection, PretrainedInit, ScratchInit, TrainConfig
+from plaudit.training.prepare import label_kind, prepare_groups, trained_head
+from plaudit.training.run import MODEL_FOLDER, train
 
 CONFIG_FILE = "config.yaml"
 RECORD_FILE = "ssrm.json"
+DATA_FOLDER = "data"
 
 
 class Round(Record):
@@ -53,7 +57,7 @@ class Round(Record):
     number: int
     """0 for the labelled groups alone."""
     pseudo: PseudoLabels | None
-    """How the pseudo-labels of this round came out; null for round 0."""
+    """Record of the pseudo-labels of this round; null for round 0."""
     groups: int
     """Groups trained on: those of the labelled and the pseudo-labelled data that carry a preference as tokens."""
     preferences: int
@@ -64,32 +68,24 @@ class Round(Record):
     """Wall time of labelling, training and evaluation, as far as the last command did them."""
 
 
-class SemiSupervisedRecord(Record):
-    """What a semi-supervised run was made of, and what each of its rounds found."""
+class SemiSupervisedRecord(MadeRecord):
+    """Record of a semi-supervised run: its inputs, settings and rounds."""
 
     name: str
     """The run's name, from its config."""
     status: Literal["running", "finished", "nothing_kept"]
-    """Whether more rounds follow, all are done, or one of them found no pseudo-label to keep."""
+    """State: more rounds follow, all are done, or one of them found no pseudo-label to keep."""
     message: str | None = None
-    """Why it ended early, and what to do."""
-    created: str
-    """UTC time, ISO 8601."""
-    commit: str | None
-    """Commit of the working directory, or null outside a repository."""
-    dirty: bool | None
-    """Whether the working directory had uncommitted changes."""
-    versions: dict[str, str]
-    """Package versions."""
+    """Reason for an early end, with the remedy."""
     data: dict[str, dict[str, Any]]
-    """For ``labelled``, ``held_out`` and ``unlabelled``: fingerprint, groups, and what was left out."""
+    """For ``labelled``, ``held_out`` and ``unlabelled``: fingerprint, groups, and counts of those left out."""
     rounds: tuple[Round, ...] = ()
     """The rounds that are done."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Inputs:
-    """The same in every round: how many groups are labelled, those to label, and what the record says of all."""
+    """Inputs of every round: the number of labelled groups, those to label, and the record's description of all."""
 
     labelled_groups: int
     unlabelled: GroupSet
@@ -101,8 +97,8 @@ def train_semi_supervised(config: SemiSupervisedConfig, *, run_dir: Path, resume
 
     ``round_<t>/`` is the training run of round t, with its model and its held-out evaluation, and
     ``pseudo/round_<t>.jsonl`` holds the pseudo-labels it was trained on. With ``resume`` finished rounds are kept as
-    they are, and the round that was cut goes on: pseudo-labels that were written whole are not made again, training
-    goes on from its last checkpoint.
+    they are, and the round that was cut goes on: responses that were scored are not scored again, training goes on from
+    its last checkpoint. One process at a time may write the folder.
 
     The held-out groups are split off once, before anything is labelled, and unlabelled groups with one of their
     prompts are left out and counted. A round in which nothing is kept ends the run: status ``nothing_kept``.
@@ -113,14 +109,17 @@ def train_semi_supervised(config: SemiSupervisedConfig, *, run_dir: Path, resume
         DataError, ModelError, LayoutError, TrainingError, OutputError: see ``plaudit.training.run.train``.
     """
     _check_config(config)
-    _check_folder(config, run_dir, resume=resume)
-    inputs = _prepare(config, run_dir)
-    record = _begun(run_dir, inputs) or _first_record(config, inputs)
-    write_record(run_dir / RECORD_FILE, record)
-    write_text(run_dir / CONFIG_FILE, dump_config(config))
-    while record.status == "running":
-        record = _next_round(config, run_dir, inputs, record)
+    with locked(run_dir / RECORD_FILE):
+        _check_folder(config, run_dir, resume=resume)
+        inputs = _prepare(config, run_dir)
+        record = _begun(run_dir, inputs) or SemiSupervisedRecord(
+            **made_now(), name=config.train.name, status="running", data=inputs.described
+        )
         write_record(run_dir / RECORD_FILE, record)
+        write_text(run_dir / CONFIG_FILE, dump_config(config))
+        while record.status == "running":
+            record = _next_round(config, run_dir, inputs, record)
+            write_record(run_dir / RECORD_FILE, record)
     return record
 
 
@@ -153,7 +152,7 @@ def _next_round(
 
 
 def _check_config(config: SemiSupervisedConfig) -> None:
-    kind = label_kind(config.train.objective, head_of(config.train).form)
+    kind = label_kind(config.train.objective, trained_head(config.train).form)
     if kind != "preferences":
         raise ConfigError(
             f"train.objective is {config.train.objective.type}, which learns from {kind}; pseudo-labels are "
@@ -181,7 +180,7 @@ def _check_folder(config: SemiSupervisedConfig, run_dir: Path, *, resume: bool) 
 
 
 def _prepare(config: SemiSupervisedConfig, run_dir: Path) -> _Inputs:
-    """Return what every round works with; the labelled and held-out groups are written for all of them."""
+    """Return the inputs of every round; the labelled and held-out groups are written for all of them."""
     cache = run_dir / DATA_FOLDER
     labelled, held_out = prepare_groups(config.train.data, cache_dir=cache)
     given = load_files(config.unlabelled, cache_dir=cache)
@@ -211,11 +210,7 @@ def _prepare(config: SemiSupervisedConfig, run_dir: Path) -> _Inputs:
             "prompts_also_labelled": int(np.isin(prompts[~is_held_out], labelled.prompt_hashes()).sum()),
         },
     }
-    return _Inputs(
-        labelled_groups=len(labelled),
-        unlabelled=unlabelled,
-        described=described,
-    )
+    return _Inputs(len(labelled), unlabelled, described)
 
 
 def _described(groups: GroupSet) -> dict[str, Any]:
@@ -245,37 +240,22 @@ def _begun(run_dir: Path, inputs: _Inputs) -> SemiSupervisedRecord | None:
     return record
 
 
-def _first_record(config: SemiSupervisedConfig, inputs: _Inputs) -> SemiSupervisedRecord:
-    commit, dirty = git_state()
-    return SemiSupervisedRecord(
-        name=config.train.name,
-        status="running",
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        commit=commit,
-        dirty=dirty,
-        versions=package_versions(),
-        data=inputs.described,
-    )
-
-
 def _label(config: SemiSupervisedConfig, run_dir: Path, inputs: _Inputs, number: int) -> PseudoLabels:
-    """Return the record of this round's pseudo-labels; those that the same model has written whole are kept."""
+    """Return the record of this round's pseudo-labels; whole ones of the same model are kept, others are resumed."""
     path, teacher = pseudo_file(run_dir, number), round_folder(run_dir, number - 1)
     model = model_hash(teacher)
     earlier = read_pseudo_labels(path)
     if earlier is not None and earlier.model == model:
         return earlier
-    return write_pseudo_labels(
-        path,
-        load(teacher),
-        inputs.unlabelled,
-        model=model,
-        threshold=config.threshold,
-        pairs=config.pairs,
-        soft=config.soft,
-        temperature=config.temperature,
-        data_fingerprint=inputs.unlabelled.fingerprint,
-    )
+    with resumable(load(teacher), path, model=model, data=inputs.unlabelled.fingerprint) as scorer:
+        return write_pseudo_labels(
+            path,
+            scorer,
+            inputs.unlabelled,
+            model=model,
+            data_fingerprint=inputs.unlabelled.fingerprint,
+            **config.model_dump(include={"threshold", "pairs", "soft", "temperature"}),
+        )
 
 
 def _about(pseudo: PseudoLabels, number: int) -> str:
@@ -290,7 +270,8 @@ def _about(pseudo: PseudoLabels, number: int) -> str:
 def _nothing_kept(pseudo: PseudoLabels, number: int) -> str:
     last = f"the model of round {number - 1} is the last one"
     if pseudo.largest_confidence is None:
-        return f"round {number}: none of {pseudo.pairs} pairs could be scored ({_counted(pseudo.reasons)}); {last}"
+        reasons = ", ".join(f"{count} groups: {reason}" for reason, count in pseudo.reasons.items())
+        return f"round {number}: none of {pseudo.pairs} pairs could be scored ({reasons}); {last}"
     if pseudo.below == 0:
         return f"round {number}: all {pseudo.ties} scored pairs of {pseudo.pairs} are ties; {last}"
     return (
@@ -299,5 +280,177 @@ def _nothing_kept(pseudo: PseudoLabels, number: int) -> str:
     )
 
 
-def _counted(reasons: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} groups: {reason}" for reason, count in reasons.items())
+# ------------------------------------------------------------------------------------------------ one round
+
+
+def round_folder(run_dir: Path, number: int) -> Path:
+    """Return the folder of a round's training run."""
+    return run_dir / f"round_{number}"
+
+
+def pseudo_file(run_dir: Path, number: int) -> Path:
+    """Return the file of the pseudo-labels that a round is trained on."""
+    return run_dir / "pseudo" / f"round_{number}.jsonl"
+
+
+def round_config(config: SemiSupervisedConfig, run_dir: Path, number: int, *, labelled_groups: int) -> TrainConfig:
+    """Return the training config of a round, whose files stand in ``run_dir``.
+
+    All is as in ``config.train`` but the data and, with ``start: previous``, the weights. A tokenizer made from the
+    training texts is made from the labelled ones in every round: they come first, and it reads no further.
+    """
+    files = [labelled_file(run_dir), *([pseudo_file(run_dir, number)] if number else [])]
+    held_out = held_out_file(run_dir)
+    data = DataSection(
+        train=tuple(DataFile(path=str(path), format="groups") for path in files),
+        held_out=(DataFile(path=str(held_out), format="groups"),) if held_out.exists() else (),
+        held_out_share=0,
+    )
+    model = config.train.model
+    match config.start:
+        case "previous" if number > 0:
+            model = model.model_copy(update={"init": _continued(model, round_folder(run_dir, number - 1))})
+        case "initial" | "previous":
+            if isinstance(model.init, ScratchInit):
+                read = min(model.init.tokenizer_groups, labelled_groups)
+                model = model.model_copy(update={"init": model.init.model_copy(update={"tokenizer_groups": read})})
+        case _:
+            assert_never(config.start)
+    name = f"{config.train.name}-round-{number}"
+    return config.train.model_copy(update={"name": name, "data": data, "model": model})
+
+
+def _continued(model: ModelSection, folder: Path) -> PretrainedInit:
+    """Return the start from the model of the run in ``folder``."""
+    path = str(folder / MODEL_FOLDER)
+    match model.init:
+        case PretrainedInit() as init:
+            return init.model_copy(update={"path": path})
+        case ScratchInit():
+            return PretrainedInit(path=path)
+        case _:
+            assert_never(model.init)
+
+
+def labelled_file(run_dir: Path) -> Path:
+    """Return the file of the labelled groups that every round is trained on."""
+    return run_dir / DATA_FOLDER / "labelled.jsonl"
+
+
+def held_out_file(run_dir: Path) -> Path:
+    """Return the file of the held-out groups; it is there where there are any."""
+    return run_dir / DATA_FOLDER / "held_out.jsonl"
+
+
+@contextlib.contextmanager
+def resumable(scorer: Scorer, output: Path, *, model: str, data: str) -> Generator[Scorer]:
+    """Give ``scorer`` with a memory beside ``output``: answers that an unfinished run had are not asked for again.
+
+    The memory goes at the end of the block, where nothing stops it.
+    """
+    info = info_of(scorer)
+    header = Header(journal="pseudo-labels", identity={"model": model}, settings=dict(info.settings), data=data)
+    with Journal(partial_path(output), header, window=info.window) as journal:
+        journal.resume(discard=lambda found: True)
+        yield (_ResumablePairs if isinstance(scorer, PairProbability) else _Resumable)(scorer, journal)
+        journal.remove()
+
+
+class _Resumable:
+    """A scorer of one pass over groups, that takes rewards on file before it scores."""
+
+    def __init__(self, scorer: Scorer, journal: Journal) -> None:
+        self._scorer = scorer
+        self._journal = journal
+
+    @property
+    def info(self) -> ScorerInfo:
+        return info_of(self._scorer)
+
+    def score_groups(self, groups: Iterable[Group]) -> Iterator[GroupRewards]:
+        remaining = iter(groups)
+        for group, rewards, place in self._journal.matched(remaining, parse_rewards):
+            check_rewards_of(group, rewards, place)
+            yield rewards
+        for rewards in self._scorer.score_groups(remaining):
+            self._journal.append(rewards_line(rewards))
+            yield rewards
+
+
+class _ResumablePairs(_Resumable):
+    """The same of a scorer that compares, of which probabilities are asked for."""
+
+    def probabilities(self, groups: Iterable[Group]) -> Iterator[Table]:
+        assert isinstance(self._scorer, PairProbability)
+        remaining = iter(groups)
+        for _, table, _ in self._journal.matched(remaining, _table):
+            yield table
+        for table in self._scorer.probabilities(remaining):
+            self._journal.append(json.dumps(table.tolist()))
+            yield table
+
+
+def _table(line: bytes) -> Table:
+    try:
+        return np.array(json.loads(line), dtype=np.float64)
+    except (ValueError, TypeError):
+        raise DataError("not a table of probabilities") from None
+
+
+def model_hash(folder: Path) -> str:
+    """Return a short hash of the weights and the scoring recipe of the model that the run in ``folder`` trained.
+
+    Raises:
+        ModelError: when there are none.
+    """
+    model = folder / MODEL_FOLDER
+    files = [*sorted(model.glob("*.safetensors")), model / RECIPE_FILE]
+    if len(files) == 1 or not files[-1].exists():
+        raise ModelError(f"{model} holds no whole model; remove {folder} to train that round again")
+    digest = hashlib.blake2b(digest_size=8)
+    for file in files:
+        with file.open("rb") as opened:
+            while block := opened.read(2**24):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def is_trained(folder: Path) -> bool:
+    """Return whether the training run in ``folder`` has finished and left its model."""
+    has_model = (folder / MODEL_FOLDER / RECIPE_FILE).exists()
+    return has_model and run_record(folder).status == "finished"
+
+
+def run_record(folder: Path) -> RunRecord:
+    """Return the record of the training run in ``folder``.
+
+    Raises:
+        ConfigError: when it cannot be read.
+    """
+    path = folder / "run.json"
+    try:
+        return RunRecord.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}; remove {folder} to train that round again") from None
+
+
+def held_out_accuracy(run_dir: Path, number: int, *, name: str) -> Interval | None:
+    """Return the accuracy of a round's model on the held-out groups, and leave the evaluation in its run.
+
+    None where there are no held-out groups, or none of them can be scored.
+    """
+    folder, held_out = round_folder(run_dir, number), held_out_file(run_dir)
+    if not held_out.exists():
+        return None
+    groups = read_groups(held_out, format="groups", cache_dir=held_out.parent)
+    result = evaluate(
+        load(folder),
+        groups,
+        name="held_out",
+        model=name,
+        output_dir=folder / "eval" / "held_out",
+        recipe_hash=run_record(folder).model["recipe_hash"],
+        weights_hash=model_hash(folder),
+        data_fingerprint=groups.fingerprint,
+    )
+    return None if result.preference is None else result.preference.metrics.get("accuracy")

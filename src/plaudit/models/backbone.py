@@ -1,59 +1,41 @@
-"""From a directory, a hub id or a config to a transformers sequence classifier that can be a reward model."""
+"""Loading of a transformers sequence classifier for a reward model, from a directory, a hub id or a config.
+
+Also the files of its checkpoint, and its head's weights, which loading in half precision must not round.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
+import json
 import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import MethodType
-from typing import Any, Literal
+from typing import Any
 
 import torch
+import transformers
+from safetensors import SafetensorError, safe_open
 from torch import nn
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-    AutoTokenizer,
-    PreTrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
-from transformers.utils import logging
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import cached_file, logging
 
-from plaudit.data.reading.config import expand
-from plaudit.errors import ModelError, PlauditError, closest_or_all
+from plaudit.batching.encode import check_fast
+from plaudit.data.reading.options import expand
+from plaudit.errors import CheckpointError, ModelError, PlauditError, closest_or_all
 from plaudit.models.checkpoint.four_bit import four_bit_arguments, settle
-from plaudit.models.checkpoint.recipe import Quantization, ReadOut
+from plaudit.models.checkpoint.recipe import Quantization, ReadOut, ScoringRecipe
+from plaudit.models.heads.head import HeadSpec
 
-DTYPES = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-    "float64": torch.float64,
-}
+DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16", "float64")}
 
 PAD_TOKEN = "<|pad|>"
 
-
-_AUTO_CLASSES: dict[str, Any] = {
-    "sequence": AutoModelForSequenceClassification,
-    "token": AutoModelForTokenClassification,
-    "language_model": AutoModelForCausalLM,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class HeadSpec:
-    """Which class of transformers holds the head, how many outputs it has, and what they are called."""
-
-    task: Literal["sequence", "token", "language_model"] = "sequence"
-    outputs: int = 1
-    names: tuple[str, ...] = ()
+_TOKENIZER_SETTINGS = ("truncation", "padding")
+"""Parts of a tokenizer's file that say how it was last called, and nothing about its tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +90,7 @@ def load_network(
     config = load_config_of(source, trust_remote_code=trust_remote_code)
     spec = HeadSpec() if spec is None else spec
     prepare_config(config, spec)
-    auto_class = _AUTO_CLASSES[spec.task]
+    auto_class: Any = getattr(transformers, f"AutoModel{spec.class_ending}")
     arguments: dict[str, Any] = {}
     with _explained(f"cannot load a reward model from {source}"), _without_report():
         if quantization is not None:
@@ -154,7 +136,7 @@ def default_device() -> str:
 def _explained(what: str) -> Iterator[None]:
     """Turn whatever a library below raises over a broken model into a ModelError that opens with ``what``.
 
-    transformers, tokenizers and safetensors pass on what they meet: KeyError, ImportError, RecursionError, errors of
+    transformers, tokenizers and safetensors let any error through: KeyError, ImportError, RecursionError, errors of
     Rust that have no base of their own.
     """
     try:
@@ -167,7 +149,7 @@ def _explained(what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_report() -> Iterator[None]:
-    """Keep transformers from printing its table of weights; what matters in it becomes an error here."""
+    """Keep transformers from printing its table of weights; its faults become errors here."""
     kept = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
@@ -191,7 +173,7 @@ def load_config_of(source: str, *, trust_remote_code: bool = False) -> PreTraine
             raise ModelError(f"{source} is a file; give the directory of the model")
         if Path(source).is_dir() and not (Path(source) / "config.json").exists():
             raise ModelError(f"{source} is a directory without config.json; a model directory has one")
-        config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+        config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
     if config.is_encoder_decoder:
         raise ModelError(f"{source} is an encoder-decoder; reward models here are decoders or encoders")
     return config
@@ -232,7 +214,7 @@ def load_tokenizer(source: str, *, trust_remote_code: bool = False) -> PreTraine
     if folder.is_dir() and not any((folder / name).is_file() for name in files):
         raise ModelError(f"no tokenizer at {source!r}: the directory holds neither {' nor '.join(files)}")
     with _explained(f"no tokenizer at {source!r}"):
-        found = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+        found = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
     if not isinstance(found, PreTrainedTokenizerBase):
         raise ModelError(f"no tokenizer at {source!r}")
     return found
@@ -342,8 +324,139 @@ def _forward_in_float32(module: nn.Module, *arguments: Any) -> Any:
         return type(module).forward(module, *tensors)
 
 
+_ADAPTER_PREFIX = "base_model.model."
+
+_SAMPLE = 256
+"""Values of each weight of a language model that go into its hash."""
+
+
+def head_hash(network: PreTrainedModel) -> str:
+    """Return a short hash of the head's weights, to tell models of one scoring recipe apart.
+
+    It is taken over every weight of the head. A language model has no head of its own, so there it is taken over some
+    values, evenly spread, of every weight: training changes nearly all of them.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    is_language = is_language_model(network)
+    for name, weight in network.named_parameters() if is_language else head_parameters(network):
+        values = weight.detach().flatten()
+        if is_language:
+            values = values[:: max(1, values.numel() // _SAMPLE)]
+        digest.update(name.encode())
+        digest.update(values.double().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def checkpoint_file(source: str, name: str) -> Path | None:
+    """Return a file of the checkpoint in a directory or of a hub id, or None where it has none."""
+    directory = Path(source)
+    if directory.is_dir():
+        path = directory / name
+        return path if path.exists() else None
+    found = cached_file(
+        source,
+        name,
+        _raise_exceptions_for_gated_repo=False,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return None if found is None else Path(str(found))
+
+
+def restore_head(network: PreTrainedModel, source: str) -> None:
+    """Copy the head's weights from the files of ``source`` once more, in the precision that they were saved in.
+
+    ``from_pretrained`` with a half-precision dtype rounds every weight, also those of a head that was saved in float32.
+    ``network`` is the classifier under any adapter; its head is in float32 already.
+    """
+    wanted: dict[str, torch.nn.Parameter] = {}
+    for name, weight in head_parameters(network):
+        if "original_module" not in name:
+            wanted[name.replace("modules_to_save.default.", "")] = weight
+    for path in _weight_files(source):
+        with safe_open(path, framework="pt") as file:
+            for key in file.keys():  # noqa: SIM118 - a safetensors file is no mapping
+                weight = wanted.get(key.removeprefix(_ADAPTER_PREFIX))
+                if weight is not None:
+                    with torch.no_grad():
+                        weight.copy_(file.get_tensor(key))
+
+
+def tensors_outside(source: str, backbone: str) -> dict[str, torch.Tensor]:
+    """Return the tensors of a checkpoint whose names do not begin with ``backbone``, as they are saved.
+
+    Raises:
+        CheckpointError: when a file of weights cannot be read.
+    """
+    found: dict[str, torch.Tensor] = {}
+    for path in _weight_files(source):
+        try:
+            with safe_open(path, framework="pt") as file:
+                names = [name for name in file.keys() if not name.startswith(backbone)]  # noqa: SIM118
+                found |= {name: file.get_tensor(name) for name in names}
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"{path} cannot be read: {error}") from None
+    return found
+
+
+def _weight_files(source: str) -> list[Path]:
+    """Return the safetensors files of a checkpoint: those of its index, where its weights lie in several."""
+    names = ["model.safetensors", "adapter_model.safetensors"]
+    index = checkpoint_file(source, "model.safetensors.index.json")
+    if index is not None:
+        names += sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    return [path for name in names if (path := checkpoint_file(source, name)) is not None]
+
+
 def _first_line(error: BaseException) -> str:
     line = next(iter(str(error).strip().splitlines()), "")
     if line and isinstance(error, (OSError, ValueError, RuntimeError)):
         return line
     return f"{type(error).__name__}: {line}" if line else type(error).__name__
+
+
+def tokenizer_difference(first: PreTrainedTokenizerBase, second: PreTrainedTokenizerBase) -> str | None:
+    """Return the first difference between two tokenizers, in words; None where they are the same.
+
+    Compared are the vocabulary and every part of the tokenizer's file: normaliser, splitter, model, added tokens. How
+    it was last asked to pad or truncate does not count, nor does the chat template.
+
+    Raises:
+        ModelError: when one of them has no ``tokenizer.json``.
+    """
+    check_fast(first)
+    check_fast(second)
+    if len(first) != len(second):
+        return f"one has {len(first)} entries, the other {len(second)}"
+    ids, others = first.get_vocab(), second.get_vocab()
+    for token in sorted(ids, key=lambda token: ids[token]):
+        if others.get(token) != ids[token]:
+            return f"{token!r} is token {ids[token]} of one and {others.get(token, 'none')} of the other"
+    parts, theirs = _tokenizer_parts(first), _tokenizer_parts(second)
+    return next((f"their {name} differs" for name in parts if parts[name] != theirs.get(name)), None)
+
+
+def _tokenizer_parts(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    found = json.loads(tokenizer.backend_tokenizer.to_str())
+    return {name: value for name, value in found.items() if name not in _TOKENIZER_SETTINGS}
+
+
+def recipe_of(
+    network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, special_tokens: bool, **fields: Any
+) -> ScoringRecipe:
+    """Return the scoring recipe of a network with a scalar head; ``fields`` are further ones.
+
+    Where the tokenizer adds its special tokens, conversations of a decoder also end in the end token. Long ones lose
+    the beginning of the prompt.
+    """
+    read_out = read_out_of(network)
+    said: dict[str, Any] = {
+        "final_token": tokenizer.eos_token_id if special_tokens and read_out == "last_token" else None,
+        "pad_token": tokenizer.pad_token_id,
+        "truncation": "truncate_prompt",
+        "read_out": read_out,
+        "special_tokens": special_tokens,
+        "vocabulary": len(tokenizer),
+        "architecture": type(network).__name__,
+    }
+    return ScoringRecipe(**said | fields)

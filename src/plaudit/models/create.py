@@ -1,42 +1,42 @@
-"""Making reward models: a backbone, a head that is drawn from a seed, adapters."""
+"""Making reward models: on a backbone or from nothing, with a head drawn from a seed, and adapters."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 import torch
+import transformers
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from plaudit.batching.encode import Truncation
 from plaudit.errors import ModelError
-from plaudit.models.backbone import (
-    ensure_padding,
-    head_in_float32,
-    head_modules,
-    initialise_head,
-    is_language_model,
-    load_network,
-    load_tokenizer,
-    longest_conversation,
-    read_out_of,
-    resolve_source,
-)
+from plaudit.models import backbone
 from plaudit.models.checkpoint.recipe import Quantization, ScoringRecipe, check_special_tokens, resolve_template
 from plaudit.models.heads.gate import GATE
-from plaudit.models.heads.kinds import SCALAR, HeadChoice, head_spec
+from plaudit.models.heads.head import Head, ScalarHead
 from plaudit.models.reward_model import RewardModel
 
 _log = logging.getLogger(__name__)
 
+_SCALAR = ScalarHead()
 _TASKS = {"sequence": "SEQ_CLS", "token": "TOKEN_CLS", "language_model": "CAUSAL_LM"}
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+SPECIAL_TOKENS = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>")
 
 
 def new_reward_model(
     source: str,
     *,
     seed: int,
-    head: HeadChoice = SCALAR,
+    head: Head = _SCALAR,
     dtype: str = "float32",
     chat_template: str | None = None,
     max_length: int | None = None,
@@ -53,11 +53,11 @@ def new_reward_model(
         ModelError: when there is no model, tokenizer or chat template, or weights of the backbone are missing.
         MissingExtraError: when it is to be quantised, and bitsandbytes is not installed.
     """
-    source = resolve_source(source)
+    source = backbone.resolve_source(source)
     with torch.random.fork_rng(devices=[]):
         # transformers draws absent weights (a pooler, the layers of an encoder's head) from the global generator
         torch.default_generator.manual_seed(seed)
-        loaded = load_network(
+        loaded = backbone.load_network(
             source, dtype=dtype, spec=head.spec(), trust_remote_code=trust_remote_code, quantization=quantization
         )
     gates = [name for name in loaded.unexpected if name.startswith((f"{GATE}.", "gating."))]
@@ -66,23 +66,25 @@ def new_reward_model(
     network = loaded.network
     prefix = f"{network.base_model_prefix}."
     lost = [name for name in loaded.missing if name.startswith(prefix) and "pooler" not in name]
-    if is_language_model(network) and loaded.missing and not lost:
+    if backbone.is_language_model(network) and loaded.missing and not lost:
         raise ModelError(
             f"{source} holds no vocabulary head (it lacks {', '.join(loaded.missing[:3])}), by which class words are "
             "predicted; start from a causal language model"
         )
     if lost:
         raise ModelError(f"{source} lacks weights of its backbone: {', '.join(lost[:5])}")
-    tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code)
+    tokenizer = backbone.load_tokenizer(source, trust_remote_code=trust_remote_code)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        recipe = _recipe(source, network, tokenizer, dtype, chat_template, max_length, truncation)
+        recipe = _recipe(
+            source, network, tokenizer, chat_template, max_length=max_length, dtype=dtype, truncation=truncation
+        )
         recipe = head.described_in(recipe, tokenizer).model_copy(update={"quantization": quantization})
     problem = check_special_tokens(recipe, tokenizer)
     if problem:
         raise ModelError(f"{source}: {problem}; choose another model.init.chat_template")
-    initialise_head(network, seed=seed, names=set(loaded.missing))
-    head_in_float32(network, recipe.read_out)
+    backbone.initialise_head(network, seed=seed, names=set(loaded.missing))
+    backbone.head_in_float32(network, recipe.read_out)
     return RewardModel(network, tokenizer, recipe)
 
 
@@ -102,12 +104,12 @@ def add_lora(
     layout = model.layout
     model.use_layout("padded")
     config = LoraConfig(
-        task_type=_TASKS[head_spec(model.recipe).task],
+        task_type=_TASKS[model.head.spec().task],
         r=rank,
         lora_alpha=alpha,
         lora_dropout=dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
-        modules_to_save=None if is_language_model(model.core) else head_modules(model.core),
+        modules_to_save=None if backbone.is_language_model(model.core) else backbone.head_modules(model.core),
     )
     try:
         with torch.random.fork_rng(devices=[]):
@@ -134,7 +136,7 @@ def merge_lora(model: RewardModel) -> RewardModel:
     layout = model.layout
     model.use_layout("padded")
     merged = model.network.merge_and_unload()
-    head_in_float32(merged, model.recipe.read_out)
+    backbone.head_in_float32(merged, model.recipe.read_out)
     return RewardModel(merged, model.tokenizer, model.saved_recipe(), layout=layout)
 
 
@@ -142,29 +144,79 @@ def _recipe(
     source: str,
     network: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    dtype: str,
     chat_template: str | None,
     max_length: int | None,
-    truncation: Truncation,
+    **fields: str,
 ) -> ScoringRecipe:
     template, special_tokens = resolve_template(chat_template, tokenizer, source)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        ensure_padding(network, tokenizer)
-    read_out = read_out_of(network)
-    appended = special_tokens and read_out == "last_token"
-    limit = longest_conversation(network, tokenizer)
+        backbone.ensure_padding(network, tokenizer)
+    limit = backbone.longest_conversation(network, tokenizer)
     if max_length is not None and limit is not None and max_length > limit:
         raise ModelError(f"max_length is {max_length}, but {source} has positions for {limit} tokens only")
-    return ScoringRecipe(
+    return backbone.recipe_of(
+        network,
+        tokenizer,
         chat_template=template,
         special_tokens=special_tokens,
-        final_token=tokenizer.eos_token_id if appended else None,
-        pad_token=tokenizer.pad_token_id,
-        vocabulary=len(tokenizer),
         max_length=max_length or min(limit or 4096, 4096),
-        truncation=truncation,
-        read_out=read_out,
-        architecture=type(network).__name__,
-        dtype=dtype,
+        **fields,
     )
+
+
+def build_tokenizer(texts: Iterable[str], *, vocabulary: int) -> PreTrainedTokenizerFast:
+    """Return a byte-level BPE of at most ``vocabulary`` entries trained on ``texts``, with a chat template."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<|pad|>", eos_token="<|end|>")
+    fast.chat_template = CHAT_TEMPLATE
+    return fast
+
+
+def build_decoder(
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    hidden_size: int,
+    num_layers: int,
+    num_heads: int,
+    max_length: int,
+    seed: int,
+    init_std: float = 0.02,
+    head: Head = _SCALAR,
+) -> RewardModel:
+    """Return a randomly initialised Llama reward model: feed-forward width 8/3 · hidden, rounded up to 32.
+
+    Weights are drawn from N(0, ``init_std``²), the head as ``initialise_head`` says.
+    """
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden_size,
+        intermediate_size=-(-hidden_size * 8 // 3 // 32) * 32,
+        num_hidden_layers=num_layers,
+        num_attention_heads=num_heads,
+        num_key_value_heads=num_heads,
+        max_position_embeddings=max_length,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+        initializer_range=init_std,
+    )
+    spec = head.spec()
+    backbone.prepare_config(config, spec)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = getattr(transformers, f"Llama{spec.class_ending}")(config)
+    backbone.initialise_head(network, seed=seed)
+    recipe = backbone.recipe_of(
+        network, tokenizer, chat_template=CHAT_TEMPLATE, special_tokens=False, max_length=max_length, dtype="float32"
+    )
+    return RewardModel(network, tokenizer, head.described_in(recipe, tokenizer))

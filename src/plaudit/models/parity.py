@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from plaudit.batching.batch import Layout, build_batch
+from plaudit.batching.batch import LAYOUTS, Layout, build_batch
 from plaudit.batching.prefix_tree import build_prefix_tree
 from plaudit.batching.tokens import TokenGroup
 from plaudit.errors import LayoutError, UnknownNameError, closest_or_all
@@ -25,17 +25,17 @@ TOLERANCE = {
 """Largest relative difference of the hidden state of a response, by precision of the weights."""
 
 _NOISE_FACTOR = 3.0
-"""In half precision up to this multiple of what left instead of right padding changes is allowed too."""
+"""In half precision, this multiple of the change from right to left padding is allowed too."""
 
 _MAX_WINDOW = 256
-_LAYOUTS = ("auto", "shared_prefix", "packed", "padded")
+_LAYOUTS = ("auto", *LAYOUTS)
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class LayoutProof:
-    """What was found for one layout: exact or not, the difference, and in words why."""
+    """The result of a parity check of one layout: exact or not, the difference, and the reason in words."""
 
     layout: Layout
     exact: bool
@@ -103,17 +103,12 @@ def choose_layout(model: RewardModel, wanted: Layout | str) -> LayoutProof:
         return LayoutProof("padded", True, 0.0, "asked for")
     if wanted not in _LAYOUTS:
         raise UnknownNameError(f"unknown layout {wanted!r}; {closest_or_all(wanted, _LAYOUTS)}")
-    if wanted != "auto":
-        layout: Layout = "shared_prefix" if wanted == "shared_prefix" else "packed"
-        proof = prove_layout(model, layout)
-        if not proof.exact:
-            raise LayoutError(f"layout: {wanted} is not exact for {model.recipe.architecture}: {proof.reason}")
-        model.use_layout(layout)
-        return proof
-    proof = prove_layout(model, "shared_prefix")
+    proof = prove_layout(model, "packed" if wanted == "packed" else "shared_prefix")
     if proof.exact:
-        model.use_layout("shared_prefix")
+        model.use_layout(proof.layout)
         return proof
+    if wanted != "auto":
+        raise LayoutError(f"layout: {wanted} is not exact for {model.recipe.architecture}: {proof.reason}")
     model.use_layout("padded")
     reason = f"shared_prefix is not exact here: {proof.reason}"
     _log.warning("layout: auto falls back to padded for %s: %s", model.recipe.architecture, reason)

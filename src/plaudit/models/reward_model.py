@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, assert_never
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -14,19 +14,14 @@ from typing_extensions import override
 
 from plaudit.batching.batch import Layout, TokenBatch
 from plaudit.models.attention.interface import ATTENTION_NAME
-from plaudit.models.backbone import head_parameters
-from plaudit.models.checkpoint.recipe import GateRule, ScoringRecipe
-from plaudit.models.heads.gate import GATE, Gate, gate_rows
-from plaudit.models.heads.kinds import (
-    class_log_probabilities,
-    language_head_of,
-    linear_head,
-    single_logit,
-    token_log_likelihood,
-)
-from plaudit.models.heads.read_out import FOREST_ARGUMENT, restrict_last_layer
-from plaudit.objectives.precision import at_least_float32
-from plaudit.objectives.rewards import Rewards
+from plaudit.models.attention.read_out import FOREST_ARGUMENT, restrict_last_layer
+from plaudit.models.checkpoint.recipe import ScoringRecipe
+from plaudit.models.heads.gate import GATE, Gate
+from plaudit.models.heads.head import Head
+from plaudit.models.heads.kinds import head_of
+from plaudit.models.heads.language_model import LanguageModelHead, language_head_of, token_log_likelihood
+from plaudit.objectives.numerics import at_least_float32
+from plaudit.objectives.objective import Rewards
 
 _FEW = 0.25
 """Share of the positions up to which the last layer is worked out for the rows that are read alone."""
@@ -44,7 +39,7 @@ class RewardModel(nn.Module):
 
     ``network`` is a ``*ForSequenceClassification``, ``*ForTokenClassification`` or ``*ForCausalLM`` (or a PEFT model
     around one), so every checkpoint loads there too. For decoders the head reads hidden states of the backbone, in
-    float32; for encoders the class's own classifier runs. ``recipe.head`` says what the outputs mean.
+    float32; for encoders the class's own classifier runs. ``head`` decodes the outputs.
 
     With ``tells_likelihood`` it also gives the likelihood of response tokens, for objectives that ask for it: under
     ``language_head``, which takes part in training and is no part of a checkpoint, or else under the model's own.
@@ -68,7 +63,8 @@ class RewardModel(nn.Module):
         self.language_head: nn.Module | None = None
         self.tells_likelihood = False
         self.gain_and_bias: nn.Parameter | None = None
-        if recipe.head == "language_model" and len(recipe.class_tokens) == 1:
+        head = self.head
+        if isinstance(head, LanguageModelHead) and len(head.class_tokens) == 1:
             self.gain_and_bias = nn.Parameter(torch.tensor([recipe.gain, recipe.bias], dtype=torch.float32))
         restrict_last_layer(core)
         self.use_layout(layout)
@@ -79,6 +75,16 @@ class RewardModel(nn.Module):
         return core_of(self.network)
 
     @property
+    def head(self) -> Head:
+        """Return the head that the recipe describes."""
+        return head_of(self.recipe)
+
+    @property
+    def is_classifier(self) -> bool:
+        """Return whether the class's own classifier reads whole padded sequences, as of an encoder."""
+        return self.recipe.read_out == "classifier"
+
+    @property
     def gate(self) -> Gate:
         """Return the gate of a gated head."""
         gate = self.core.get_submodule(GATE)
@@ -86,7 +92,7 @@ class RewardModel(nn.Module):
         return gate
 
     def saved_recipe(self, gathered: Float[Tensor, " 2"] | None = None) -> ScoringRecipe:
-        """Return the scoring recipe with what training changes in it: the gain and the bias.
+        """Return the scoring recipe with the trained gain and bias.
 
         ``gathered`` holds both where the model's own are sharded.
         """
@@ -151,48 +157,22 @@ class RewardModel(nn.Module):
 
     @override
     def forward(self, batch: TokenBatch) -> Rewards:
-        """Return what the head says of the batch, in at least float32; attributes are in the units of their ratings.
-
-        A gated head also tells what the prompt weighs the attributes by: it reads the end of the prompt, so that is
-        worked out once for all responses that share the prompt in the batch. Where what the recipe names does not stand
-        right before a response, its reward is not a number.
+        """Return the rewards of the batch, in at least float32; attributes are in the units of their ratings.
 
         Heads that look at steps or tokens do so for the steps of the batch, and for the response tokens of a batch that
         was built for them; those without classes, outcome models, also at the end of each response. The likelihood of
         the response tokens is there for a model that was told to tell it (``tells_likelihood``).
         """
-        if self.recipe.gate is not None:
-            return self._gated(batch, self.recipe.gate)
-        rows = self._rows_read(batch)
-        if self.recipe.read_out == "classifier":
-            return self._named(self.classified(batch, rows), batch)
+        head = self.head
         if not self.tells_likelihood or not len(batch.token_before):
-            return self._named(self.outputs_from(self.features_at(batch, rows)), batch)
+            return head.rewards(self, batch)
+        rows = head.rows(batch)
         hidden = self.features_at(batch, torch.cat([rows, batch.token_before]))
-        rewards = self._named(self.outputs_from(hidden[: len(rows)]), batch)
+        rewards = head.read(head.outputs(self, hidden[: len(rows)]), batch, self)
         targets = batch.input_ids.flatten()[batch.token_at]
-        head = language_head_of(self.core) if self.language_head is None else self.language_head
-        likelihood = token_log_likelihood(self.core, head, hidden[len(rows) :], targets)
+        language_head = language_head_of(self.core) if self.language_head is None else self.language_head
+        likelihood = token_log_likelihood(self.core, language_head, hidden[len(rows) :], targets)
         return rewards._replace(log_likelihood=likelihood)
-
-    def _gated(self, batch: TokenBatch, rule: GateRule) -> Rewards:
-        """Return the attributes at the ends of the responses, their gate weights, and the rewards made of both."""
-        rows, found = gate_rows(batch, rule.opening)
-        prompts, prompt_of = torch.unique(rows, return_inverse=True)
-        hidden = self.features_at(batch, torch.cat([batch.response_end, prompts]))
-        ends, at_prompts = hidden.split([batch.num_responses, len(prompts)])
-        told = self._named(self.outputs_from(ends), batch)
-        assert told.attributes is not None
-        gate = self.gate
-        weights = linear_head(gate, at_prompts)[prompt_of].masked_fill(~found[:, None], torch.nan)
-        return told._replace(response=gate.reward(told.attributes, weights), gate=weights)
-
-    def _rows_read(self, batch: TokenBatch) -> Int[Tensor, " row"]:
-        """Return the positions that the head looks at: of steps, tokens and ends of responses, in this order."""
-        if self.recipe.head not in ("token", "language_model"):
-            return batch.response_end
-        ends = [batch.response_end] if self.recipe.reads_outcomes else []
-        return torch.cat([batch.step_end, batch.token_at, *ends])
 
     def classified(self, batch: TokenBatch, rows: Int[Tensor, " row"]) -> Float[Tensor, "row output"]:
         """Return the outputs of the class's own head: of each sequence, or of the tokens at ``rows``."""
@@ -201,47 +181,11 @@ class RewardModel(nn.Module):
 
     def outputs_from(self, hidden: Float[Tensor, "row feature"]) -> Float[Tensor, "row output"]:
         """Return the head's outputs for read-out hidden states, in at least float32."""
-        if self.recipe.head != "language_model":
-            return at_least_float32(linear_head(self.core.get_submodule("score"), hidden))
-        tokens = self.recipe.class_tokens
-        if self.gain_and_bias is None:
-            return class_log_probabilities(self.core, hidden, tokens)
-        gain, bias = self.gain_and_bias.unbind()
-        return gain * single_logit(self.core, hidden, tokens[0]) + bias
+        return self.head.outputs(self, hidden)
 
     def rewards_from(self, features: Float[Tensor, "response feature"]) -> Float[Tensor, " response"]:
         """Return a scalar head's rewards for read-out hidden states, computed in at least float32."""
         return self.outputs_from(features)[:, 0]
-
-    def _named(self, outputs: Float[Tensor, "row output"], batch: TokenBatch) -> Rewards:
-        """Return the outputs under the names that objectives and scorers read them by."""
-        match self.recipe.head:
-            case "scalar":
-                return Rewards(response=outputs[:, 0])
-            case "attributes" | "gated":
-                return self._in_units(outputs)
-            case "odin":
-                return Rewards(attributes=outputs, head_weight=self._head_weight())
-            case "token" | "language_model":
-                num_steps, num_tokens = len(batch.step_end), len(batch.token_at)
-                right = outputs[:, 0] if outputs.shape[1] == 1 else outputs[:, -1] - outputs[:, 0]
-                tokens, ends = right[num_steps : num_steps + num_tokens], right[num_steps + num_tokens :]
-                response = ends if self.recipe.reads_outcomes else None
-                return Rewards(response=response, steps=outputs[:num_steps], tokens=tokens)
-            case _:
-                assert_never(self.recipe.head)
-
-    def _in_units(self, outputs: Float[Tensor, "response attribute"]) -> Rewards:
-        """Return the attributes in the units of their ratings: what a standardised head gives · scale + location."""
-        if not self.recipe.attribute_scales:
-            return Rewards(attributes=outputs)
-        scale, location = map(outputs.new_tensor, (self.recipe.attribute_scales, self.recipe.attribute_locations))
-        return Rewards(attributes=outputs * scale + location, attribute_scale=scale)
-
-    def _head_weight(self) -> Float[Tensor, "attribute feature"]:
-        """Return the weights of the last linear layer of the head."""
-        weights = [weight for _, weight in head_parameters(self.core) if weight.ndim == 2]
-        return at_least_float32(weights[-1])
 
     def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
         """Recompute each layer in the backward pass instead of keeping its activations."""

@@ -1,160 +1,135 @@
-"""Which objectives can be trained, as a closed union."""
+"""The objectives that a config can name, as a closed union; a section of the config is the objective itself."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, assert_never
+import inspect
+from collections.abc import Callable
+from functools import cached_property
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+import torch
+from jaxtyping import Float
+from pydantic import ConfigDict, Field
+from torch import Tensor
+from typing_extensions import override
 
-from plaudit.config import Config
+from plaudit.config import import_object
+from plaudit.errors import ConfigError, ModelError, PlauditError
+from plaudit.objectives.disentangle import Odin
+from plaudit.objectives.listwise import PlackettLuce, TopOne
+from plaudit.objectives.objective import (
+    BatchLabels,
+    ItemLosses,
+    Needs,
+    Objective,
+    ObjectiveSection,
+    OptimizerStepRewards,
+    Rewards,
+    required,
+    weighed,
+)
+from plaudit.objectives.pairwise import BradleyTerry, pair_metrics, pair_weights
+from plaudit.objectives.pointwise import Outcome, Regression
+from plaudit.objectives.token import Process, TokenOutcome
 
-Coefficient = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+PairLoss = Callable[..., Tensor]
+"""``loss(chosen [pair], rejected [pair], **options) -> [pair]``."""
 
 
-class BradleyTerry(Config):
-    """Bradley–Terry on preferences: margin, strength, soft labels, smoothing, flipped labels, centering, SFT."""
+class CustomObjective(ObjectiveSection):
+    """A loss of your own: a function of chosen and rejected rewards, or an ``Objective`` class.
 
-    type: Literal["bradley_terry"] = "bradley_terry"
+    Every further key is an argument of the function or of the class.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["custom"] = "custom"
     """Name of the objective."""
-    use_margin: bool = False
-    """Ask chosen to lead by the margin that the data give (Llama 2). Data without margins count as margin 0."""
-    margin_scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
-    """Multiplies the margins of the data."""
-    strength: Literal["none", "scale"] = "none"
-    """``scale``: multiply the loss of a pair by its margin, read as a strength (HelpSteer2-Preference); 0 weighs 0."""
-    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
-    """Share of labels taken to be flipped."""
-    flip_rate: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
-    """Share of labels that are flipped, whose effect is taken out on average (rDPO); no lower bound on clean data."""
-    centering: Coefficient = 0.0
-    """Coefficient of the squared sum of both rewards; 0.01 is the usual value where rewards must be comparable."""
-    sft: Coefficient = 0.0
-    """Coefficient of the language-model loss on the chosen response (GRM), 0.01 say; above 0 keeps the LM head."""
-    weight: Literal["pair", "group"] = "pair"
-    """``pair``: every preference weighs 1. ``group``: the preferences of a group share a weight of 1 (InstructGPT)."""
+    path: Annotated[str, Field(pattern=r"^[^:]+:[^:]+$")]
+    """Import path, ``my_package.losses:hinge``."""
 
-    @model_validator(mode="after")
-    def _options_do_not_contradict(self) -> BradleyTerry:
-        if self.use_margin and self.strength == "scale":
-            raise ValueError("use_margin and strength: scale both read the margin of the data; choose one")
-        if self.label_smoothing > 0 and self.flip_rate > 0:
-            raise ValueError("label_smoothing and flip_rate undo one another; choose one")
-        return self
+    @cached_property
+    def _objective(self) -> Objective:
+        found, options = import_object(self.path, key="objective.path"), self.__pydantic_extra__ or {}
+        if not inspect.isclass(found):
+            return PairObjective(found, options, self.path)
+        try:
+            made: Any = found(**options)
+        except PlauditError:
+            raise
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"objective {self.path} cannot be made of {options}: {error}") from None
+        missing = [name for name in ("needs", "weights", "__call__") if not hasattr(made, name)]
+        if missing:
+            raise ConfigError(f"objective {self.path} has no {', '.join(missing)}, which every objective has")
+        return made
 
+    @property
+    def needs(self) -> Needs:
+        """Return the needs of the class; of a function, preferences."""
+        return self._objective.needs
 
-class PlackettLuce(Config):
-    """Plackett–Luce on rankings: full, partial, with ties (Efron)."""
+    @property
+    @override
+    def log_odds(self) -> bool | None:
+        """Return ``log_odds`` of the class; False without one, and of a function."""
+        return getattr(self._objective, "log_odds", False)
 
-    type: Literal["plackett_luce"] = "plackett_luce"
-    """Name of the objective."""
-    partial: Literal["ranked_only", "top"] = "ranked_only"
-    """Unranked responses: ``ranked_only`` leaves them out, ``top`` places them behind every ranked one."""
+    def weights(self, labels: BatchLabels) -> Float[Tensor, " item"]:
+        """Return the weight of each item."""
+        return self._objective.weights(labels)
 
-
-class TopOne(Config):
-    """Softmax over the responses of a group: only which one is best counts."""
-
-    type: Literal["top_one"] = "top_one"
-    """Name of the objective."""
-    partial: Literal["ranked_only", "top"] = "ranked_only"
-    """Unranked responses: ``ranked_only`` leaves them out, ``top`` places them behind every ranked one."""
+    def __call__(self, rewards: Rewards, labels: BatchLabels, step: OptimizerStepRewards | None = None) -> ItemLosses:
+        """Return one loss per item."""
+        return self._objective(rewards, labels, step)
 
 
-class Regression(Config):
-    """Squared error on ratings, one output per attribute; missing ratings carry no loss."""
+class PairObjective:
+    r"""A function of the rewards of both sides as an objective. An item is a preference.
 
-    type: Literal["regression"] = "regression"
-    """Name of the objective."""
-    attributes: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
-    """Names of the rated attributes, in the order of the model's outputs."""
-    standardise: bool = True
-    """Train on (rating − mean) ÷ standard deviation of each attribute in the training data; rewards keep its units."""
-    scale: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] | None = None
-    """Size of each attribute, by which errors are divided; null for its standard deviation, 1 if not standardised."""
+    Of a preference with the probability p that chosen is better the loss is
+    :math:`p\, \ell(r_c, r_r) + (1 - p)\, \ell(r_r, r_c)`.
+    """
 
-    @model_validator(mode="after")
-    def _one_scale_per_attribute(self) -> Regression:
-        twice = sorted({name for name in self.attributes if self.attributes.count(name) > 1})
-        if twice:
-            raise ValueError(f"attributes names {', '.join(twice)} more than once")
-        if self.scale is not None and len(self.scale) != len(self.attributes):
-            raise ValueError(f"scale has {len(self.scale)} entries for {len(self.attributes)} attributes")
-        return self
+    def __init__(self, loss: PairLoss, options: dict[str, Any], name: str) -> None:
+        """Train with ``loss(chosen, rejected, **options)``."""
+        self.loss, self.options, self.name = loss, options, name
 
+    @property
+    def needs(self) -> Needs:
+        """Return preferences."""
+        return Needs(labels="preferences")
 
-class Outcome(Config):
-    """Binary cross-entropy on the outcome, from the reward of the whole response."""
+    def weights(self, labels: BatchLabels) -> Float[Tensor, " pair"]:
+        """Return 1 per preference."""
+        return pair_weights(labels.pairs, "pair")
 
-    type: Literal["outcome"] = "outcome"
-    """Name of the objective."""
-    positive_weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
-    """Multiplies the loss of right responses, where they are rare."""
+    def __call__(self, rewards: Rewards, labels: BatchLabels, step: OptimizerStepRewards | None = None) -> ItemLosses:
+        """Return one loss per preference, and the metrics of ``pair_metrics``.
 
+        Raises:
+            ModelError: when the function does not give one number per preference.
+        """
+        pairs = labels.pairs
+        values = required(rewards, "response", objective=self.name)
+        chosen, rejected = values[pairs.chosen], values[pairs.rejected]
+        p = pairs.probability
+        # A hard label takes nothing from the swapped loss, which may be infinite there: its share is taken of 0 and 0.
+        soft = p < 1
+        swapped = self._losses(rejected.where(soft, 0.0), chosen.where(soft, 0.0))
+        losses = p * self._losses(chosen, rejected) + (1 - p) * swapped
+        return weighed(losses, self.weights(labels), pair_metrics(chosen, rejected, pairs))
 
-class TokenOutcome(Config):
-    """Binary cross-entropy on the outcome at every token of the response (Cobbe et al., 2021)."""
-
-    type: Literal["token_outcome"] = "token_outcome"
-    """Name of the objective."""
-    language_model: Coefficient = 0.0
-    """Coefficient of the language-model loss on the response, of the joint form; above 0 keeps the LM head."""
-
-
-class Process(Config):
-    """Cross-entropy on the labels of reasoning steps, at the end of each step."""
-
-    type: Literal["process"] = "process"
-    """Name of the objective."""
-    classes: Annotated[tuple[Annotated[float, Field(allow_inf_nan=False)], ...], Field(min_length=2)] = (0.0, 1.0)
-    """Label of each class, ascending: [0, 1], or [-1, 0, 1]. A label between two classes is shared between them."""
-    over: Literal["classes", "vocabulary"] = "classes"
-    """Probability of a class token: relative to the other classes, or among the whole ``vocabulary`` (LM form only)."""
-    until_first_error: bool = False
-    """Steps behind the first wrong one of a response carry no loss."""
-    weight: Literal["step", "response"] = "step"
-    """``step``: every labelled step weighs 1. ``response``: the steps of a response share a weight of 1."""
-
-    @model_validator(mode="after")
-    def _classes_ascend(self) -> Process:
-        if any(high <= low for low, high in zip(self.classes, self.classes[1:], strict=False)):
-            raise ValueError(f"classes must ascend; found {', '.join(f'{value:g}' for value in self.classes)}")
-        return self
-
-
-class Odin(Config):
-    """ODIN: a quality and a length head, trained together on preferences; the quality head alone is used after."""
-
-    type: Literal["odin"] = "odin"
-    """Name of the objective."""
-    length: Coefficient = 1.0
-    """Coefficient of abs(correlation of quality with length) − correlation of the length head with length."""
-    orthogonality: Coefficient = 1.0
-    """Coefficient of the absolute cosine between the weights of the two heads."""
-    weight: Literal["pair", "group"] = "pair"
-    """``pair``: every preference weighs 1. ``group``: the preferences of a group share a weight of 1 (InstructGPT)."""
+    def _losses(self, chosen: Float[Tensor, " pair"], rejected: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
+        losses = self.loss(chosen, rejected, **self.options)
+        if not torch.is_tensor(losses) or losses.shape != chosen.shape:
+            found = f"a tensor {list(losses.shape)}" if torch.is_tensor(losses) else type(losses).__name__
+            raise ModelError(f"objective {self.name} gave {found}; it must give one loss per pair, [{len(chosen)}]")
+        return losses
 
 
 ObjectiveConfig = Annotated[
-    BradleyTerry | PlackettLuce | TopOne | Regression | Outcome | TokenOutcome | Process | Odin,
+    BradleyTerry | PlackettLuce | TopOne | Regression | Outcome | TokenOutcome | Process | Odin | CustomObjective,
     Field(discriminator="type"),
 ]
-
-
-def log_odds_of(objective: ObjectiveConfig) -> bool | None:
-    """Return whether σ of a difference of two rewards is, by ``objective``, the probability that the first is better.
-
-    So it is of Bradley–Terry with hard, soft or flipped labels, of Plackett–Luce and the softmax, and of outcomes,
-    where one of the two is right. A margin, a strength or smoothing moves the optimum away from the probability; ODIN's
-    quality is a part of the log-odds only. None where a head has no rewards of which that could be asked.
-    """
-    match objective:
-        case BradleyTerry():
-            return not (objective.use_margin or objective.strength == "scale" or objective.label_smoothing > 0)
-        case PlackettLuce() | TopOne() | Outcome():
-            return True
-        case Odin():
-            return False
-        case Regression() | TokenOutcome() | Process():
-            return None
-        case _:
-            assert_never(objective)

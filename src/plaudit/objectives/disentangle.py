@@ -1,4 +1,4 @@
-"""ODIN: two heads, of which one takes the length and the other keeps the quality.
+"""ODIN: a length head that takes up the length, so that the quality head is free of it.
 
 The length term correlates rewards with lengths over a whole optimiser step, which is cut into micro-batches. Each
 micro-batch gets the rewards and lengths of the step as constants and adds, for its own responses, a term whose gradient
@@ -8,21 +8,37 @@ is that of the correlation, in closed form; so the sum over any cut of the step 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
-from plaudit.objectives.precision import at_least_float32
-from plaudit.objectives.rewards import StepRewards
+from plaudit.errors import ModelError
+from plaudit.objectives.numerics import at_least_float32, segment_sum
+from plaudit.objectives.objective import (
+    BatchLabels,
+    Coefficient,
+    ItemLosses,
+    Needs,
+    ObjectiveSection,
+    OptimizerStepRewards,
+    Rewards,
+    num_groups,
+    required,
+    right_side,
+    weighed,
+)
+from plaudit.objectives.pairwise import PairWeight, bradley_terry_loss, pair_metrics, pair_weights
 
 MIN_RESPONSES = 3
 """Two points always correlate perfectly."""
 
 
 @dataclass(frozen=True, slots=True)
-class Correlation:
-    r"""Pearson's ρ of rewards r and lengths L over a step, with what its derivative needs.
+class LengthCorrelation:
+    r"""Pearson's ρ of rewards r and lengths L over a step, with the terms of its derivative.
 
     .. math::
 
@@ -53,17 +69,17 @@ class Correlation:
         return (length - self.value * r) / (self.count * self.reward_spread)
 
 
-def correlation(rewards: Float[Tensor, " response"], lengths: Float[Tensor, " response"]) -> Correlation:
+def correlation(rewards: Float[Tensor, " response"], lengths: Float[Tensor, " response"]) -> LengthCorrelation:
     """Return Pearson's ρ of rewards and lengths, computed in float64."""
     r, length = rewards.detach().double(), lengths.detach().double()
     if len(r) < MIN_RESPONSES:
         zero, one = r.new_zeros(()), r.new_ones(())
-        return Correlation(zero, len(r), zero, one, zero, one, is_defined=False)
+        return LengthCorrelation(zero, len(r), zero, one, zero, one, is_defined=False)
     r_spread, length_spread = r.std(correction=0), length.std(correction=0)
     is_defined = not (_is_constant(r, r_spread) or _is_constant(length, length_spread))
     covariance = ((r - r.mean()) * (length - length.mean())).mean()
     value = (covariance / (r_spread * length_spread)).clamp(-1.0, 1.0) if is_defined else torch.zeros_like(r_spread)
-    return Correlation(value, len(r), r.mean(), r_spread, length.mean(), length_spread, is_defined)
+    return LengthCorrelation(value, len(r), r.mean(), r_spread, length.mean(), length_spread, is_defined)
 
 
 def _is_constant(values: Tensor, spread: Tensor) -> bool:
@@ -71,7 +87,7 @@ def _is_constant(values: Tensor, spread: Tensor) -> bool:
 
 
 def length_loss(
-    attributes: Float[Tensor, "response 2"], lengths: Float[Tensor, " response"], step: StepRewards
+    attributes: Float[Tensor, "response 2"], lengths: Float[Tensor, " response"], step: OptimizerStepRewards
 ) -> Float[Tensor, " response"]:
     r"""Shares of the responses in :math:`|\rho(r^Q, L)| - \rho(r^L, L)`, the correlations taken over the whole step.
 
@@ -112,3 +128,75 @@ def head_overlap(head_weight: Float[Tensor, "2 feature"]) -> Float[Tensor, ""]:
         return (weight * 0.0).sum()
     quality, length = weight / torch.linalg.vector_norm(weight, dim=1, keepdim=True)
     return (quality * length).sum().abs()
+
+
+class Odin(ObjectiveSection):
+    """ODIN: a quality and a length head, trained together on preferences; the quality head alone is used after."""
+
+    # The length and orthogonality terms belong to the step, not to a preference. The responses of a group carry their
+    # shares of them into the group's preferences, so that Σ weight · loss ÷ Σ weight over the step is the loss of the
+    # step, however it is cut. A group without preferences has no item that could carry its share; such groups should
+    # not be in a step. Source: Chen et al. (2024, ODIN, arXiv 2402.07319), section 3.
+
+    type: Literal["odin"] = "odin"
+    """Name of the objective."""
+    length: Coefficient = 1.0
+    """Coefficient of abs(correlation of quality with length) − correlation of the length head with length."""
+    orthogonality: Coefficient = 1.0
+    """Coefficient of the absolute cosine between the weights of the two heads."""
+    weight: PairWeight = "pair"
+    """``pair``: every preference weighs 1. ``group``: the preferences of a group share a weight of 1 (InstructGPT)."""
+
+    @property
+    def needs(self) -> Needs:
+        """Return preferences, and the rewards of the whole step."""
+        return Needs(heads=("odin",), labels="preferences", whole_step=True)
+
+    @property
+    @override
+    def log_odds(self) -> bool:
+        """Return False: the quality head gives a part of the log-odds only."""
+        return False
+
+    def weights(self, labels: BatchLabels) -> Float[Tensor, " pair"]:
+        """Return 1 per preference, or its share of its group."""
+        return pair_weights(labels.pairs, self.weight)
+
+    def __call__(self, rewards: Rewards, labels: BatchLabels, step: OptimizerStepRewards | None = None) -> ItemLosses:
+        """Return one loss per preference; accuracy, rewards, margin and ties are those of the quality head alone.
+
+        Raises:
+            ModelError: when the head does not give two attributes.
+        """
+        pairs, weights = labels.pairs, self.weights(labels)
+        attributes = at_least_float32(required(rewards, "attributes", objective=self.type))
+        if attributes.shape[1] != 2:
+            raise ModelError(
+                f"objective odin needs two heads, quality and length; this model has {attributes.shape[1]}"
+            )
+        lengths = labels.length.to(attributes.dtype)
+        if step is None:
+            step = OptimizerStepRewards(attributes.detach(), lengths, weights.sum())
+        total, quality = attributes.sum(dim=1), attributes[:, 0]
+        losses = bradley_terry_loss(total[pairs.chosen], total[pairs.rejected], probability=pairs.probability)
+        overlap = head_overlap(required(rewards, "head_weight", objective=self.type))
+        shares = self.length * length_loss(attributes, lengths, step)
+        shares = shares + self.orthogonality * overlap / len(step.length)
+        losses = losses + _carried(shares, labels, weights) * step.weight.to(losses.dtype)
+        logged = pair_metrics(quality[pairs.chosen], quality[pairs.rejected], pairs)
+        logged["sum_accuracy"] = right_side((total[pairs.chosen] - total[pairs.rejected]).detach(), pairs.probability)
+        for column, name in enumerate(("quality_length_correlation", "length_head_correlation")):
+            found = correlation(step.attributes[:, column], step.length).value
+            logged[name] = found.to(losses.dtype).expand(len(pairs))
+        logged["head_overlap"] = overlap.to(losses.dtype).expand(len(pairs))
+        return weighed(losses, weights, logged)
+
+
+def _carried(
+    shares: Float[Tensor, " response"], labels: BatchLabels, weights: Float[Tensor, " pair"]
+) -> Float[Tensor, " pair"]:
+    """Return the share of each preference, so that Σ weight · share over a group is the sum of the group's shares."""
+    count = num_groups(labels)
+    group = labels.group[labels.pairs.chosen]
+    weight = segment_sum(weights, group, count)
+    return segment_sum(shares, labels.group, count)[group] / weight[group]

@@ -1,8 +1,8 @@
 """Losses on rankings: one value per group, nothing reduced.
 
-A rank is 1 for the best response of a group and equal for ties; 0 stands for unranked. ``partial`` says what an
-unranked response is: ``ranked_only`` leaves it out, ``top`` places it behind every ranked one, in no order among the
-unranked. A group orders something where one response stands strictly before another; where none does (a single
+A rank is 1 for the best response of a group and equal for ties; 0 stands for unranked. ``partial`` is the rule for
+unranked responses: ``ranked_only`` leaves them out, ``top`` places them behind every ranked one, in no order among
+themselves. A group orders something where one response stands strictly before another; where none does (a single
 response, all of them tied, none ranked) its loss is 0, with zero gradient, and the objectives give it no weight.
 
 Nothing loops over groups: the work is over pairs of responses of a group, ΣK² entries.
@@ -10,21 +10,31 @@ Nothing loops over groups: the work is over pairs of responses of a group, ΣK²
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from typing_extensions import override
 
-from plaudit.objectives.precision import at_least_float32
-from plaudit.objectives.segments import segment_logsumexp, segment_mean, segment_sum
-
-Partial = Literal["ranked_only", "top"]
-"""What an unranked response is."""
+from plaudit.objectives.numerics import at_least_float32, segment_logsumexp, segment_mean, segment_sum
+from plaudit.objectives.objective import (
+    BatchLabels,
+    ItemLosses,
+    Needs,
+    ObjectiveSection,
+    OptimizerStepRewards,
+    Partial,
+    Rewards,
+    num_groups,
+    required,
+    weighed,
+)
 
 _LAST = torch.iinfo(torch.int64).max
-"""The rank of what stands behind every rank."""
+"""A rank behind every other."""
 
 
 def plackett_luce_loss(
@@ -55,7 +65,7 @@ def plackett_luce_loss(
         rank: rank of each response in its group.
         group: group of each response, from 0.
         num_groups: number of groups.
-        partial: what an unranked response is: left out, or behind every ranked one.
+        partial: rule for unranked responses: left out, or behind every ranked one.
 
     Source: Luce (1959); Plackett (1975); for rewards Zhu et al. (2023, arXiv 2301.11270); ties as in Efron (1977).
     """
@@ -155,3 +165,85 @@ def same_group_pairs(
     first = torch.repeat_interleave(torch.arange(len(group), device=group.device), repeats)
     within = torch.arange(len(first), device=group.device) - (torch.cumsum(repeats, 0) - repeats)[first]
     return first, order[start[group[first]] + within]
+
+
+class RankingObjective(ObjectiveSection):
+    """Base of the objectives on rankings. An item is a group."""
+
+    _loss: ClassVar[Callable[..., Tensor]]
+    type: str
+    """Name of the objective."""
+    partial: Partial = "ranked_only"
+    """Unranked responses: ``ranked_only`` leaves them out, ``top`` places them behind every ranked one."""
+
+    @property
+    def needs(self) -> Needs:
+        """Return ranks."""
+        return Needs(labels="ranks", partial=self.partial)
+
+    @property
+    @override
+    def log_odds(self) -> bool:
+        """Return True: with two responses this is Bradley–Terry."""
+        return True
+
+    def weights(self, labels: BatchLabels) -> Float[Tensor, " group"]:
+        """Return 1 for a group whose ranking orders something, else 0."""
+        ordered = orders_something(labels.rank, labels.group, num_groups=num_groups(labels), partial=self.partial)
+        return ordered.float()
+
+    def __call__(self, rewards: Rewards, labels: BatchLabels, step: OptimizerStepRewards | None = None) -> ItemLosses:
+        """Return one loss per group, and the metrics of ``_ranking_metrics``."""
+        count = num_groups(labels)
+        values = required(rewards, "response", objective=self.type)
+        losses = self._loss(values, labels.rank, labels.group, num_groups=count, partial=self.partial)
+        return weighed(losses, self.weights(labels), _ranking_metrics(values, labels, count, self.partial))
+
+
+class PlackettLuce(RankingObjective):
+    """Plackett–Luce on rankings: full, partial, with ties (Efron)."""
+
+    type: Literal["plackett_luce"] = "plackett_luce"
+    """Name of the objective."""
+
+    _loss: ClassVar[Callable[..., Tensor]] = staticmethod(plackett_luce_loss)
+
+
+class TopOne(RankingObjective):
+    """Softmax over the responses of a group: only which one is best counts."""
+
+    type: Literal["top_one"] = "top_one"
+    """Name of the objective."""
+
+    _loss: ClassVar[Callable[..., Tensor]] = staticmethod(top_one_loss)
+
+
+def _ranking_metrics(
+    rewards: Float[Tensor, " response"], labels: BatchLabels, count: int, partial: Partial
+) -> dict[str, Float[Tensor, " group"]]:
+    """Return, per group, how rewards and ranking agree.
+
+    ``accuracy``: 1 where some response of the best rank has a higher reward than every one ranked behind it; an exact
+    tie is wrong. ``pairwise_accuracy`` and ``ties``: the share of the pairs that the ranking orders whose rewards stand
+    in the same order, and whose rewards are equal. ``chosen_rewards`` and ``rejected_rewards``: the mean reward of the
+    best rank and of all behind it; ``reward_margin`` is their difference.
+    """
+    values = at_least_float32(rewards.detach())
+    group = labels.group
+    choices = ranked_choices(labels.rank, group, partial=partial)
+    before, behind = choices.chooser[choices.is_behind], choices.alternative[choices.is_behind]
+    lead = values[before] - values[behind]
+    best = best_of_group(labels.rank, group, num_groups=count)
+    rest = torch.zeros_like(best)
+    rest[behind] = True
+    lowest = values.new_full((count,), -torch.inf)
+    first, second = (lowest.scatter_reduce(0, group[part], values[part], reduce="amax") for part in (best, rest))
+    chosen, rejected = (segment_mean(values[part], group[part], count) for part in (best, rest))
+    return {
+        "accuracy": (first > second).to(values.dtype),
+        "pairwise_accuracy": segment_mean((lead > 0).to(values.dtype), group[before], count),
+        "ties": segment_mean((lead == 0).to(values.dtype), group[before], count),
+        "chosen_rewards": chosen,
+        "rejected_rewards": rejected,
+        "reward_margin": chosen - rejected,
+    }

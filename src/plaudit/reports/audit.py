@@ -3,43 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from plaudit.data.audit.findings import SEVERITIES, AuditReport, Finding
-from plaudit.records import Interval, write_record, write_text
+from plaudit.records import write_record, write_text
 from plaudit.reports import tables
-from plaudit.reports.style import BASELINE, CHOSEN, PAPER, REJECTED, RULE, WIDE, figure, svg
+from plaudit.reports.page import render_page
+from plaudit.reports.style import BASELINE, CHOSEN, PAPER, REJECTED, RULE, WIDE, Plot, figure, svg
 
 CHECKS: Mapping[str, tuple[str, str]] = {
     "reading": ("Reading", "What the reading left out, and responses that say nothing."),
     "repeats": ("Repeats and contradictions", "Groups, prompts and labels that come again."),
     "length": ("Length", "Whether the longer response wins."),
-    "style": ("Style", "Marks that people may like whatever the content, on chosen and on rejected responses."),
-    "leaks": ("Leaks", "Marks of how the two sides were written down, which should tell nothing of the label."),
+    "style": (
+        "Style",
+        "Surface features that people may like whatever the content, by side.",
+    ),
+    "leaks": (
+        "Leaks",
+        "Surface features that should tell nothing of the label, by side.",
+    ),
     "noise": ("Wrong labels", "Estimates of the share of labels that are wrong."),
     "truncation": ("Truncation", "Pairs that a length limit makes equal."),
     "leakage": ("Leakage", "Prompts that are in the other split or in a benchmark, too."),
 }
 """Title and meaning of each check, in the order of the page."""
 
-MAX_MARKS = 24
-"""Marks that the plot shows: those of the largest difference."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Drawing:
-    """A plot as the template's macro takes it."""
-
-    svg: str
-    title: str
-    caption: str
-    key: tuple[tuple[str, str], ...]
-    wide: bool = False
+MAX_FEATURES = 24
+"""Surface features that the plot shows: those of the largest difference."""
 
 
 def write_audit(report: AuditReport, folder: Path) -> tuple[Path, Path]:
@@ -56,25 +50,24 @@ def write_audit(report: AuditReport, folder: Path) -> tuple[Path, Path]:
 
 def render_audit(report: AuditReport) -> str:
     """Return the page about ``report`` as HTML; equal reports give equal text, whatever their data hold."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(_resource("audit.html.j2"))
-    return template.render(
+    return render_page(
+        "audit.html.j2",
+        kind="Audit of preference data",
+        title=report.name,
+        page_title=f"Audit of {report.name}",
+        head_facts=_facts(report),
         report=report,
-        style=_resource("page.css"),
-        facts=_facts(report),
         sentence=headline(report),
         counts=[(severity, len(report.of(severity))) for severity in SEVERITIES],
-        urgent=[_row(finding) for severity in SEVERITIES[:2] for finding in report.of(severity)],
+        urgent=[(_title(each), each) for severity in SEVERITIES[:2] for each in report.of(severity)],
         checks=_checks(report),
         plots=_plots(report),
-        sources=[(name or "(none)", f"{count:,}") for name, count in sorted(report.sources.items(), key=_by_count)],
+        sources=sorted(report.sources.items(), key=_by_count),
     )
 
 
 def headline(report: AuditReport) -> str:
-    """Return what was found, in one sentence."""
+    """Return the findings in one sentence."""
     alarms, notices = len(report.of("alarm")), len(report.of("notice"))
     looked = f"{len(report.findings)} things were looked for"
     if not alarms and not notices:
@@ -88,10 +81,6 @@ def _plural(word: str, count: int) -> str:
     return word if count == 1 else f"{word}s"
 
 
-def _resource(name: str) -> str:
-    return resources.files("plaudit.reports").joinpath(name).read_text(encoding="utf-8")
-
-
 def _by_count(item: tuple[str, int]) -> tuple[int, str]:
     return -item[1], item[0]
 
@@ -102,7 +91,7 @@ def _facts(report: AuditReport) -> list[tuple[str, str]]:
         ("Groups", f"{report.groups:,}"),
         ("Pairs", f"{report.pairs:,}"),
         ("Ties", f"{report.ties:,}"),
-        ("Date", report.created[:16].replace("T", " ") + " UTC" if report.created else ""),
+        ("Date", tables.date_text(report.created)),
         ("Data fingerprint", report.fingerprint),
     ]
 
@@ -115,68 +104,35 @@ def _checks(report: AuditReport) -> list[dict[str, Any]]:
         found = [finding for finding in report.findings if finding.check == name]
         if found:
             title, meaning = CHECKS.get(name, (name, ""))
-            rows = [_row(finding) for finding in found]
-            checks.append({"id": name, "title": title, "meaning": meaning, "rows": rows})
+            checks.append({"id": name, "title": title, "meaning": meaning, "findings": found})
     return checks
 
 
-def _row(finding: Finding) -> dict[str, Any]:
-    return {
-        "check": CHECKS.get(finding.check, (finding.check, ""))[0],
-        "name": finding.name,
-        "severity": finding.severity,
-        "summary": finding.summary,
-        "rule": finding.rule,
-        "count": f"{finding.count:,}",
-        "rate": _share(finding.rate.value),
-        "interval": _ends(finding.rate),
-        "n": f"{finding.rate.n:,}",
-        "method": finding.rate.method,
-        "p": "" if finding.p_value is None else _p_value(finding.p_value),
-        "figures": [(name, _share(each.value), _ends(each), f"{each.n:,}") for name, each in finding.figures.items()],
-        "sources": [
-            (name or "(none)", _share(each.value), _ends(each), f"{each.n:,}")
-            for name, each in finding.by_source.items()
-        ],
-        "examples": [
-            ("" if each.row is None else f"{each.row:,}", each.id, each.place, each.note) for each in finding.examples
-        ],
-    }
+def _title(finding: Finding) -> str:
+    return CHECKS.get(finding.check, (finding.check, ""))[0]
 
 
-def _share(value: float) -> str:
-    """Return a share as a percentage, with more decimals where it is small."""
-    return f"{100 * value:.2f}%" if 0 < value < 0.1 else tables.share(value)
-
-
-def _ends(interval: Interval) -> str:
-    low, high = _share(interval.low), _share(interval.high)
-    return f"{low.removesuffix('%')}\N{NO-BREAK SPACE}–\N{NO-BREAK SPACE}{high}"
-
-
-def _p_value(value: float) -> str:
-    return "< 0.0001" if value < 1e-4 else f"{value:.4f}"
-
-
-def _plots(report: AuditReport) -> list[_Drawing]:
+def _plots(report: AuditReport) -> list[Plot]:
     sides = (("chosen", "chosen"), ("rejected", "rejected"))
     plots = []
-    drawn = marks_plot([finding for finding in report.findings if finding.check in ("style", "leaks")])
+    drawn = surface_feature_plot([finding for finding in report.findings if finding.check in ("style", "leaks")])
     if drawn is not None:
-        caption = "Share of responses with each mark, with 95% intervals; those of the largest difference."
-        plots.append(_Drawing(drawn, "Marks of style and format", caption, sides, wide=True))
+        caption = "Share of responses with each surface feature, with 95% intervals; those of the largest difference."
+        plots.append(Plot(drawn, "Surface features: style and format", caption, sides, wide=True))
     for position, (unit, rows) in enumerate(report.histograms.items()):
         drawn = length_plot(rows, unit, name=f"length{position}")
         if drawn is not None:
             caption = f"Lengths in {unit} up to the 99% point; {int(_beyond(rows)):,} texts are longer."
-            plots.append(_Drawing(drawn, f"Length in {unit}", caption, (("dash", "prompt"), *sides)))
+            plots.append(Plot(drawn, f"Length in {unit}", caption, (("dash", "prompt"), *sides)))
     return plots
 
 
-def marks_plot(findings: Sequence[Finding]) -> str | None:
-    """Return the rates of marks on chosen and rejected responses, the largest difference on top; None without any."""
+def surface_feature_plot(findings: Sequence[Finding]) -> str | None:
+    """Return the rates of surface features on chosen and rejected responses, the largest difference on top."""
     shown = [f for f in findings if {"on chosen", "on rejected"} <= f.figures.keys() and f.count]
-    shown = sorted(shown, key=lambda f: -abs(f.figures["on chosen"].value - f.figures["on rejected"].value))[:MAX_MARKS]
+    shown = sorted(shown, key=lambda f: -abs(f.figures["on chosen"].value - f.figures["on rejected"].value))[
+        :MAX_FEATURES
+    ]
     if not shown:
         return None
     with figure(60 + 24 * len(shown), width=WIDE) as drawing:
@@ -188,13 +144,13 @@ def marks_plot(findings: Sequence[Finding]) -> str | None:
             low, high = (100 * np.array([getattr(each, end) for each in found]) for end in ("low", "high"))
             axes.hlines(places + offset, low, high, color=colour, linewidth=2.2, alpha=0.45)
             axes.plot(values, places + offset, "o", color=colour, markersize=6.5, markeredgecolor=PAPER)
-        axes.set_yticks(places, [_mark_label(f) for f in shown])
+        axes.set_yticks(places, [_feature_label(f) for f in shown])
         axes.set_ylim(-0.7, len(shown) - 0.3)
         axes.set_xlim(left=0)
         axes.set_xlabel("% of responses")
         axes.grid(visible=False, axis="y")
         axes.grid(visible=True, axis="x", color=RULE)
-        return svg(drawing, name="marks", title="rates of marks of style and format on chosen and rejected responses")
+        return svg(drawing, name="features", title="rates of surface features on chosen and rejected responses")
 
 
 def length_plot(rows: Sequence[Mapping[str, float]], unit: str, *, name: str) -> str | None:
@@ -234,7 +190,7 @@ def _is_open(rows: Sequence[Mapping[str, float]]) -> bool:
     return not np.isclose(rows[-1]["high"] - rows[-1]["low"], rows[0]["high"] - rows[0]["low"], rtol=1e-6)
 
 
-def _mark_label(finding: Finding) -> str:
+def _feature_label(finding: Finding) -> str:
     # matplotlib reads a pair of dollar signs as mathematics.
     name = finding.name.replace("$", r"\$")
     return name if len(name) <= 40 else f"{name[:39]}…"

@@ -1,4 +1,4 @@
-"""Reads what a report is made of: the directory of a training run, of an evaluation, or of a probe."""
+"""Reading of the inputs of a report: the directory of a training run, of an evaluation, or of a stress test."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import TypeVar
 
 from plaudit.errors import DataError
 from plaudit.evaluation.metrics.best_of_n import BestOfN
-from plaudit.evaluation.run import ITEMS_NAME, RESULT_NAME, SURPRISING_NAME
-from plaudit.evaluation.store.confident_errors import SurprisingPairs
-from plaudit.evaluation.stress.flipped_pairs import TurnedPairs
-from plaudit.evaluation.stress.robustness import ProbeReport
-from plaudit.evaluation.stress.run import REPORT_NAME, TURNED_NAME
+from plaudit.evaluation.store.confident_errors import ConfidentErrors
+from plaudit.evaluation.store.result_folder import ITEMS_NAME, RESULT_NAME, confident_errors_path
+from plaudit.evaluation.stress.flipped_pairs import FlippedPairs
+from plaudit.evaluation.stress.robustness import StressReport
+from plaudit.evaluation.stress.run import FLIPPED_NAME, OLD_NAMES, REPORT_NAME, file_of
 from plaudit.records import ItemScore, Record, Result, RunRecord, first_problem, read_items
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
@@ -27,7 +27,7 @@ CURVE_KEYS = {
     "selective": ("coverage", "accuracy", "low", "high"),
     "group_sizes": ("responses", "groups"),
 }
-"""What the rows of the curves that are shown hold."""
+"""Columns of the curves that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Evaluation:
     directory: Path
     result: Result
     items: tuple[ItemScore, ...] = ()
-    surprising: SurprisingPairs | None = None
+    confident_errors: ConfidentErrors | None = None
     missing: tuple[str, ...] = ()
     model: str = ""
     """The model as it was named, where ``result`` has a short name for it."""
@@ -58,33 +58,33 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
-    """One directory of a probe as read; ``missing`` names the parts that are not there."""
+class StressTest:
+    """One directory of a stress test as read; ``missing`` names the parts that are not there."""
 
     directory: Path
-    report: ProbeReport
-    turned: TurnedPairs | None = None
+    report: StressReport
+    turned: FlippedPairs | None = None
     missing: tuple[str, ...] = ()
 
 
-Input = Run | Evaluation | Probe
+Input = Run | Evaluation | StressTest
 
 
 def read_inputs(path: Path) -> list[Input]:
-    """Return what stands in ``path``: a run, or an evaluation and a probe, or those of the folders in it, by name.
+    """Return the inputs in ``path``: a run, or an evaluation and a stress test, or those of the folders in it, by name.
 
-    Instead of a folder, ``path`` may be its ``result.json`` or ``probe.json``.
+    Instead of a folder, ``path`` may be its ``result.json`` or ``stress.json``.
 
     Raises:
         DataError: naming the file, when ``path`` is none of these or a file in it cannot be read.
     """
-    wanted = "a report needs the directory of a run, of an evaluation or of a probe"
+    wanted = "a report needs the directory of a run, of an evaluation or of a stress test"
     if not path.exists():
         raise DataError(f"{path}: does not exist; {wanted}")
     if path.name == RESULT_NAME:
         return [read_evaluation(path.parent)]
-    if path.name == REPORT_NAME:
-        return [read_probe(path.parent)]
+    if path.name in (REPORT_NAME, OLD_NAMES[REPORT_NAME]):
+        return [read_stress_test(path.parent)]
     if not path.is_dir():
         raise DataError(f"{path}: is a file; {wanted}")
     found = _read_folder(path)
@@ -93,59 +93,55 @@ def read_inputs(path: Path) -> list[Input]:
     if not found:
         raise DataError(
             f"{path}: neither a run (run.json, metrics.jsonl, eval/) nor an evaluation (result.json, items.jsonl) nor "
-            "a probe (probe.json), nor a folder of them"
+            "a stress test (stress.json), nor a folder of them"
         )
     return found
 
 
 def _read_folder(path: Path) -> list[Input]:
-    """Return the evaluation and the probe, or the run, that stand in ``path`` itself."""
+    """Return the evaluation and the stress test, or the run, that stand in ``path`` itself."""
     found: list[Input] = [read_evaluation(path)] if (path / RESULT_NAME).exists() else []
     if not found and any((path / name).exists() for name in ("run.json", "metrics.jsonl", "eval")):
         found.append(read_run(path))
-    if (path / REPORT_NAME).exists():
-        found.append(read_probe(path))
+    if file_of(path, REPORT_NAME).exists():
+        found.append(read_stress_test(path))
     return found
 
 
-def read_probe(directory: Path) -> Probe:
-    """Return the probe in ``directory``; only ``probe.json`` has to be there."""
-    turned, missing = None, ()
-    if (directory / TURNED_NAME).exists():
-        turned = _read_record(directory / TURNED_NAME, TurnedPairs)
-    else:
-        missing = (f"{TURNED_NAME} (the pairs that turn most clearly)",)
-    report = _read_record(directory / REPORT_NAME, ProbeReport)
-    return Probe(directory=directory, report=report, turned=turned, missing=missing)
+def read_stress_test(directory: Path) -> StressTest:
+    """Return the stress test in ``directory``; only ``stress.json`` has to be there."""
+    missing = list[str]()
+    turned = _part(file_of(directory, FLIPPED_NAME), FlippedPairs, missing, "the pairs that turn most clearly")
+    report = _read_record(file_of(directory, REPORT_NAME), StressReport)
+    return StressTest(directory=directory, report=report, turned=turned, missing=tuple(missing))
 
 
 def read_evaluation(directory: Path) -> Evaluation:
     """Return the evaluation in ``directory``; only ``result.json`` has to be there."""
-    missing = []
+    missing = list[str]()
     items: tuple[ItemScore, ...] = ()
     if (directory / ITEMS_NAME).exists():
         items = tuple(read_items(directory / ITEMS_NAME))
     else:
         missing.append("items.jsonl (reward against length)")
-    surprising = None
-    if (directory / SURPRISING_NAME).exists():
-        surprising = _read_record(directory / SURPRISING_NAME, SurprisingPairs)
-    else:
-        missing.append("surprising.json (the pairs it gets most confidently wrong)")
+    confident_errors = _part(
+        confident_errors_path(directory), ConfidentErrors, missing, "the pairs it gets most confidently wrong"
+    )
     result = _read_record(directory / RESULT_NAME, Result)
     _check_curves(result, directory / RESULT_NAME)
     return Evaluation(
         directory=directory,
         result=result,
         items=items,
-        surprising=surprising,
+        confident_errors=confident_errors,
         missing=tuple(missing),
     )
 
 
 def _check_curves(result: Result, path: Path) -> None:
+    curves = {} if result.preference is None else result.preference.curves
     for name, keys in CURVE_KEYS.items():
-        for number, row in enumerate(result.curves.get(name, ())):
+        for number, row in enumerate(curves.get(name, ())):
             missing = [key for key in keys if key not in row]
             if missing:
                 raise DataError(
@@ -155,12 +151,8 @@ def _check_curves(result: Result, path: Path) -> None:
 
 def read_run(directory: Path) -> Run:
     """Return the training run in ``directory``, with every evaluation below ``eval/``."""
-    missing = []
-    record = None
-    if (directory / "run.json").exists():
-        record = _read_record(directory / "run.json", RunRecord)
-    else:
-        missing.append("run.json (what the run was made of)")
+    missing = list[str]()
+    record = _part(directory / "run.json", RunRecord, missing, "what the run was made of")
     config = _read_text(directory / "config.yaml")
     if config is None:
         missing.append("config.yaml (the settings)")
@@ -222,6 +214,14 @@ def _read_text(path: Path) -> str | None:
         return path.read_text(encoding="utf-8") if path.exists() else None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as text: {error}") from None
+
+
+def _part(path: Path, kind: type[AnyRecord], missing: list[str], words: str) -> AnyRecord | None:
+    """Return the record in ``path``; None where there is no such file, after taking note of it in ``missing``."""
+    if path.exists():
+        return _read_record(path, kind)
+    missing.append(f"{path.name} ({words})")
+    return None
 
 
 def _read_record(path: Path, kind: type[AnyRecord]) -> AnyRecord:

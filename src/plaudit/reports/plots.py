@@ -1,22 +1,29 @@
-"""The plots of a report: each function returns one ``<svg>`` element, or None where there is nothing."""
+"""Plots of a training run and of an evaluation, each with a caption; a function returns None where it has no data."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from plaudit.evaluation.metrics.preference import labelled_pairs
+from plaudit.records import ItemScore, Measure
+from plaudit.reports.inputs import Evaluation
+from plaudit.reports.names import metric_text
 from plaudit.reports.style import (
     BASELINE,
     CHOSEN,
     INK,
     MODEL,
-    ORACLE,
     PAPER,
     REJECTED,
+    WIDE,
+    Plot,
     figure,
+    nice_ticks,
+    percent_axis,
     svg,
 )
 
@@ -26,67 +33,100 @@ if TYPE_CHECKING:
 MAX_VECTOR_POINTS = 1000
 """More points than this are drawn as pixels inside the SVG."""
 
+MAX_SLICES = 30
+"""Most slices drawn, the worst ones; the table has all."""
+
 Row = Mapping[str, float]
+Series = tuple[Sequence[float], Sequence[float]]
+
+_SIDES = (("chosen", "chosen"), ("rejected", "rejected"))
+_DASHED = (0, (4, 3))
 
 
-def training_curve(
-    *,
-    name: str,
-    title: str,
-    train: tuple[Sequence[float], Sequence[float]],
-    evaluation: tuple[Sequence[float], Sequence[float]] = ((), ()),
-    percent: bool = False,
-    height: int = 270,
-) -> str | None:
+def training_plots(metrics: Sequence[dict[str, float]], key: str) -> list[Plot]:
+    """Return the plots of a training run that its metrics have the numbers for."""
+    found = []
+    for metric, title, percent in (("loss", "Loss", False), ("accuracy", "Accuracy", True)):
+        train, evaluation = _series(metrics, f"train/rm/{metric}"), _series(metrics, f"eval/rm/{metric}")
+        found.append(training_curve(title, train, evaluation, percent=percent, name=f"{key}-{metric}"))
+    steps, chosen = _series(metrics, "train/rm/chosen_rewards")
+    rejected = _series(metrics, "train/rm/rejected_rewards")
+    if steps == rejected[0]:
+        found.append(reward_curve(steps, chosen, rejected[1], name=f"{key}-rewards"))
+    found.append(learning_rate_curve(*_series(metrics, "train/rm/lr"), name=f"{key}-lr"))
+    return [plot for plot in found if plot is not None]
+
+
+def evaluation_plots(evaluation: Evaluation, key: str) -> list[Plot]:
+    """Return the plots of the preferences of an evaluation that it has the numbers for."""
+    measure = evaluation.result.preference
+    if measure is None:
+        return []
+    curves = measure.curves
+    # Rewards that say nothing across groups have no correlation over prompts, and their dots would mean nothing.
+    across = "reward_length_correlation" not in measure.absent
+    found = (
+        slice_plot(measure, name=f"{key}-slices"),
+        reward_histogram(curves.get("rewards", []), name=f"{key}-rewards"),
+        margin_histogram(curves.get("margins", []), name=f"{key}-margins"),
+        reliability_diagram(curves.get("reliability", []), name=f"{key}-reliability"),
+        length_scatter(evaluation.items, name=f"{key}-length") if across else None,
+        *confidence_plots(measure, key),
+    )
+    return [plot for plot in found if plot is not None]
+
+
+def confidence_plots(measure: Measure, key: str) -> tuple[Plot | None, Plot | None]:
+    """Return accuracy where the model is surest, and its calibration after the temperature."""
+    words = "Margins divided by the temperature that fits the other half of the prompts, whatever their unit."
+    if "reliability" not in measure.curves and "rewards" in measure.rules:
+        words += " Undivided they are no log-odds."
+    tempered = reliability_diagram(
+        measure.curves.get("reliability_after_temperature", []),
+        title="Its confidence, after the temperature",
+        caption=words,
+        name=f"{key}-tempered",
+    )
+    return selective_curve(measure.curves.get("selective", []), name=f"{key}-selective"), tempered
+
+
+def training_curve(title: str, train: Series, evaluation: Series, *, percent: bool, name: str) -> Plot | None:
     """Return a metric over training steps: values faint, running average strong, evaluations as dots."""
     steps, values = np.asarray(train[0], float), np.asarray(train[1], float)
-    if len(steps) + len(evaluation[0]) == 0:
+    dots = len(evaluation[0])
+    if len(steps) + dots == 0:
         return None
-    with figure(height) as drawing:
+    with figure(270) as drawing:
         axes = drawing.subplots()
         smooth = smoothed(values)
         if len(steps):
             axes.plot(steps, values, color=MODEL, alpha=0.22, linewidth=1.0)
             axes.plot(steps, smooth, color=MODEL)
-        if len(evaluation[0]):
-            axes.plot(
-                evaluation[0],
-                evaluation[1],
-                color=REJECTED,
-                linestyle="none" if len(evaluation[0]) > 25 else "-",
-                linewidth=1.2,
-                marker="o",
-                markersize=6,
-                markeredgecolor=PAPER,
-                markeredgewidth=1.2,
-                zorder=4,
-            )
+        if dots:
+            style = {"linestyle": "none" if dots > 25 else "-", "linewidth": 1.2, "marker": "o", "markersize": 6}
+            edge = {"markeredgecolor": PAPER, "markeredgewidth": 1.2}
+            axes.plot(*evaluation, color=REJECTED, zorder=4, **style, **edge)
         _step_axis(axes)
         _value_limits(axes, values, np.asarray(evaluation[1], float), percent=percent)
         said = f"The running average goes from {smooth[0]:.3g} to {smooth[-1]:.3g}." if len(steps) else ""
-        return svg(drawing, name=name, title=title, description=said.replace("-", "−"))
+        drawn = svg(drawing, name=name, title=f"{title} over training steps", description=said.replace("-", "−"))
+    words = f"Each logged value faint, their running average strong{'; dots are the held-out pairs' * bool(dots)}."
+    return Plot(drawn, title, words, (("model", "training"), ("rejected", "evaluation"))[: 1 + bool(dots)])
 
 
 def smoothed(values: Sequence[float] | np.ndarray) -> np.ndarray:
     """Return the running average: exponential, bias-corrected, over about a twentieth of the series."""
+    from scipy.signal import lfilter
+
     series = np.asarray(values, float)
     keep = 1.0 - 1.0 / max(1.0, len(series) / 20)
-    result = np.empty_like(series)
-    total = weight = 0.0
-    for index, value in enumerate(series):
-        total = keep * total + (1 - keep) * value
-        weight = keep * weight + (1 - keep)
-        result[index] = total / weight
-    return result
+    total, weight = lfilter([1 - keep], [1, -keep], [series, np.ones_like(series)])
+    return total / weight
 
 
 def reward_curve(
-    *,
-    name: str,
-    steps: Sequence[float],
-    chosen: Sequence[float],
-    rejected: Sequence[float],
-) -> str | None:
+    steps: Sequence[float], chosen: Sequence[float], rejected: Sequence[float], *, name: str
+) -> Plot | None:
     """Return the mean reward of chosen and rejected responses over training steps."""
     if not len(steps):
         return None
@@ -96,10 +136,12 @@ def reward_curve(
             axes.plot(steps, values, color=colour, alpha=0.18, linewidth=1.0)
             axes.plot(steps, smoothed(values), color=colour)
         _step_axis(axes)
-        return svg(drawing, name=name, title="rewards of chosen and rejected responses over steps")
+        drawn = svg(drawing, name=name, title="rewards of chosen and rejected responses over steps")
+    words = "Mean reward of each side of the training pairs. The gap matters; the level does not."
+    return Plot(drawn, "Rewards", words, _SIDES)
 
 
-def learning_rate_curve(*, name: str, steps: Sequence[float], rates: Sequence[float]) -> str | None:
+def learning_rate_curve(steps: Sequence[float], rates: Sequence[float], *, name: str) -> Plot | None:
     """Return the learning rate over training steps, small."""
     if not len(steps):
         return None
@@ -107,13 +149,83 @@ def learning_rate_curve(*, name: str, steps: Sequence[float], rates: Sequence[fl
         axes = drawing.subplots()
         axes.plot(steps, rates, color=INK, linewidth=1.6)
         axes.set_ylim(0, max(rates) * 1.08 or 1.0)
-        axes.yaxis.set_major_locator(_nice(4))
+        axes.yaxis.set_major_locator(nice_ticks(4))
         axes.yaxis.set_major_formatter(_rate)
         _step_axis(axes)
-        return svg(drawing, name=name, title="learning rate over training steps")
+        drawn = svg(drawing, name=name, title="learning rate over training steps")
+    return Plot(drawn, "Learning rate", f"Its largest value is {max(rates):.3g}.")
 
 
-def reward_histogram(*, name: str, rows: Sequence[Row]) -> str | None:
+def slice_plot(measure: Measure, *, name: str) -> Plot | None:
+    """Return the primary metric of each slice with its interval, the worst on top; None for fewer than two slices.
+
+    A diamond marks the slice's length-only baseline. One half is dashed where it is chance. Of more than
+    ``MAX_SLICES`` the worst are drawn. A metric that is no share is not drawn.
+    """
+    text, official = metric_text(measure), measure.kind == "benchmark"
+    rows = [
+        (label, each[measure.primary], each.get("longer_response"))
+        for label, each in measure.slices.items()
+        if measure.primary in each
+    ]
+    if text.kind != "share" or len(measure.slices) < 2 or not rows:
+        return None
+    rows = sorted(rows, key=lambda row: (row[1].value, row[0]))[:MAX_SLICES][::-1]
+    chance = measure.baselines.get(measure.primary, {}).get("random")
+    coin = chance is not None and chance.value == 0.5 if official else True
+    positions = np.arange(len(rows))
+    with figure(64 + 30 * len(rows), width=WIDE) as drawing:
+        axes = drawing.subplots()
+        axes.grid(visible=True, axis="x")
+        axes.grid(visible=False, axis="y")
+        if coin:
+            axes.axvline(0.5, color=BASELINE, linewidth=1.2, linestyle=_DASHED)
+        diamond = {"color": PAPER, "markeredgecolor": REJECTED, "markersize": 6, "markeredgewidth": 1.6, "zorder": 3}
+        for position, (_, found, baseline) in zip(positions, rows, strict=True):
+            axes.plot([found.low, found.high], [position, position], color=MODEL, linewidth=2.2, alpha=0.55)
+            axes.plot(found.value, position, "o", color=MODEL, markersize=8, markeredgecolor=PAPER, zorder=4)
+            if baseline is not None:
+                axes.plot(baseline.value, position, "D", **diamond)
+        axes.set_yticks(positions, [_shortened(label) for label, _, _ in rows], color=INK)
+        axes.set_ylim(-0.7, len(rows) - 0.3)
+        ends = [end for _, found, _ in rows for end in (found.low, found.high)]
+        ends += [baseline.value for *_, baseline in rows if baseline is not None] + ([0.45, 0.55] if coin else [])
+        axes.set_xlim(max(-0.01, min(ends) - 0.03), min(1.01, max(ends) + 0.03))
+        percent_axis(axes.xaxis)
+        axes.spines["left"].set_visible(False)
+        counts = axes.secondary_yaxis("right")
+        counts.set_yticks(positions, [f"n = {found.n:,}" for _, found, _ in rows])
+        counts.spines["right"].set_visible(False)
+        said = ", ".join(f"{label or '(no source)'} {100 * found.value:.1f}%" for label, found, _ in reversed(rows))
+        title = f"{text.label} by {'part' if official else 'source'}"
+        drawn = svg(drawing, name=name, title=title, description=f"The worst first: {said}.")
+    return Plot(drawn, title, _slice_words(measure), _slice_key(measure, coin=coin), wide=True)
+
+
+def _slice_words(measure: Measure) -> str:
+    count = len(measure.slices)
+    words = "Each line is an interval; the worst stands on top."
+    if measure.kind == "preference":
+        words += " A slice whose diamond reaches its dot can be explained by length."
+    return words + (f" The {MAX_SLICES} worst of {count:,}; the table has all." if count > MAX_SLICES else "")
+
+
+def _slice_key(measure: Measure, *, coin: bool) -> tuple[tuple[str, str], ...]:
+    official = measure.kind == "benchmark"
+    found = [("model", "this model")]
+    if any("longer_response" in each for each in measure.slices.values()):
+        found.append(("diamond", "longer response, by the official rule" if official else "longer response wins"))
+    if coin:
+        found.append(("dash", "random" if official else "coin flip"))
+    return tuple(found)
+
+
+def _shortened(label: str, limit: int = 56) -> str:
+    text = label or "(no source)"
+    return text if len(text) <= limit else text[: math.ceil(limit / 2)] + "…" + text[-(limit // 2 - 1) :]
+
+
+def reward_histogram(rows: Sequence[Row], *, name: str) -> Plot | None:
     """Return the histograms of both sides' rewards; rows hold ``low``, ``high``, ``chosen``, ``rejected``."""
     if not rows:
         return None
@@ -128,55 +240,50 @@ def reward_histogram(*, name: str, rows: Sequence[Row]) -> str | None:
         axes.set_xlim(edges[0], edges[-1])
         axes.set_xlabel("reward")
         _count_axis(axes)
-        return svg(drawing, name=name, title="histogram of the rewards of chosen and rejected responses")
+        drawn = svg(drawing, name=name, title="histogram of the rewards of chosen and rejected responses")
+    return Plot(drawn, "Rewards", "The further apart, the better; but only differences inside a prompt count.", _SIDES)
 
 
-def margin_histogram(*, name: str, rows: Sequence[Row]) -> str | None:
+def margin_histogram(rows: Sequence[Row], *, name: str) -> Plot | None:
     """Return the histogram of reward margins; wrongly ordered pairs, left of zero, in the other colour."""
     if not rows:
         return None
     rows = _with_width(rows)
     with figure(270) as drawing:
         axes = drawing.subplots()
-        for row in rows:
-            middle = (row["low"] + row["high"]) / 2
-            colour = REJECTED if middle < 0 else CHOSEN
-            axes.bar(
-                row["low"],
-                row["count"],
-                width=row["high"] - row["low"],
-                align="edge",
-                color=colour,
-                alpha=0.75,
-                edgecolor=PAPER,
-                linewidth=0.7,
-            )
+        low, high, counts = (np.array([row[key] for row in rows]) for key in ("low", "high", "count"))
+        wrong = low + high < 0
+        colours = np.where(wrong, REJECTED, CHOSEN)
+        axes.bar(low, counts, high - low, align="edge", color=colours, alpha=0.75, edgecolor=PAPER, linewidth=0.7)
         axes.axvline(0, color=INK, linewidth=1.2)
-        axes.set_xlim(rows[0]["low"], rows[-1]["high"])
+        axes.set_xlim(low[0], high[-1])
         axes.set_xlabel("margin: reward of chosen − reward of rejected")
         _count_axis(axes)
-        wrong = sum(row["count"] for row in rows if row["low"] + row["high"] < 0)
-        said = f"{wrong:,.0f} of {sum(row['count'] for row in rows):,.0f} pairs lie left of zero."
-        return svg(drawing, name=name, title="histogram of reward margins", description=said)
+        said = f"{counts[wrong].sum():,.0f} of {counts.sum():,.0f} pairs lie left of zero."
+        drawn = svg(drawing, name=name, title="histogram of reward margins", description=said)
+    words = "What lies left of zero is ordered wrongly; the further left, the more confidently."
+    return Plot(drawn, "Margins", words, (("chosen", "right"), ("rejected", "wrong")))
 
 
-def reliability_diagram(*, name: str, rows: Sequence[Row]) -> str | None:
+def reliability_diagram(
+    rows: Sequence[Row],
+    *,
+    title: str = "Can its confidence be trusted?",
+    caption: str = "On the dashed line, 80% sure means right in 80% of the pairs; below it, it is too sure.",
+    name: str,
+) -> Plot | None:
     """Return how often the preferred response was right against how sure the model was, with counts below.
 
     Rows hold ``confidence``, ``accuracy``, ``low``, ``high`` and ``n``.
     """
     if not rows:
         return None
-    x = np.array([row["confidence"] for row in rows])
-    y = np.array([row["accuracy"] for row in rows])
-    low = np.array([row["low"] for row in rows])
-    high = np.array([row["high"] for row in rows])
-    counts = np.array([row["n"] for row in rows])
+    x, y, low, high, counts = _columns(rows, "confidence", "accuracy", "low", "high", "n")
     with figure(330) as drawing:
         axes, strip = drawing.subplots(2, 1, sharex=True, height_ratios=[5, 1])
         start = 0.0 if x.min() < 0.48 else 0.5
         stop = min(1.0, max(0.6, math.ceil(10 * float(x.max()) + 0.5) / 10))
-        axes.plot([start, stop], [start, stop], color=BASELINE, linewidth=1.3, linestyle=(0, (4, 3)))
+        axes.plot([start, stop], [start, stop], color=BASELINE, linewidth=1.3, linestyle=_DASHED)
         axes.vlines(x, low, high, color=MODEL, linewidth=1.6)
         axes.plot(x, y, color=MODEL, linewidth=1.2, marker="o", markersize=7, markeredgecolor=PAPER)
         axes.set_ylim(max(-0.02, min(start, float(low.min())) - 0.04), 1.02)
@@ -192,86 +299,89 @@ def reliability_diagram(*, name: str, rows: Sequence[Row]) -> str | None:
         percent_axis(strip.xaxis)
         drawing.align_ylabels([axes, strip])
         said = "; ".join(f"{100 * sure:.0f}% sure, {100 * right:.0f}% right" for sure, right in zip(x, y, strict=True))
-        return svg(drawing, name=name, title="reliability diagram", description=f"{said}.")
+        return Plot(svg(drawing, name=name, title="reliability diagram", description=f"{said}."), title, caption)
 
 
-def length_scatter(
-    *,
-    name: str,
-    lengths: Sequence[float],
-    rewards: Sequence[float],
-    chosen: Sequence[bool],
-) -> str | None:
-    """Return reward against length in characters, one dot per response, and the median of ten equal parts."""
-    if not len(lengths):
+def selective_curve(rows: Sequence[Row], *, name: str) -> Plot | None:
+    """Return the accuracy on the surest pairs over the share of pairs that they are, with intervals as a band.
+
+    Rows hold ``coverage``, ``accuracy``, ``low`` and ``high``; the one of the largest coverage is dashed across.
+    """
+    if not rows:
         return None
-    x, y, is_chosen = np.asarray(lengths, float), np.asarray(rewards, float), np.asarray(chosen, bool)
-    order = np.random.default_rng(0).permutation(len(x))
-    x, y, is_chosen = x[order], y[order], is_chosen[order]
+    rows = sorted(rows, key=lambda row: row["coverage"])
+    x, y, low, high = _columns(rows, "coverage", "accuracy", "low", "high")
+    with figure(300) as drawing:
+        axes = drawing.subplots()
+        axes.axhline(y[-1], color=BASELINE, linewidth=1.3, linestyle=_DASHED)
+        axes.fill_between(x, low, high, color=MODEL, alpha=0.13, linewidth=0)
+        axes.plot(x, y, color=MODEL, marker="o", markersize=6, markeredgecolor=PAPER)
+        axes.set_xlim(0, 1.02)
+        axes.set_ylim(max(-0.02, min(0.5, float(low.min())) - 0.03), 1.02)
+        axes.set_xlabel("share of pairs, the surest first")
+        axes.set_ylabel("accuracy on them")
+        percent_axis(axes.xaxis)
+        percent_axis(axes.yaxis)
+        said = "; ".join(
+            f"{100 * each:.0f}% of the pairs: {100 * right:.0f}% right" for each, right in zip(x, y, strict=True)
+        )
+        drawn = svg(drawing, name=name, title="accuracy on the surest pairs", description=f"The surest {said}.")
+    words = "Accuracy on the pairs with the largest margins. "
+    words += "Where the line falls to the right, the model knows where it errs."
+    return Plot(drawn, "Accuracy where it is surest", words, (("model", "this model"), ("dash", "all pairs")))
+
+
+def length_scatter(items: Sequence[ItemScore], *, name: str) -> Plot | None:
+    """Return reward against length in characters, one dot per response, and the median of ten equal parts."""
+    points = _length_points(items)
+    if not points:
+        return None
+    x, y, is_chosen = np.random.default_rng(0).permutation(np.array(points)).T
     many = len(x) > MAX_VECTOR_POINTS
     with figure(300) as drawing:
         axes = drawing.subplots()
-        colours = np.where(is_chosen, CHOSEN, REJECTED)
+        colours = np.where(is_chosen == 1.0, CHOSEN, REJECTED)
         axes.scatter(x, y, s=9 if many else 16, c=colours, alpha=0.3 if many else 0.5, linewidths=0, rasterized=many)
         middle_x, middle_y = _running_median(x, y)
         axes.plot(middle_x, middle_y, color=PAPER, linewidth=4.5)
         axes.plot(middle_x, middle_y, color=INK, linewidth=2.0)
         if x.min() > 0 and x.max() / x.min() > 20:
             axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(_thousands)
             axes.xaxis.set_minor_formatter("")
-        else:
-            axes.xaxis.set_major_formatter(_thousands)
+        axes.xaxis.set_major_formatter(_thousands)
         axes.set_xlabel("length of the response in characters")
         axes.set_ylabel("reward")
         said = (
             f"The median reward goes from {middle_y[0]:.3g} at {middle_x[0]:,.0f} characters to {middle_y[-1]:.3g} at "
             f"{middle_x[-1]:,.0f}."
-        )
-        title = "reward against length of the response"
-        return svg(drawing, name=name, title=title, description=said.replace("-", "−"))
+        ).replace("-", "−")
+        drawn = svg(drawing, name=name, title="reward against length of the response", description=said)
+    words = "One dot per response; the thick line is the median. Where it rises, length pays."
+    return Plot(drawn, "Reward against length", words, _SIDES)
 
 
-def best_of_n_curve(*, name: str, rows: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return the gold reward of the model's choice among n responses, beside the best and the average.
+def _length_points(items: Sequence[ItemScore]) -> list[tuple[float, float, bool]]:
+    """Return length, reward and whether it was preferred of every response that a judged pair is about."""
+    points = []
+    for item in items:
+        sides: dict[int, bool] = {}
+        for pair in labelled_pairs(item):
+            sides.setdefault(pair.chosen, True)
+            sides[pair.rejected] = False
+        for index, is_chosen in sides.items():
+            reward = item.rewards[index]
+            if reward is not None:
+                points.append((float(item.lengths[index]), reward, is_chosen))
+    return points
 
-    Rows hold ``n`` and the intervals ``chosen``, ``oracle`` and ``mean``.
-    """
-    if not rows:
-        return None
-    counts = [row["n"] for row in rows]
-    with figure(320) as drawing:
-        axes = drawing.subplots()
-        for key, colour, style, label in (
-            ("oracle", ORACLE, (0, (5, 2)), "best possible"),
-            ("chosen", MODEL, "-", "model's choice"),
-            ("mean", BASELINE, (0, (1.5, 2)), "average response"),
-        ):
-            values = [row[key].value for row in rows]
-            axes.fill_between(
-                counts,
-                [row[key].low for row in rows],
-                [row[key].high for row in rows],
-                color=colour,
-                alpha=0.13,
-                linewidth=0,
-            )
-            axes.plot(
-                counts,
-                values,
-                color=colour,
-                linestyle=style,
-                marker="o" if key == "chosen" else "",
-                markersize=6,
-                markeredgecolor=PAPER,
-                label=label,
-            )
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(counts, [str(count) for count in counts])
-        axes.yaxis.set_major_locator(_nice(5))
-        axes.set_xlabel("n: responses to choose from")
-        axes.set_ylabel("gold reward")
-        return svg(drawing, name=name, title="best-of-n curve")
+
+def _series(metrics: Sequence[dict[str, float]], name: str) -> tuple[list[float], list[float]]:
+    rows = [(row["step"], row[name]) for row in metrics if name in row and math.isfinite(row[name])]
+    return [step for step, _ in rows], [value for _, value in rows]
+
+
+def _columns(rows: Sequence[Row], *names: str) -> list[np.ndarray]:
+    return [np.array([row[name] for row in rows]) for name in names]
 
 
 def _with_width(rows: Sequence[Row]) -> Sequence[Row]:
@@ -282,12 +392,8 @@ def _with_width(rows: Sequence[Row]) -> Sequence[Row]:
 
 
 def _running_median(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    order = np.argsort(x, kind="stable")
-    parts = np.array_split(order, min(10, max(1, len(x) // 5)))
-    return (
-        np.array([np.median(x[part]) for part in parts]),
-        np.array([np.median(y[part]) for part in parts]),
-    )
+    parts = np.array_split(np.argsort(x, kind="stable"), min(10, max(1, len(x) // 5)))
+    return np.array([np.median(x[part]) for part in parts]), np.array([np.median(y[part]) for part in parts])
 
 
 def _value_limits(axes: Axes, train: np.ndarray, evaluation: np.ndarray, *, percent: bool) -> None:
@@ -301,43 +407,27 @@ def _value_limits(axes: Axes, train: np.ndarray, evaluation: np.ndarray, *, perc
         low, high = min(low, 0.5), min(1.0, max(high, 0.6))
         percent_axis(axes.yaxis)
     else:
-        axes.yaxis.set_major_locator(_nice(5))
+        axes.yaxis.set_major_locator(nice_ticks(5))
     space = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
     axes.set_ylim(low - space, high + space)
 
 
 def _step_axis(axes: Axes) -> None:
     axes.set_xlabel("step")
-    axes.xaxis.set_major_locator(_nice(6, integer=True))
+    axes.xaxis.set_major_locator(nice_ticks(6, integer=True))
     axes.xaxis.set_major_formatter(_thousands)
     axes.margins(x=0.02)
 
 
 def _count_axis(axes: Axes) -> None:
-    axes.yaxis.set_major_locator(_nice(5, integer=True))
+    axes.yaxis.set_major_locator(nice_ticks(5, integer=True))
     axes.yaxis.set_major_formatter(_thousands)
     axes.spines["left"].set_visible(False)
-
-
-def percent_axis(axis: Any) -> None:
-    """Write the numbers of an axis as percentages."""
-    axis.set_major_locator(_nice(6))
-    axis.set_major_formatter(_percent)
 
 
 def _thousands(value: float, _: float) -> str:
     return f"{value:,.0f}".replace("-", "−")
 
 
-def _percent(value: float, _: float) -> str:
-    return f"{100 * value:.0f}%".replace("-", "−")
-
-
 def _rate(value: float, _: float) -> str:
     return "0" if value == 0 else f"{value:.2g}".replace("e-0", "e-").replace("-", "−")
-
-
-def _nice(count: int, *, integer: bool = False) -> Any:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(nbins=count, integer=integer, steps=[1, 2, 2.5, 5, 10])

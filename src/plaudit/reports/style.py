@@ -1,4 +1,4 @@
-"""The one visual style of every plot, and how a matplotlib figure becomes SVG that lives inside a page."""
+"""The visual style of every plot, and the conversion of a matplotlib figure to SVG inside a page."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,17 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """One plot with its words: ``key`` lists (colour name, label) pairs for the legend in the text."""
+
+    svg: str
+    title: str
+    caption: str = ""
+    key: tuple[tuple[str, str], ...] = ()
+    wide: bool = False
+
+
 @contextmanager
 def figure(height: int, *, width: int = WIDTH) -> Iterator[Figure]:
     """Yield a new figure of ``width`` × ``height`` CSS pixels in the style of the report."""
@@ -90,7 +102,7 @@ def figure(height: int, *, width: int = WIDTH) -> Iterator[Figure]:
 def svg(drawing: Figure, *, name: str, title: str, description: str = "") -> str:
     """Return ``drawing`` as an ``<svg>`` element whose ids begin with ``name``, with no outside address.
 
-    ``title`` and ``description`` are what a screen reader says: what is drawn, and what there is to see. Points
+    ``title`` and ``description`` are for screen readers: the subject of the plot, and its message. Points
     that were rasterised stand inside as data. Call this inside ``figure``, whose settings it needs.
     """
     buffer = io.StringIO()
@@ -115,3 +127,20 @@ def svg(drawing: Figure, *, name: str, title: str, description: str = "") -> str
         named += f' aria-describedby="{name}-desc"'
     opening, _, rest = text.partition(">")
     return opening.replace("<svg", f'<svg class="plot" role="img" {named}', 1) + f">{words}{rest}"
+
+
+def nice_ticks(count: int, *, integer: bool = False) -> Any:
+    """Return a locator of at most ``count`` + 1 round ticks."""
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(nbins=count, integer=integer, steps=[1, 2, 2.5, 5, 10])
+
+
+def percent_axis(axis: Any) -> None:
+    """Write the numbers of an axis as percentages."""
+    axis.set_major_locator(nice_ticks(6))
+    axis.set_major_formatter(_percent)
+
+
+def _percent(value: float, _: float) -> str:
+    return f"{100 * value:.0f}%".replace("-", "−")

@@ -1,124 +1,29 @@
-"""How figures read in a report: names in plain words, numbers with their intervals."""
+"""Numbers, scales and tables of a page: shares and intervals in print, and a table for each measure."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from plaudit.records import Interval, PositionEffect, Result
+import numpy as np
 
-Kind = Literal["share", "number"]
+from plaudit.records import Interval, Measure, Result
+from plaudit.reports.names import Kind, MetricText, baseline_words, measure_title, metric_text, plain_words
+from plaudit.reports.style import nice_ticks
 
 MAX_SIZES = 8
 """More sizes of groups than this are not named one by one."""
 
-
-@dataclass(frozen=True, slots=True)
-class FigureText:
-    """How one figure is named and explained."""
-
-    label: str
-    kind: Kind
-    meaning: str
-
-
-FIGURES: dict[str, FigureText] = {
-    "accuracy": FigureText("Accuracy", "share", "pairs whose preferred response has the higher reward"),
-    "accuracy_by_group": FigureText(
-        "Accuracy, by group", "share", "the same, every group weighing alike however many pairs it has"
-    ),
-    "accuracy_chosen_longer": FigureText(
-        "Accuracy, preferred response longer", "share", "where length points the right way"
-    ),
-    "accuracy_chosen_shorter": FigureText(
-        "Accuracy, preferred response shorter", "share", "where length points the wrong way"
-    ),
-    "length_controlled_accuracy": FigureText(
-        "Accuracy, length controlled", "share", "what a regression on length gives two equally long responses"
-    ),
-    "length_balanced_accuracy": FigureText(
-        "Accuracy, length balanced", "share", "both directions of length alike; a judge of length alone has 50%"
-    ),
-    "prefers_longer": FigureText("Model prefers the longer", "share", "pairs of different length"),
-    "chosen_longer": FigureText("Label prefers the longer", "share", "the same pairs"),
-    "verbosity": FigureText(
-        "Verbosity", "number", "the first less the second; above 0 length draws the model more than the label"
-    ),
-    "accuracy_surest_half": FigureText(
-        "Accuracy, surest half", "share", "the half of the pairs with the largest margins"
-    ),
-    "excess_risk_coverage": FigureText(
-        "Excess risk over coverage", "number", "errors among the surest pairs; 0 where every error has a small margin"
-    ),
-    "named_first": FigureText(
-        "Response named first is preferred", "share", "mean probability over pairs asked in both orders; 50% is no bias"
-    ),
-    "order_decides": FigureText(
-        "The order decides", "share", "pairs in which both orders choose the first named, or both the second"
-    ),
-    "chosen_reward": FigureText("Mean reward of chosen", "number", "in the units of the model"),
-    "rejected_reward": FigureText("Mean reward of rejected", "number", "in the units of the model"),
-    "margin": FigureText("Mean margin", "number", "reward of chosen − reward of rejected"),
-    "brier": FigureText(
-        "Brier score",
-        "number",
-        "squared error of the probability σ(margin); 0 is perfect, 0.25 a coin flip",
-    ),
-    "expected_calibration_error": FigureText(
-        "Calibration error", "number", "mean gap between how sure it is and how often it is right"
-    ),
-    "temperature": FigureText(
-        "Temperature",
-        "number",
-        "what margins are best divided by; of log-odds above 1 the model is too sure",
-    ),
-    "brier_after_temperature": FigureText(
-        "Brier score, after the temperature", "number", "each half of the prompts at the temperature of the other"
-    ),
-    "expected_calibration_error_after_temperature": FigureText(
-        "Calibration error, after the temperature", "number", "each half of the prompts at the temperature of the other"
-    ),
-    "reward_length_correlation": FigureText(
-        "Reward and length", "number", "rank correlation over all responses; 0 is none, 1 is length alone"
-    ),
-    "margin_length_correlation": FigureText(
-        "Margin and length difference",
-        "number",
-        "rank correlation over pairs, so within the prompt; 0 is none, 1 is length alone",
-    ),
-}
-"""Every figure of a preference evaluation, in the order of the table."""
-
-_ORDER = {name: place for place, name in enumerate(FIGURES)}
-
-_RULES = {"brier": "rewards", "expected_calibration_error": "rewards"}
-"""Which rule of a result stands beside which figure."""
-
-BASELINES: dict[str, str] = {
-    "longer_response": "Longer response",
-    "first_response": "First response",
-}
-"""What each baseline prefers."""
+MAX_COLUMNS = 5
+"""More baselines than this share one column, each metric with those it has."""
 
 TIE_RULES: dict[str, str] = {
     "loss": "an exact tie counts as wrong",
     "half": "an exact tie counts as half right",
     "exclude": "exact ties are left out of the accuracy",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class FigureRow:
-    """One line of a table of figures."""
-
-    label: str
-    value: str
-    interval: str
-    n: str
-    meaning: str = ""
-    method: str = ""
 
 
 def share(value: float) -> str:
@@ -145,106 +50,227 @@ def show(value: float, kind: Kind) -> str:
     return share(value) if kind == "share" else number(value)
 
 
-def interval_text(interval: Interval, kind: Kind) -> str:
+def interval_text(interval: Interval, kind: Kind = "share") -> str:
     """Return the ends of an interval: ``68.5 – 74.0%``."""
     low, high = show(interval.low, kind), show(interval.high, kind)
     return f"{low.removesuffix('%')}\N{NO-BREAK SPACE}–\N{NO-BREAK SPACE}{high}"
 
 
-def figure_text(name: str) -> FigureText:
-    """Return how figure ``name`` is shown; one that is not in the list is shown under its own name."""
-    return FIGURES.get(name) or FigureText(name.replace("_", " "), "number", "")
+def signed_text(value: float, digits: int, *, plus: bool = True) -> str:
+    """Return a number with its sign; one that rounds to 0 has none."""
+    text = f"{value:{'+' if plus else ''}.{digits}f}"
+    return (text.lstrip("+-") if float(text) == 0 else text).replace("-", "−")
 
 
-def figure_rows(
-    figures: Mapping[str, Interval],
-    absent: Mapping[str, str] | None = None,
-    rules: Mapping[str, str] | None = None,
-) -> list[FigureRow]:
-    """Return one row per figure, those of ``FIGURES`` first and in its order; one of ``absent`` has its reason there.
-
-    Of ``rules``, what the rewards are stands beside the figures that hang on it.
-    """
-    reasons, said = absent or {}, rules or {}
-    every = [*figures, *(name for name in reasons if name not in figures)]
-    rows = []
-    for name in sorted(every, key=lambda each: _ORDER.get(each, len(_ORDER))):
-        text = figure_text(name)
-        if name not in figures:
-            rows.append(FigureRow(label=text.label, value="–", interval="", n="", meaning=f"none: {reasons[name]}"))
-            continue
-        rule = said.get(_RULES.get(name, ""))
-        meaning = text.meaning if rule is None else f"{text.meaning}; {rule}"
-        rows.append(_row(text.label, figures[name], FigureText(text.label, text.kind, meaning)))
-    return rows
+def signed_number(value: float) -> str:
+    """Return a number as tables show it, with a plus where it is above 0."""
+    return ("+" if value > 0 else "") + number(value)
 
 
-def position_figures(effect: PositionEffect | None) -> dict[str, Interval]:
-    """Return what the order of two responses does as figures by name; none of a model that compares no two."""
-    return {} if effect is None else {"named_first": effect.first, "order_decides": effect.inconsistent}
+def signed_interval(interval: Interval, digits: int, *, scale: float = 1.0) -> str:
+    """Return the ends of an interval with their signs: ``−0.25 to +0.12``."""
+    return f"{signed_text(scale * interval.low, digits)} to {signed_text(scale * interval.high, digits)}"
 
 
-def baseline_rows(baselines: Mapping[str, Interval]) -> list[FigureRow]:
-    """Return one row per baseline, each a share of pairs."""
-    text = FigureText("", "share", "")
-    return [_row(BASELINES.get(name, name.replace("_", " ")), baselines[name], text) for name in baselines]
+def p_value_text(value: float | None) -> str:
+    """Return a p-value with three digits behind the point; a dash for None."""
+    if value is None:
+        return "–"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.995 else "1"
 
 
-def _row(label: str, interval: Interval, text: FigureText) -> FigureRow:
-    return FigureRow(
-        label=label,
-        value=show(interval.value, text.kind),
-        interval=interval_text(interval, text.kind),
-        n=f"{interval.n:,}",
-        meaning=text.meaning,
-        method=interval.method,
-    )
+def fine_share(value: float) -> str:
+    """Return a share as a percentage, with more decimals where it is small."""
+    return f"{100 * value:.2f}%" if 0 < value < 0.1 else share(value)
+
+
+def fine_ends(interval: Interval) -> str:
+    """Return the ends of an interval of shares, with more decimals where they are small."""
+    low, high = fine_share(interval.low), fine_share(interval.high)
+    return f"{low.removesuffix('%')}\N{NO-BREAK SPACE}–\N{NO-BREAK SPACE}{high}"
+
+
+def date_text(created: str) -> str:
+    """Return an ISO 8601 time to the minute."""
+    return created[:16].replace("T", " ") + " UTC" if len(created) >= 16 else created
 
 
 @dataclass(frozen=True, slots=True)
-class SliceRow:
-    """One line of the table of slices."""
+class RowScale:
+    """A common scale for rows of a page; places are in per cent of its width."""
+
+    low: float
+    high: float
+    ticks: tuple[tuple[float, str], ...] = ()
+    """Place and label."""
+
+    def place(self, value: float) -> float:
+        """Return where ``value`` stands."""
+        return round(100 * (value - self.low) / (self.high - self.low), 2)
+
+    def span(self, interval: Interval) -> dict[str, float]:
+        """Return where the interval stands: ``at``, ``low`` and ``width``."""
+        low, high = self.place(interval.low), self.place(max(interval.low, interval.high))
+        return {"at": self.place(interval.value), "low": low, "width": round(high - low, 2)}
+
+    def row(self, label: str, mark: str, interval: Interval, kind: Kind = "share") -> dict[str, Any]:
+        """Return one line of a picture: ``label``, ``mark``, value and interval in print, and where they stand."""
+        words = {"label": label, "mark": mark, "value": show(interval.value, kind)}
+        ends = "" if interval.method == "exact" else interval_text(interval, kind)
+        return words | {"interval": ends} | self.span(interval)
+
+
+def scale_of(values: Iterable[float], *, percent: bool = False, signed: bool = False, ticks: int = 5) -> RowScale:
+    """Return a scale that holds every value, with round ends and about ``ticks`` ticks."""
+    found = list(values)
+    low, high = min(found), max(found)
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    places = nice_ticks(ticks).tick_values(low, high)
+    shown = [round(float(place) * (100 if percent else 1), 10) for place in places]
+    digits = max(len(np.format_float_positional(each, trim="-").partition(".")[2]) for each in shown)
+    unit = "%" if percent and not signed else ""
+    bare = RowScale(float(places[0]), float(places[-1]))
+    labels = [f"{signed_text(each, digits, plus=signed)}{unit}" for each in shown]
+    marks = tuple((bare.place(float(place)), label) for place, label in zip(places, labels, strict=True))
+    return RowScale(bare.low, bare.high, marks)
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureRow:
+    """One line of the table of a measure; ``beside`` has a cell for each baseline of the table."""
 
     label: str
-    n: str
-    accuracy: str
+    value: str
     interval: str
-    baseline: str
+    n: str
+    meaning: str = ""
+    beside: tuple[tuple[str, str], ...] = ()
+    """Value and interval of each baseline; a dash where it has none beside this metric."""
 
 
-def slice_rows(slices: Mapping[str, Mapping[str, Interval]]) -> list[SliceRow]:
-    """Return one row per slice that has an accuracy, the worst first."""
-    found = [(label, figures) for label, figures in slices.items() if "accuracy" in figures]
-    found.sort(key=lambda pair: (pair[1]["accuracy"].value, pair[0]))
-    rows = []
-    for label, figures in found:
-        accuracy, baseline = figures["accuracy"], figures.get("longer_response")
-        rows.append(
-            SliceRow(
-                label=label or "(no source)",
-                n=f"{accuracy.n:,}",
-                accuracy=share(accuracy.value),
-                interval=interval_text(accuracy, "share"),
-                baseline="–" if baseline is None else share(baseline.value),
-            )
-        )
-    return rows
+@dataclass(frozen=True, slots=True)
+class MeasureTable:
+    """One measure in words."""
+
+    kind: str
+    title: str
+    counts: str
+    rows: list[MeasureRow]
+    baselines: list[str]
+    """Rules beside the rows, in words."""
+    slices: list[MeasureRow]
+    slice_baselines: list[str]
+    slice_title: str
+    notes: list[str]
+    methods: list[str]
+    confidence: str
+
+
+def measure_table(measure: Measure, *, without: Iterable[str] = ()) -> MeasureTable:
+    """Return the table of ``measure``; metrics ``without`` stand elsewhere on the page."""
+    left_out, primary = set(without), measure.primary
+    shown = {name: each for name, each in measure.metrics.items() if name not in left_out}
+    rules = list(dict.fromkeys(rule for name in shown for rule in measure.baselines.get(name, {})))
+    # Columns that hold one value each would be all dashes: those baselines follow the rows.
+    below = measure.baselines.get(primary, {}) if measure.kind == "preference" else {}
+    rules = [rule for rule in rules if rule not in below]
+    slices = [(source, each) for source, each in measure.slices.items() if primary in each]
+    if measure.kind != "benchmark":
+        slices.sort(key=lambda pair: (pair[1][primary].value, pair[0]))
+    of_slices = list(dict.fromkeys(rule for _, each in slices for rule in each if rule != primary))
+    return MeasureTable(
+        kind=measure.kind,
+        title=measure_title(measure),
+        counts=_counts(measure),
+        rows=[
+            _row(interval, metric_text(measure, name), measure.baselines.get(name, {}), rules)
+            for name, interval in shown.items()
+        ]
+        + [
+            _row(each, metric_text(measure), {}, rules, label=f"Baseline: {baseline_words(rule)}")
+            for rule, each in below.items()
+        ],
+        baselines=[baseline_words(rule) for rule in rules],
+        slices=[
+            _row(each[primary], metric_text(measure), each, of_slices, label=source or "(no source)")
+            for source, each in slices
+        ],
+        slice_baselines=[baseline_words(rule) for rule in of_slices],
+        slice_title=f"{metric_text(measure).label} by {'part' if measure.kind == 'benchmark' else 'source'}",
+        notes=[*_absent_notes(measure), *(f"{_capital(name)}: {rule}." for name, rule in measure.rules.items())],
+        methods=sorted({interval.method for interval in measure.metrics.values()}),
+        confidence=next((f"{100 * each.confidence:g}%" for each in measure.metrics.values()), "95%"),
+    )
+
+
+def _counts(measure: Measure) -> str:
+    counts = measure.counts
+    details = ", ".join(f"{plain_words(name)} {value:,}" for name, value in measure.details.items() if value)
+    if measure.kind == "benchmark":
+        items = f"{counts.n:,} items: {counts.scored:,} scored, {counts.failed:,} failed."
+        return f"{items} {details[:1].upper()}{details[1:]}." if details else items
+    groups = (
+        f"{counts.n:,} groups carry this label: {counts.scored:,} scored, {counts.unscored:,} whose label says "
+        f"nothing, {counts.failed:,} failed."
+    )
+    return f"{groups} Of the scored: {details}." if details else groups
+
+
+def _absent_notes(measure: Measure) -> list[str]:
+    """Return why metrics have no value, those of one reason together."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in measure.absent.items():
+        by_reason.setdefault(reason, []).append(metric_text(measure, name).label)
+    return [f"{', '.join(labels)}: none, because {reason}." for reason, labels in by_reason.items()]
+
+
+def _row(
+    interval: Interval,
+    text: MetricText,
+    beside: Mapping[str, Interval],
+    rules: Iterable[str],
+    *,
+    label: str | None = None,
+) -> MeasureRow:
+    found = [beside.get(rule) for rule in rules]
+    return MeasureRow(
+        label=text.label if label is None else label,
+        value=show(interval.value, text.kind),
+        interval=_ends(interval, text),
+        n=f"{interval.n:,}",
+        meaning=text.meaning if label is None else "",
+        beside=tuple(("–", "") if each is None else (show(each.value, text.kind), _ends(each, text)) for each in found),
+    )
+
+
+def _ends(interval: Interval, text: MetricText) -> str:
+    if interval.method.startswith("no interval"):
+        return "none"
+    return "known" if interval.method == "exact" else interval_text(interval, text.kind)
+
+
+def _capital(name: str) -> str:
+    words = plain_words(name)
+    return words[:1].upper() + words[1:]
 
 
 def counts_sentence(result: Result) -> str:
-    """Return what became of every item, in words: nothing is left out in silence."""
+    """Return the counts of all items by status, in words: nothing is left out in silence."""
     counts = f"{result.scored:,} scored, {result.unscored:,} unscored, {result.failed:,} failed"
-    odd = _oddities(result)
-    if result.measures and "preference" not in result.labels:
+    odd = "".join(f" {sentence}" for sentence in _oddities(result))
+    if result.measures and result.preference is None:
         return f"{result.n:,} items: {counts}.{odd}"
     rule = TIE_RULES.get(result.tie_rule, f"tie rule: {result.tie_rule}")
-    ties = "no exact ties" if result.ties == 0 else f"{result.ties:,} exact tie{'s' * (result.ties > 1)}"
+    count = 0 if result.preference is None else result.preference.details["ties"]
+    ties = "no exact ties" if count == 0 else f"{count:,} exact tie{'s' * (count > 1)}"
     return f"{result.n:,} items: {counts}; {ties} ({rule}).{odd}"
 
 
-def _oddities(result: Result) -> str:
-    """Return what is not as in most data, in sentences: sizes, repeated ids, what is missing or left out."""
+def _oddities(result: Result) -> list[str]:
+    """Return in sentences the oddities of the data: sizes, repeated ids, items missing or left out."""
     counts = result.details
+    of_pairs = {} if result.preference is None else result.preference.details
     said = []
     if counts.get("fewest_responses", 0) < counts.get("most_responses", 0):
         sizes = ", ".join(f"{row['groups']:,.0f} with {row['responses']:.0f}" for row in _sizes(result))
@@ -255,24 +281,26 @@ def _oddities(result: Result) -> str:
     if missing := counts.get("missing_rewards", 0):
         items = counts["items_missing_rewards"]
         said.append(f"{missing:,} of {counts['responses']:,} rewards are missing, in {items:,} items.")
-    if both := counts.get("contradictory_pairs", 0):
+    if both := of_pairs.get("contradictory_pairs", 0):
         said.append(f"{both:,} pairs are preferred both ways: a model gets one of the two wrong.")
     if strangers := counts.get("rewards_of_no_group", 0):
         said.append(f"{strangers:,} rows of rewards belong to no group.")
     if result.left_out:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in result.left_out.items())
         said.append(f"{sum(result.left_out.values()):,} rows of the file are no items: {reasons}.")
-    return "".join(f" {sentence}" for sentence in said)
+    return said
 
 
 def _sizes(result: Result) -> list[dict[str, float]]:
     """Return how many groups have how many responses, or nothing where there are too many sizes to name."""
-    rows = result.curves.get("group_sizes", [])
+    if result.preference is None:
+        return []
+    rows = result.preference.curves.get("group_sizes", [])
     return rows if len(rows) <= MAX_SIZES else []
 
 
 def dropped_rows(data: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Return what a run record says of each data set, as label and words, with what was dropped."""
+    """Return the facts in words of each data set of a run record, with the rows dropped."""
     return [
         (name, "; ".join(f"{_words(key)}: {_fact(value)}" for key, value in facts.items()))
         for name, facts in data.items()

@@ -1,26 +1,40 @@
-"""Several scorers as one: their mean, their minimum, or their mean less their disagreement."""
+"""Several scorers as one: their mean, their minimum, or their mean less their disagreement.
+
+Their rewards may be standardised first, by scales that are measured or named as MODEL@MEAN/STD.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, assert_never, get_args
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import JsonValue
 
+from plaudit.batching.encode import Truncation
 from plaudit.data.schema.group import Group
 from plaudit.errors import ConfigError, ModelError, UnknownNameError, closest_or_all
-from plaudit.scoring.scorer import GivesLogOdds, GroupRewards, Identified, Scorer, compares
+from plaudit.records import RewardScale
+from plaudit.scoring.scorer import (
+    WINDOW,
+    GroupRewards,
+    Scorer,
+    ScorerInfo,
+    finite_or_none,
+    info_of,
+    short_hash,
+    windows,
+    with_lengths,
+)
 
 Rule = Literal["mean", "minimum", "mean_minus_std"]
 Float64Array = npt.NDArray[np.float64]
 
-WINDOW = 256
-"""Groups that are handed to each member at a time; the memory of an ensemble does not grow beyond them."""
+_SCALED = re.compile(r"(?P<model>.+)@(?P<mean>[-+.\deE]+)/(?P<std>[-+.\deE]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +48,52 @@ class Scale:
         """Check that both are numbers and the standard deviation is above 0."""
         if not (math.isfinite(self.mean) and math.isfinite(self.std) and self.std > 0):
             raise ConfigError(f"a scale needs a finite mean and a std above 0, not {self.mean} and {self.std}")
+
+
+def scaled_name(text: str) -> tuple[str, Scale | None]:
+    """Return ``MODEL@MEAN/STD`` as the name and the scale; the text and None where it names no scale.
+
+    Raises:
+        ConfigError: when the mean or the standard deviation is no number, or out of range.
+    """
+    found = _SCALED.fullmatch(text)
+    if found is None:
+        return text, None
+    return found["model"], Scale(_number(found["mean"], text), _number(found["std"], text))
+
+
+def measure_scales(members: Sequence[Scorer], groups: Iterable[Group]) -> tuple[Scale, ...]:
+    """Return the mean and the standard deviation (over the n rewards, no n − 1) of each member's rewards of ``groups``.
+
+    Rewards that are missing are left out; a response counts for a member whether or not the others could score it.
+
+    Raises:
+        ConfigError: when a member gives fewer than two different rewards, so that it has no scale.
+    """
+    pieces: list[list[Float64Array]] = [[] for _ in members]
+    for window in windows(groups, WINDOW):
+        for own, member in zip(pieces, members, strict=True):
+            own.extend(finite_or_nan(each.rewards) for each in member.score_groups(window))
+    scales = []
+    for number, own in enumerate(pieces, start=1):
+        rewards = np.concatenate([np.zeros(0), *own])
+        rewards = rewards[np.isfinite(rewards)]
+        if len(np.unique(rewards)) < 2:
+            raise ConfigError(f"member {number} gave {len(rewards)} rewards and no two different ones: it has no scale")
+        scales.append(Scale(float(rewards.mean()), float(rewards.std())))
+    return tuple(scales)
+
+
+def finite_or_nan(values: Sequence[float | None]) -> Float64Array:
+    """Return the values, NaN for those missing or not finite."""
+    return np.asarray([value if value is not None and math.isfinite(value) else math.nan for value in values], float)
+
+
+def _number(word: str, place: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        raise ConfigError(f"{place}: {word!r} is not a number") from None
 
 
 class EnsembleScorer:
@@ -57,8 +117,8 @@ class EnsembleScorer:
 
     Attributes that every member has are put together by the same rule; so are steps, where every member gives a
     response equally many, and none falls below 0 where all members give probabilities. ``scales`` do not touch them.
-    What only some members have is left out. A response that a member could not score has no reward, and the reason
-    names the member.
+    Those that only some members have are left out. A response that a member could not score has no reward, and the
+    reason names the member.
 
     Source: Coste et al. (2024), arXiv 2310.02743 (mean, worst-case and uncertainty-weighted optimisation; the last
     takes λ · s², the variance); Eisenstein et al. (2023), arXiv 2312.09244 (mean, minimum, mean minus std).
@@ -97,7 +157,7 @@ class EnsembleScorer:
         self._check_units()
 
     def _check_units(self) -> None:
-        comparing = [name for name, member in zip(self.names, self.members, strict=True) if compares(member)]
+        comparing = [name for name, member in zip(self.names, self.members, strict=True) if info_of(member).relative]
         others = [name for name in self.names if name not in comparing]
         if comparing and others:
             raise ConfigError(
@@ -109,28 +169,52 @@ class EnsembleScorer:
             raise ConfigError(f"{_listed(comparing)} give win rates, which lie within 0 to 1 and take no scale")
 
     @property
-    def recipe_hash(self) -> str:
-        """Return a short hash of the rule, the penalty, the scales and the members' own recipes."""
-        own = [member.recipe_hash if isinstance(member, Identified) else None for member in self.members]
-        return _digest([self.rule, self.penalty, self.scales, own])
+    def info(self) -> ScorerInfo:
+        """Hashes of the rule, the penalty, the scales and the members; the scale and the strengths that they share."""
+        members = [info_of(member) for member in self.members]
+        scales: JsonValue = None
+        if self.scales is not None:
+            scales = [{"mean": each.mean, "std": each.std} for each in self.scales]
+        named: dict[str, JsonValue] = {
+            name: dict(each.settings) for name, each in zip(self.names, members, strict=True)
+        }
+        own, strengths = [each.recipe_hash for each in members], [each.strengths for each in members]
+        return ScorerInfo(
+            recipe_hash=short_hash([self.rule, self.penalty, self.scales, own]),
+            weights_hash=short_hash([each.weights_hash for each in members]),
+            settings={"rule": self.rule, "penalty": self.penalty, "scales": scales, "members": named},
+            scale=self._shared_scale([each.scale for each in members]),
+            strengths=None if None in strengths else self._shared_scale(strengths),
+            window=WINDOW if any(each.window > 1 for each in members) else 1,
+            relative=members[0].relative,
+        )
 
-    @property
-    def head_hash(self) -> str:
-        """Return a short hash of weights of the members, by which ensembles of one recipe can be told apart."""
-        return _digest([member.head_hash if isinstance(member, Identified) else None for member in self.members])
+    def _shared_scale(self, of_members: Sequence[RewardScale | None]) -> RewardScale | None:
+        """Return the one scale of all members: a cautious rule keeps ratings and probabilities, and unmakes log-odds.
 
-    @property
-    def compares(self) -> bool:
-        """Whether the members compare responses, so that a reward is a number of its group."""
-        return compares(self.members[0])
-
-    def in_log_odds(self) -> EnsembleScorer:
-        """Return the ensemble of members that give log-odds, where they can; any other is left as it is.
-
-        Under ``mean`` σ of a difference of rewards is then the probability that the members' mean log-odds stand for;
-        ``minimum`` and ``mean_minus_std`` are cautious rewards, whose differences only rank.
+        Under ``mean`` σ of a difference of strengths is the probability that the members' mean log-odds stand for.
         """
-        members = [each.in_log_odds() if isinstance(each, GivesLogOdds) else each for each in self.members]
+        if self.scales is not None:
+            return "order"
+        found = set(of_members)
+        if found == {"log_odds_values", "log_odds_differences"}:
+            return "log_odds_differences" if self.rule == "mean" else "order"
+        if len(found) > 1:
+            return None
+        are_log_odds = found & {"log_odds_values", "log_odds_differences", "assumed_log_odds_differences"}
+        return "order" if are_log_odds and self.rule != "mean" else of_members[0]
+
+    def with_lengths(self, max_length: int | None, truncation: Truncation | None, *, name: str) -> EnsembleScorer:
+        """Return the ensemble of members with another longest conversation and truncation, see ``HasLengths``."""
+        if truncation == "truncate_response":
+            raise ConfigError(
+                f"truncation is truncate_response, but {name} puts members together that may be cut differently; it "
+                "must be truncate_prompt or drop"
+            )
+        members = [
+            with_lengths(member, max_length, truncation, name=own)
+            for member, own in zip(self.members, self.names, strict=True)
+        ]
         return EnsembleScorer(members, self.rule, penalty=self.penalty, scales=self.scales, names=self.names)
 
     def score_groups(self, groups: Iterable[Group]) -> Iterator[GroupRewards]:
@@ -139,8 +223,7 @@ class EnsembleScorer:
         Raises:
             ModelError: when a member breaks the protocol: another number of results, of rewards, or another order.
         """
-        iterator = iter(groups)
-        while window := list(itertools.islice(iterator, WINDOW)):
+        for window in windows(groups, WINDOW):
             columns = [
                 _checked(window, list(member.score_groups(window)), name)
                 for member, name in zip(self.members, self.names, strict=True)
@@ -149,21 +232,26 @@ class EnsembleScorer:
                 yield self._together(group, found)
 
     def _together(self, group: Group, found: Sequence[GroupRewards]) -> GroupRewards:
-        table = np.asarray([_numbers(each.rewards) for each in found])
+        table = np.asarray([finite_or_nan(each.rewards) for each in found])
         if self.scales is not None:
             table = np.asarray([(row - by.mean) / by.std for row, by in zip(table, self.scales, strict=True)])
         shared = [name for name in found[0].attributes if all(name in each.attributes for each in found)]
         return GroupRewards(
             id=group.id,
-            rewards=_finite(self._by_rule(table)),
-            attributes={
-                name: _finite(self._by_rule(np.asarray([_numbers(each.attributes[name]) for each in found])))
-                for name in shared
-            },
+            rewards=finite_or_none(self._by_rule(table)),
+            attributes={name: self._combined([each.attributes[name] for each in found]) for name in shared},
             steps=self._steps(found),
-            uncertainty=_finite(table.std(axis=0)),
+            uncertainty=finite_or_none(table.std(axis=0)),
             reason=self._reason(found, table),
+            strengths=self._strengths(found),
         )
+
+    def _strengths(self, found: Sequence[GroupRewards]) -> tuple[float | None, ...] | None:
+        of_members = [each.strengths for each in found if each.strengths is not None]
+        return self._combined(of_members) if len(of_members) == len(found) else None
+
+    def _combined(self, of_members: Sequence[Sequence[float | None]]) -> tuple[float | None, ...]:
+        return finite_or_none(self._by_rule(np.asarray([finite_or_nan(values) for values in of_members])))
 
     def _by_rule(self, table: Float64Array) -> Float64Array:
         """Return one number per column of ``[member, column]``; NaN where a member has none."""
@@ -211,29 +299,6 @@ class EnsembleScorer:
         return "; ".join(said) or None
 
 
-def measure_scales(members: Sequence[Scorer], groups: Iterable[Group]) -> tuple[Scale, ...]:
-    """Return the mean and the standard deviation (over the n rewards, no n − 1) of each member's rewards of ``groups``.
-
-    Rewards that are missing are left out; a response counts for a member whether or not the others could score it.
-
-    Raises:
-        ConfigError: when a member gives fewer than two different rewards, so that it has no scale.
-    """
-    iterator = iter(groups)
-    pieces: list[list[Float64Array]] = [[] for _ in members]
-    while window := list(itertools.islice(iterator, WINDOW)):
-        for own, member in zip(pieces, members, strict=True):
-            own.extend(_numbers(each.rewards) for each in member.score_groups(window))
-    scales = []
-    for number, own in enumerate(pieces, start=1):
-        rewards = np.concatenate([np.zeros(0), *own])
-        rewards = rewards[np.isfinite(rewards)]
-        if len(np.unique(rewards)) < 2:
-            raise ConfigError(f"member {number} gave {len(rewards)} rewards and no two different ones: it has no scale")
-        scales.append(Scale(float(rewards.mean()), float(rewards.std())))
-    return tuple(scales)
-
-
 def _checked(window: Sequence[Group], found: Sequence[GroupRewards], name: str) -> Sequence[GroupRewards]:
     if [each.id for each in found] != [group.id for group in window]:
         raise ModelError(
@@ -247,19 +312,6 @@ def _checked(window: Sequence[Group], found: Sequence[GroupRewards], name: str) 
     return found
 
 
-def _numbers(values: Sequence[float | None]) -> Float64Array:
-    """Return the values, NaN for what is missing or not finite."""
-    return np.asarray([value if value is not None and math.isfinite(value) else math.nan for value in values], float)
-
-
-def _finite(values: Float64Array) -> tuple[float | None, ...]:
-    return tuple(value if math.isfinite(value) else None for value in values.tolist())
-
-
 def _listed(words: Iterable[str]) -> str:
     *most, last = words
     return f"{', '.join(most)} and {last}" if most else last
-
-
-def _digest(parts: Sequence[object]) -> str:
-    return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()

@@ -1,51 +1,35 @@
-"""``plaudit score``: rewards for every group of a file, streaming, in order, sharded and resumable."""
+"""Files of rewards, one JSON line per group, in order: written by ``score_file``, resumable, and read back."""
 
 from __future__ import annotations
 
-import itertools
 import json
-import os
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import JsonValue
 
-from plaudit.batching.lengths import RESPONSE_TOKENS_CUT, RESPONSES_CUT, TOKENS_CUT, TRUNCATED, Truncation
-from plaudit.data.reading.convert import OnError
-from plaudit.data.reading.read import read_groups
-from plaudit.data.reading.sources.formats import FormatChoice
+from plaudit.data.reading.sources.fields import Row, found, is_list, mapping, required, text
 from plaudit.data.schema.group import Group
 from plaudit.data.schema.group_set import GroupSet
-from plaudit.errors import ConfigError, DataError, OutputError
-from plaudit.models.checkpoint.recipe import QuantizationChoice
-from plaudit.records import Record, check_target, first_problem, write_json
-from plaudit.scoring.ensemble import EnsembleScorer
-from plaudit.scoring.function import FunctionScorer
-from plaudit.scoring.load import load_scorer
-from plaudit.scoring.local.chunks import IDENTICAL_RESPONSES
-from plaudit.scoring.local.engine import WINDOW
-from plaudit.scoring.local.pairwise import PairwiseScorer
-from plaudit.scoring.remote.scorer import RemoteScorer
-from plaudit.scoring.scorer import GroupRewards, Scorer
-from plaudit.scoring.settings import with_lengths
-from plaudit.statistics.aggregation import Aggregation
+from plaudit.errors import DataError, ModelError
+from plaudit.jobs import Progress, fill, merge, shard_of
+from plaudit.journal import Header, locked
+from plaudit.scoring.scorer import GroupRewards, Scorer, info_of
 from plaudit.statistics.position_bias import PositionBias
 
-Progress = Callable[[int, int], None]
-
-_WITHOUT_LIMIT = FunctionScorer | EnsembleScorer | RemoteScorer
-"""Scorers that have no budget of tokens of their own."""
+_FIELDS = ("id", "rewards", "attributes", "steps", "uncertainty", "reason", "version")
 
 
 @dataclass(slots=True)
 class ScoreReport:
-    """What was scored: ``groups`` = ``scored`` + the sum of ``left_out``; ``resumed`` were scored by an earlier run.
+    """Counts of a scored file: ``groups`` = ``scored`` + the sum of ``left_out``; an earlier run scored ``resumed``.
 
-    ``position_bias`` is that of a model that compares responses, over the comparisons of this run. ``cut`` counts what
-    was cut of over-long conversations, as this run scored them.
+    ``position_bias`` is over the comparisons of this run, None where there were none. ``truncated`` counts the
+    truncation of over-long conversations in this run.
     """
 
     groups: int = 0
@@ -54,217 +38,177 @@ class ScoreReport:
     left_out: Counter[str] = field(default_factory=Counter)
     dropped_rows: dict[str, int] = field(default_factory=dict)
     position_bias: PositionBias | None = None
-    cut: Counter[str] = field(default_factory=Counter)
+    truncated: Counter[str] = field(default_factory=Counter)
+
+    def count(self, rewards: GroupRewards) -> None:
+        """Count one group."""
+        self.groups += 1
+        if rewards.reason is None:
+            self.scored += 1
+        else:
+            self.left_out[rewards.reason.split(":")[0]] += 1
+        if rewards.comparisons:
+            self.position_bias = self.position_bias or PositionBias()
+            self.position_bias.add(rewards.comparisons)
+        if rewards.truncation is not None:
+            tokens = [lost for lost in rewards.truncation.tokens if lost]
+            self.truncated["responses"] += len(tokens)
+            self.truncated["tokens"] += sum(tokens)
+            self.truncated["responses identical to another then"] += rewards.truncation.identical
+
+
+class ScoringWorker:
+    """Maps groups to lines of rewards, for ``plaudit.jobs``."""
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        groups: GroupSet,
+        *,
+        model: str,
+        in_log_odds: bool = False,
+        options: dict[str, JsonValue] | None = None,
+    ) -> None:
+        """Score ``groups`` with ``scorer``, which was named ``model``.
+
+        ``in_log_odds`` writes the strengths of a scorer that gives them beside win rates; ``options`` are further
+        fields of the identity of the work.
+        """
+        info = info_of(scorer)
+        self._scorer = scorer
+        self._groups = groups
+        self._in_log_odds = in_log_odds
+        identity: dict[str, JsonValue] = {
+            "model": model,
+            "recipe_hash": info.recipe_hash,
+            "weights_hash": info.weights_hash,
+            "max_tokens": info.max_tokens,
+            **(options or {}),
+        }
+        self.header = Header(
+            journal="rewards", identity=identity, settings=dict(info.settings), data=groups.fingerprint
+        )
+        self.window = info.window
+        self.report = ScoreReport(dropped_rows=dict(groups.report.dropped))
+
+    @property
+    def total(self) -> int:
+        """Number of groups."""
+        return len(self._groups)
+
+    def rows(self, first: int, last: int) -> GroupSet:
+        """Return the groups from ``first`` to before ``last``."""
+        return self._groups if (first, last) == (0, self.total) else self._groups.select(range(first, last))
+
+    def lines(self, rows: Iterable[Group]) -> Iterator[str]:
+        """Yield the line of each group."""
+        waiting = deque[Group]()
+
+        def feed() -> Iterator[Group]:
+            for group in rows:
+                waiting.append(group)
+                yield group
+
+        for each in self._scorer.score_groups(feed()):
+            group = waiting.popleft() if waiting else None
+            if group is None or each.id != group.id or len(each.rewards) != len(group.responses):
+                raise ModelError(
+                    f"the scorer gave {len(each.rewards)} rewards of group {each.id!r} where "
+                    + ("no group was left" if group is None else f"{len(group.responses)} of {group.id!r} were due")
+                )
+            rewards = each.in_log_odds() if self._in_log_odds else each
+            self.report.count(rewards)
+            yield rewards_line(rewards)
+        if waiting:
+            raise ModelError(f"the scorer gave no rewards of group {waiting[0].id!r}")
+
+    def resumed(self, row: Group, line: bytes, place: str) -> None:
+        """Count the line of a group that an earlier run scored.
+
+        Raises:
+            DataError: naming ``place``, when it is not one of rewards, or of another group.
+        """
+        try:
+            rewards = parse_rewards(line)
+        except DataError as error:
+            raise DataError(f"{place}: {error}; remove the file to start again") from None
+        check_rewards_of(row, rewards, place)
+        self.report.count(rewards)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the report as JSON, without the position bias."""
+        report = self.report
+        return {
+            "groups": report.groups,
+            "scored": report.scored,
+            "left_out": dict(report.left_out),
+            "truncated": dict(report.truncated),
+            "dropped_rows": report.dropped_rows,
+        }
 
 
 def score_file(
-    model: str,
-    input_path: str,
+    scorer: Scorer,
+    groups: GroupSet,
     output: Path,
     *,
-    format: FormatChoice = "auto",
-    attributes: Sequence[str] = (),
-    split: str = "train",
-    step_separator: str = "\n",
-    max_tokens: int | None = None,
-    aggregation: Aggregation | None = None,
-    quantization: QuantizationChoice | None = None,
-    max_length: int | None = None,
-    truncation: Truncation | None = None,
+    model: str,
     shard: tuple[int, int] = (0, 1),
-    on_error: OnError = "raise",
-    overwrite: bool = False,
+    options: dict[str, JsonValue] | None = None,
     progress: Progress | None = None,
 ) -> ScoreReport:
     """Write one JSON line per group, ``{"id", "rewards", …}``, in the order of the input, and return the counts.
 
     A line also holds ``attributes``, ``steps`` and ``uncertainty`` where the scorer gives them, and ``reason`` where a
-    reward is null; ``read_rewards`` reads the file back.
+    reward is null; ``read_rewards`` reads the file back. ``model`` is the scorer as it was named, ``options`` further
+    fields of the identity of the work.
 
-    While it runs the lines go to ``OUTPUT.partial``; a later call with the same model, input and shard goes on after
+    While it runs the lines go to ``OUTPUT.partial``; a later call with the same scorer, groups and shard goes on after
     the last whole window of it, so that the file is the same as of an uninterrupted run. ``shard=(i, n)`` scores part
-    i, from 0, of n equal parts of the rows. ``format``, ``attributes``, ``split`` and ``step_separator`` say how rows
-    become groups, as ``read_groups`` takes them; ``max_length`` and ``truncation`` replace those of the scoring recipe.
+    i, from 0, of n parts of whole windows of groups.
 
     Raises:
-        ConfigError: when the output exists, or its partial file is of another model, input or shard.
-        DataError, ModelError, CheckpointError: about the input and the model.
-        OutputError: when the output cannot be written.
+        ConfigError: when the unfinished file is of another model, input or shard; for a shard that does not exist.
+        DataError, ModelError: about a line on file and the scorer.
+        OutputError: when the output cannot be written, or another process is writing it.
     """
-    _check(input_path, output, shard, overwrite=overwrite)
-    groups = read_groups(
-        input_path,
-        format=format,
-        attributes=attributes,
-        split=split,
-        step_separator=step_separator,
-        on_error=on_error,
-    )
-    part = _shard(groups, shard)
-    loaded = load_scorer(model, max_tokens=max_tokens, aggregation=aggregation, quantization=quantization)
-    scorer = with_lengths(loaded, max_length, truncation, name=model)
-    identity = {
-        "model": model,
-        "recipe_hash": scorer.recipe_hash,
-        "head_hash": scorer.head_hash,
-        "input": part.fingerprint,
-        "shard": list(shard),
-        "max_tokens": max_tokens if isinstance(scorer, _WITHOUT_LIMIT) else scorer.max_tokens,
-    }
-    report = ScoreReport(dropped_rows=dict(groups.report.dropped))
-    report.position_bias = scorer.position_bias if isinstance(scorer, PairwiseScorer) else None
-    _write(part, scorer, output, identity, report, progress)
-    if not isinstance(scorer, _WITHOUT_LIMIT):
-        report.cut += _of_lengths(scorer.report.changed)
-    return report
+    worker = ScoringWorker(scorer, groups, model=model, options=options)
+    part = shard_of(worker, *shard)
+    # Shards keep their unfinished lines apart, but write one output: two at a time would replace each other's.
+    with locked(output), part.journal(output, worker.header, worker.window) as journal:
+        worker.report.resumed = fill(journal, worker, part, progress)
+        merge([(part, journal)], output)
+    return worker.report
 
 
-def _write(
-    groups: GroupSet,
-    scorer: Scorer,
-    output: Path,
-    identity: dict[str, Any],
-    report: ScoreReport,
-    progress: Progress | None,
-) -> None:
-    """Write the lines of all groups, first to the partial file, which is taken away again where nothing was scored."""
-    try:
-        partial = _open_partial(output, identity)
-        try:
-            _score(groups, scorer, partial, report, progress)
-        except Exception:
-            if partial.stat().st_size == 0:
-                partial.unlink()
-                _identity_path(output).unlink()
-            raise
-        os.replace(partial, output)
-        _identity_path(output).unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {output}: {error.strerror or error}") from error
-
-
-def _of_lengths(changed: Counter[str]) -> Counter[str]:
-    """Return what of ``changed`` was done to make conversations fit, by names that count responses."""
-    names = {TRUNCATED: "responses with a shorter prompt", TOKENS_CUT: TOKENS_CUT, RESPONSES_CUT: RESPONSES_CUT}
-    names |= {RESPONSE_TOKENS_CUT: RESPONSE_TOKENS_CUT, IDENTICAL_RESPONSES: IDENTICAL_RESPONSES}
-    return Counter({names[name]: count for name, count in changed.items() if name in names})
-
-
-def _check(input_path: str, output: Path, shard: tuple[int, int], *, overwrite: bool) -> None:
-    check_target(output)
-    if output.exists() and Path(input_path).exists() and output.samefile(input_path):
-        raise ConfigError(f"{output} is the input; its groups would be lost: choose another file")
-    if output.exists() and not overwrite:
-        raise ConfigError(f"{output} exists; add --overwrite, or choose another file")
-    if not 0 <= shard[0] < shard[1]:
-        raise ConfigError(f"shard {shard[0]}/{shard[1]} does not exist; shards are numbered from 0")
-
-
-def _shard(groups: GroupSet, shard: tuple[int, int]) -> GroupSet:
-    number, count = shard
-    if count == 1:
-        return groups
-    first, last = len(groups) * number // count, len(groups) * (number + 1) // count
-    return groups.select(range(first, last))
-
-
-def _open_partial(output: Path, identity: dict[str, Any]) -> Path:
-    """Return the partial file, which belongs to ``identity`` and holds whole windows only."""
-    partial, record = output.with_name(f"{output.name}.partial"), _identity_path(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    if partial.exists():
-        check_target(partial)
-        if _read_identity(record) != identity:
-            raise ConfigError(f"{partial} was written by another model, input or shard; remove it to start again")
-    else:
-        write_json(record, identity)
-        partial.touch()
-    return partial
-
-
-def _read_identity(record: Path) -> object:
-    """Return what the partial file was begun for, or None where that cannot be told."""
-    try:
-        return json.loads(record.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-
-
-def _identity_path(output: Path) -> Path:
-    return output.with_name(f"{output.name}.partial.json")
-
-
-def _score(
-    groups: GroupSet,
-    scorer: Scorer,
-    partial: Path,
-    report: ScoreReport,
-    progress: Progress | None,
-) -> None:
-    done = _keep_whole_windows(partial, groups, report)
-    if progress is not None:
-        progress(report.groups, len(groups))
-    with partial.open("ab") as file:
-        for window in _windows(groups, done):
-            scored = list(scorer.score_groups(window))
-            for each in scored:
-                _count(each.reason, report)
-            file.write("".join(_line(each) for each in scored).encode())
-            file.flush()
-            os.fsync(file.fileno())
-            if progress is not None:
-                progress(report.groups, len(groups))
-
-
-def _windows(groups: GroupSet, done: int) -> Iterator[list[Group]]:
-    remaining = iter(groups.select(range(done, len(groups))) if done else groups)
-    while window := list(itertools.islice(remaining, WINDOW)):
-        yield window
-
-
-def _keep_whole_windows(partial: Path, groups: GroupSet, report: ScoreReport) -> int:
-    """Cut the partial file after its last whole window, count what it holds, and return the groups done.
-
-    Raises:
-        DataError: naming the line, when it is not of the group at its place; the file is then left as it is.
-    """
-    total, keep, size = len(groups), 0, 0
-    with partial.open("rb") as file:
-        for window in _windows(groups, 0):
-            lines = list(itertools.islice(file, len(window)))
-            if len(lines) < len(window) or not lines[-1].endswith(b"\n"):
-                break
-            for number, (line, group) in enumerate(zip(lines, window, strict=True), start=keep + 1):
-                _count(_reason_of(line, group, f"{partial}:{number}"), report)
-            size += sum(map(len, lines))
-            keep += len(window)
-        if keep == total and file.readline():
-            raise DataError(f"{partial}:{keep + 1}: there are more lines than the {total} groups of the input")
-    os.truncate(partial, size)
-    report.resumed = keep
-    return keep
-
-
-def _reason_of(line: bytes, group: Group, place: str) -> str | None:
-    """Return why the group of a line that was written earlier has no rewards, or None.
-
-    Raises:
-        DataError: when the line is not one of plaudit, or of another group.
-    """
-    try:
-        found = _parsed(line)
-    except DataError:
-        raise DataError(f"{place}: not a line of rewards; remove the file to start again") from None
-    if found.id != group.id or len(found.rewards) != len(group.responses):
+def check_rewards_of(group: Group, rewards: GroupRewards, place: str) -> None:
+    """Raise DataError, naming ``place``, unless ``rewards`` may be those of ``group``."""
+    if rewards.id != group.id or len(rewards.rewards) != len(group.responses):
         raise DataError(
             f"{place}: these are not the rewards of group {group.id!r} with {len(group.responses)} responses; "
             "remove the file to start again"
         )
-    return found.reason
+
+
+# ------------------------------------------------------------------------------------------------ lines of rewards
+
+
+def rewards_line(rewards: GroupRewards) -> str:
+    """Return the JSON line of one group."""
+    record: dict[str, Any] = {"id": rewards.id, "rewards": list(rewards.rewards)}
+    if rewards.attributes:
+        record["attributes"] = {name: list(values) for name, values in rewards.attributes.items()}
+    if rewards.steps is not None:
+        record["steps"] = [None if each is None else list(each) for each in rewards.steps]
+    if rewards.uncertainty is not None:
+        record["uncertainty"] = list(rewards.uncertainty)
+    if rewards.reason is not None:
+        record["reason"] = rewards.reason
+    return json.dumps(record, ensure_ascii=False)
 
 
 def read_rewards(path: str | Path) -> Iterator[GroupRewards]:
-    """Yield the rewards of each group in a file that ``plaudit score`` wrote, in order, as they were written.
+    """Yield the rewards of each group in a file that ``plaudit score`` wrote, or is writing, in order.
 
     Raises:
         DataError: naming the file, and the line that is not one of rewards.
@@ -272,63 +216,92 @@ def read_rewards(path: str | Path) -> Iterator[GroupRewards]:
     try:
         with Path(path).open("rb") as file:
             for number, line in enumerate(file, start=1):
+                if number == 1 and line.startswith(b'{"journal":'):
+                    continue
                 try:
-                    yield _parsed(line)
+                    yield parse_rewards(line)
                 except DataError as error:
                     raise DataError(f"{path}:{number}: {error}") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _parsed(line: bytes) -> GroupRewards:
-    """Return the rewards that ``_line`` wrote.
+def parse_rewards(line: bytes) -> GroupRewards:
+    """Return the rewards in a JSON line.
 
     Raises:
-        DataError: when it did not write this line.
+        DataError: when it is not one of rewards.
     """
     try:
-        return _Line.model_validate_json(line, strict=True).as_group_rewards()
-    except ValidationError as error:
-        raise DataError(f"not a line of rewards: {first_problem(error)}") from None
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        raise DataError("not a line of rewards: it is no JSON") from None
+    if not isinstance(row, dict):
+        raise DataError(f"not a line of rewards: it is {found(row)}")
+    try:
+        return rewards_of_row(row)
+    except DataError as error:
+        raise DataError(f"not a line of rewards: {error}") from None
 
 
-class _Line(Record):
-    """One line of a file of rewards."""
-
-    id: str
-    rewards: tuple[float | None, ...]
-    attributes: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)
-    steps: tuple[tuple[float, ...] | None, ...] | None = None
-    uncertainty: tuple[float | None, ...] | None = None
-    reason: str | None = None
-
-    @model_validator(mode="after")
-    def _one_entry_per_response(self) -> Self:
-        columns = [*self.attributes.values(), self.steps, self.uncertainty]
-        if any(column is not None and len(column) != len(self.rewards) for column in columns):
-            raise ValueError(f"every list must have an entry for each of the {len(self.rewards)} rewards")
-        return self
-
-    def as_group_rewards(self) -> GroupRewards:
-        return GroupRewards(self.id, self.rewards, self.attributes, self.steps, self.uncertainty, self.reason)
+def is_rewards_row(row: Row) -> bool:
+    """Return whether ``row`` is one of a file of rewards, rather than of published results in another layout."""
+    return "id" in row and "rewards" in row
 
 
-def _count(reason: str | None, report: ScoreReport) -> None:
-    report.groups += 1
-    if reason is None:
-        report.scored += 1
-    else:
-        report.left_out[reason.split(":")[0]] += 1
+def rewards_of_row(row: Row) -> GroupRewards:
+    """Return the rewards that a row holds; NaN and infinities stay as they are.
+
+    Raises:
+        DataError: naming the field, when the row is of another form.
+    """
+    id, values = text(required(row, "id"), "id"), _numbers(required(row, "rewards"), "rewards")
+    unknown = [name for name in row if name not in _FIELDS]
+    if unknown:
+        raise DataError(f"{unknown[0]} is not a field of a row of rewards; allowed: {', '.join(_FIELDS)}")
+    if row.get("version", 1) != 1:
+        raise DataError(f"version is {found(row['version'])}; this plaudit reads version 1")
+    attributes = mapping(row.get("attributes") or {}, "attributes")
+    steps, uncertainty, reason = row.get("steps"), row.get("uncertainty"), row.get("reason")
+    rewards = GroupRewards(
+        id=id,
+        rewards=values,
+        attributes={name: _numbers(each, f"attributes[{name!r}]") for name, each in attributes.items()},
+        steps=None if steps is None else _steps(steps),
+        uncertainty=None if uncertainty is None else _numbers(uncertainty, "uncertainty"),
+        reason=None if reason is None else text(reason, "reason"),
+    )
+    columns = {f"attributes[{name!r}]": each for name, each in rewards.attributes.items()}
+    columns |= {"steps": rewards.steps, "uncertainty": rewards.uncertainty}
+    for name, column in columns.items():
+        if column is not None and len(column) != len(values):
+            raise DataError(f"{name} has {len(column)} entries for {len(values)} rewards")
+    return rewards
 
 
-def _line(scored: GroupRewards) -> str:
-    record: dict[str, Any] = {"id": scored.id, "rewards": list(scored.rewards)}
-    if scored.attributes:
-        record["attributes"] = {name: list(values) for name, values in scored.attributes.items()}
-    if scored.steps is not None:
-        record["steps"] = [None if each is None else list(each) for each in scored.steps]
-    if scored.uncertainty is not None:
-        record["uncertainty"] = list(scored.uncertainty)
-    if scored.reason is not None:
-        record["reason"] = scored.reason
-    return json.dumps(record, ensure_ascii=False) + "\n"
+def _numbers(value: object, name: str) -> tuple[float | None, ...]:
+    if not is_list(value):
+        raise DataError(f"{name} is {found(value)}; it must be a list of numbers")
+    return tuple(_number(each, f"{name}[{index}]") for index, each in enumerate(value))
+
+
+def _number(value: object, name: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise DataError(f"{name} is {found(value)}; it must be a number or null")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _steps(value: object) -> tuple[tuple[float, ...] | None, ...]:
+    if not is_list(value):
+        raise DataError(f"steps is {found(value)}; it must be a list, with a list of numbers or null per response")
+    return tuple(
+        None
+        if each is None
+        else tuple(math.nan if step is None else step for step in _numbers(each, f"steps[{index}]"))
+        for index, each in enumerate(value)
+    )

@@ -13,7 +13,7 @@ from typing import SupportsFloat, TypeGuard
 
 from plaudit.data.schema.group import Group, Message
 from plaudit.errors import ModelError, PlauditError
-from plaudit.scoring.scorer import GroupRewards
+from plaudit.scoring.scorer import GroupRewards, ScorerInfo
 
 RewardFunction = Callable[[Sequence[Message], Sequence[str]], Sequence[float | None]]
 
@@ -25,17 +25,13 @@ class FunctionScorer:
     function: RewardFunction
 
     @property
-    def recipe_hash(self) -> str:
-        """Return a short hash of the code of the module that the function is written in, or of its name without one.
+    def info(self) -> ScorerInfo:
+        """A hash of the code of the module that the function is written in, or of its name without one.
 
-        What was begun with a function is not gone on with once its module has changed.
+        So no run is resumed once the module has changed. A function has no weights, and its reward scale is unknown.
         """
-        return hashlib.blake2b(_code_of(self.function).encode(), digest_size=8).hexdigest()
-
-    @property
-    def head_hash(self) -> str:
-        """Return ``recipe_hash``: a function has no weights."""
-        return self.recipe_hash
+        code = hashlib.blake2b(_code_of(self.function).encode(), digest_size=8).hexdigest()
+        return ScorerInfo(recipe_hash=code, weights_hash=code)
 
     def score_groups(self, groups: Iterable[Group]) -> Iterator[GroupRewards]:
         """Yield the function's rewards of each group, in order.

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import JsonValue
 
 from plaudit.batching.batch import TokenBatch
-from plaudit.batching.encode import EncodingReport
-from plaudit.data.schema.group import Group, Message, Step, conversation
-from plaudit.data.schema.steps import split_steps
-from plaudit.errors import ConfigError, DataError, InvalidGroupError, ModelError, UnknownNameError, closest_or_all
-from plaudit.models.checkpoint.same_tokenizer import tokenizer_difference
-from plaudit.models.language_model import log_likelihoods
+from plaudit.batching.encode import Truncation
+from plaudit.data.schema.group import Group, Step
+from plaudit.errors import ConfigError, ModelError, UnknownNameError, closest_or_all
+from plaudit.models.backbone import tokenizer_difference
+from plaudit.models.heads.language_model import log_likelihoods
 from plaudit.models.reward_model import RewardModel
 from plaudit.scoring.local.chunks import encoded_parts, part_batches
-from plaudit.scoring.local.engine import DEFAULT_MAX_TOKENS, WINDOW
-from plaudit.scoring.local.weights import weights_hash
-from plaudit.scoring.scorer import GroupRewards
+from plaudit.scoring.local.engine import DEFAULT_MAX_TOKENS, ModelScorer, change_lengths, steps_of, weights_hash
+from plaudit.scoring.scorer import WINDOW, GroupRewards, ScorerInfo, short_hash
 
 PerToken = Literal["sum", "mean"]
 DEFAULT_BETA = 0.1
@@ -32,7 +29,7 @@ DEFAULT_BETA = 0.1
 _NOT_FINITE = "a log-probability is not a finite number"
 
 
-class ImplicitRewardScorer:
+class ImplicitRewardScorer(ModelScorer):
     r"""A ``Scorer`` around a policy π and the reference π₀ that it was trained from.
 
     The reward of response y with tokens :math:`y_1 \dots y_T` to prompt x is
@@ -74,10 +71,9 @@ class ImplicitRewardScorer:
             UnknownNameError: for another ``per_token``.
             ModelError: when a model is no plain language model, or the tokenizers differ.
         """
+        super().__init__(max_tokens)
         if not (math.isfinite(beta) and beta > 0):
             raise ConfigError(f"beta is {beta}; it must be a number above 0")
-        if max_tokens < 1:
-            raise ConfigError(f"max_tokens is {max_tokens}; it must be at least 1")
         if per_token not in get_args(PerToken):
             raise UnknownNameError(f"unknown per_token {per_token!r}; {closest_or_all(per_token, get_args(PerToken))}")
         self.policy = policy.eval()
@@ -85,9 +81,6 @@ class ImplicitRewardScorer:
         self.beta = beta
         self.per_token: PerToken = per_token
         self.step_separator = step_separator
-        self.max_tokens = max_tokens
-        # Counts groups, kept where any response was scored; what was cut or left out it counts in responses.
-        self.report = EncodingReport()
         for model in self._models:
             if model.recipe.head != "language_model":
                 raise ModelError(f"an implicit reward needs language models, not a head of kind {model.recipe.head}")
@@ -107,57 +100,67 @@ class ImplicitRewardScorer:
         return (self.policy,) if self.reference is None else (self.policy, self.reference)
 
     @property
-    def recipe_hash(self) -> str:
-        """Return a short hash of both recipes and every setting that changes a reward."""
-        recipes = [model.recipe.hash for model in self._models]
-        settings = [*recipes, self.beta, self.per_token, self.step_separator]
-        return hashlib.blake2b(repr(settings).encode(), digest_size=8).hexdigest()
+    def info(self) -> ScorerInfo:
+        """Hashes of both recipes and of the weights of both models, and every setting that changes a reward.
 
-    @property
-    def head_hash(self) -> str:
-        """Return a short hash of weights of both models, by which pairs of one recipe can be told apart."""
-        weights = [weights_hash(model) for model in self._models]
-        return hashlib.blake2b(repr(weights).encode(), digest_size=8).hexdigest()
-
-    def score(self, prompt: str | Sequence[Message | Mapping[str, str]], responses: Sequence[str]) -> tuple[float, ...]:
-        """Return one reward per response to ``prompt``, a text (one user turn) or a conversation.
-
-        Raises:
-            InvalidGroupError: when the prompt or a response is not valid.
-            DataError: when the conversation is too long, or the chat template refuses it.
+        A sum against a reference is assumed to be in log-odds: it is for the β that the policy was trained with.
         """
-        if isinstance(responses, str):
-            raise InvalidGroupError("responses is one string; it must be a list of strings")
-        (scored,) = self.score_groups([Group(prompt=conversation(prompt), responses=tuple(responses), id="0")])
-        rewards = [reward for reward in scored.rewards if reward is not None]
-        if len(rewards) < len(scored.rewards):
-            raise DataError(f"cannot score: {scored.reason}")
-        return tuple(rewards)
+        settings: dict[str, JsonValue] = {
+            "policy": self.policy.recipe.model_dump(mode="json"),
+            "reference": None if self.reference is None else self.reference.recipe.model_dump(mode="json"),
+            "beta": self.beta,
+            "per_token": self.per_token,
+            "step_separator": self.step_separator,
+        }
+        recipes = [model.recipe.hash for model in self._models]
+        is_log_ratio = self.reference is not None and self.per_token == "sum"
+        return ScorerInfo(
+            recipe_hash=short_hash([*recipes, self.beta, self.per_token, self.step_separator]),
+            weights_hash=short_hash([weights_hash(model) for model in self._models]),
+            settings=settings,
+            scale="assumed_log_odds_differences" if is_log_ratio else "order",
+            window=WINDOW,
+            max_tokens=self.max_tokens,
+        )
 
-    def score_groups(self, groups: Iterable[Group]) -> Iterator[GroupRewards]:
-        """Yield the rewards of each group, in order, reading at most ``WINDOW`` groups ahead."""
-        iterator = iter(groups)
-        while window := list(itertools.islice(iterator, WINDOW)):
-            yield from self.score_window(window)
+    def with_lengths(self, max_length: int | None, truncation: Truncation | None, *, name: str) -> ImplicitRewardScorer:
+        """Return the scorer with another longest conversation and truncation, see ``HasLengths``."""
+        if truncation == "truncate_response":
+            raise ConfigError(
+                f"truncation is truncate_response, but {name} reads every token of a response; it must be "
+                "truncate_prompt or drop"
+            )
+        for model in self._models:
+            change_lengths(model, max_length, truncation, name=name)
+        return ImplicitRewardScorer(
+            self.policy,
+            self.reference,
+            beta=self.beta,
+            per_token=self.per_token,
+            step_separator=self.step_separator,
+            max_tokens=self.max_tokens,
+        )
 
     @torch.inference_mode()
     def score_window(self, groups: Sequence[Group]) -> list[GroupRewards]:
         """Return the rewards of ``groups``, scored together."""
-        steps = [_steps_of(group, self.step_separator) for group in groups]
+        steps = [steps_of(group, self.step_separator) for group in groups]
         wholes = [_reaching_the_end(group, each) for group, each in zip(groups, steps, strict=True)]
         layout, pad = self.policy.layout, self.policy.recipe.pad_token
-        parts, reasons = encoded_parts(
-            wholes, self._encoder, layout=layout, max_tokens=self.max_tokens, report=self.report
-        )
+        encoded = encoded_parts(wholes, self._encoder, layout=layout, max_tokens=self.max_tokens, report=self.report)
         found: list[list[npt.NDArray[np.float64] | None]] = [[None] * len(group.responses) for group in groups]
-        for batch, chosen in part_batches(parts, layout=layout, max_tokens=self.max_tokens, pad_id=pad, tokens=True):
+        for batch, chosen in part_batches(
+            encoded.parts, layout=layout, max_tokens=self.max_tokens, pad_id=pad, tokens=True
+        ):
             sums = iter(self._step_sums(batch))
             for part, members in chosen:
                 for member in members.tolist():
                     found[part.index][member] = next(sums)
         return [
-            _rewards(group, [len(each) for each in own], sums, reason)
-            for group, own, sums, reason in zip(groups, steps, found, reasons, strict=True)
+            dataclasses.replace(_rewards(group, [len(each) for each in own], sums, reason), truncation=truncation)
+            for group, own, sums, reason, truncation in zip(
+                groups, steps, found, encoded.reasons, encoded.cuts, strict=True
+            )
         ]
 
     def _step_sums(self, batch: TokenBatch) -> Iterator[npt.NDArray[np.float64]]:
@@ -180,15 +183,6 @@ class ImplicitRewardScorer:
         return log_likelihoods(model, batch.to(model.device)).double().cpu().numpy()
 
 
-def _steps_of(group: Group, separator: str) -> list[tuple[Step, ...]]:
-    """Return the steps of each response: its own, or else the pieces between separators."""
-    own = group.steps or (None,) * len(group.responses)
-    return [
-        split_steps(response, separator) if given is None else given
-        for response, given in zip(group.responses, own, strict=True)
-    ]
-
-
 def _reaching_the_end(group: Group, steps: Sequence[tuple[Step, ...]]) -> Group:
     """Return the group with these steps, and one more for text behind the last, so that every token is of a step."""
     ends = [len(response.rstrip()) for response in group.responses]
@@ -202,12 +196,12 @@ def _rewards(
     group: Group, counts: Sequence[int], found: Sequence[npt.NDArray[np.float64] | None], reason: str | None
 ) -> GroupRewards:
     """Return the rewards of a group from those of its steps, of which the first ``counts`` are steps of the data."""
-    rewards: list[float | None] = []
-    steps: list[tuple[float, ...] | None] = []
-    for sums, count in zip(found, counts, strict=True):
-        finite = sums is not None and np.isfinite(sums).all()
-        if sums is not None and not finite:
-            reason = reason or _NOT_FINITE
-        rewards.append(float(sums.sum()) if sums is not None and finite else None)
-        steps.append(tuple(sums[:count].tolist()) if sums is not None and finite else None)
-    return GroupRewards(id=group.id, rewards=tuple(rewards), steps=tuple(steps), reason=reason)
+    finite = [None if sums is None or not np.isfinite(sums).all() else sums for sums in found]
+    if reason is None and any(sums is None for sums in finite):
+        reason = _NOT_FINITE
+    return GroupRewards(
+        id=group.id,
+        rewards=tuple(None if sums is None else float(sums.sum()) for sums in finite),
+        steps=tuple(None if s is None else tuple(s[:k].tolist()) for s, k in zip(finite, counts, strict=True)),
+        reason=reason,
+    )

@@ -1,16 +1,29 @@
-"""The protocol in the middle of plaudit: whatever can give rewards to the responses of a group."""
+"""The protocol of everything that gives rewards to the responses of a group."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+import hashlib
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from pydantic import JsonValue
 
-from plaudit.data.schema.group import Group
-from plaudit.records import RewardUnit
-from plaudit.statistics.aggregation import first_error
+from plaudit.data.schema.group import Group, Message, conversation
+from plaudit.errors import ConfigError, DataError, InvalidGroupError, ModelError
+from plaudit.records import RewardScale
+from plaudit.statistics.steps import first_error
+
+if TYPE_CHECKING:
+    from plaudit.batching.encode import Truncation
+
+
+WINDOW = 256
+"""Groups that are read and scored together; the memory of scoring does not grow beyond them."""
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +33,7 @@ class ResponseTruncation:
     tokens: tuple[int, ...]
     """[response] tokens left out, of the prompt or of the end of the response, as the scoring recipe says."""
     identical: int = 0
-    """Responses whose text differs from another's only in what was left out, so that both have one reward."""
+    """Responses that are equal to another after truncation, so that both have one reward."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +45,12 @@ class GroupRewards:
     a process model it is the probability that the step is right. ``uncertainty[k]`` is a standard deviation in the
     units of the reward.
 
+    ``strengths`` are given by a scorer whose rewards are relative to the group, as win rates are: one number per
+    response whose difference from another's is a log-odds of being better, None where there is no reward.
+
     ``truncation`` is None where nothing was truncated or the scorer does not know. ``comparisons`` holds, of a model
     that compares two responses, (i first, j first) for each pair i < j that was compared: the log-odds that the one
-    named first is better, in both orders. Both are how the rewards came about and take no part in equality.
+    named first is better, in both orders. The last three say how the rewards came about and take no part in equality.
     """
 
     id: str
@@ -43,8 +59,13 @@ class GroupRewards:
     steps: tuple[tuple[float, ...] | None, ...] | None = None
     uncertainty: tuple[float | None, ...] | None = None
     reason: str | None = None
+    strengths: tuple[float | None, ...] | None = field(default=None, compare=False)
     truncation: ResponseTruncation | None = field(default=None, compare=False)
     comparisons: tuple[tuple[float, float], ...] = field(default=(), compare=False)
+
+    def in_log_odds(self) -> GroupRewards:
+        """Return the rewards with the strengths in their place, where there are some."""
+        return self if self.strengths is None else replace(self, rewards=self.strengths, strengths=None)
 
     def first_error(self, response: int, *, threshold: float = 0.5) -> int | None:
         """Return the first step of a response whose reward is below ``threshold``, or None where none is.
@@ -60,25 +81,38 @@ class GroupRewards:
 
 @dataclass(frozen=True, slots=True)
 class ScorerInfo:
-    """What a scorer says of itself."""
+    """Identity of a scorer, and the scale of its rewards."""
 
     recipe_hash: str | None = None
     """Short hash of everything that fixes its rewards besides the weights; None where that cannot be told."""
     weights_hash: str | None = None
     """Short hash of its weights; None where that cannot be told."""
     settings: Mapping[str, JsonValue] = field(default_factory=dict)
-    """What fixes its rewards besides the weights, spelt out as JSON: of a model its scoring recipe."""
-    scale: RewardUnit | None = None
-    """What its rewards are; None where nothing says so."""
+    """Everything that fixes its rewards besides the weights, as JSON: of a model its scoring recipe. {} of a function
+    or a server, which cannot be looked into."""
+    scale: RewardScale | None = None
+    """Scale of its rewards; None where nothing says so."""
+    strengths: RewardScale | None = None
+    """Scale of the strengths that it gives beside its rewards; None where it gives none."""
     window: int = 1
     """Groups that it batches together, from the first on: a scorer that starts again at a multiple of it makes the same
     batches, and with them the same last digits."""
     relative: bool = False
-    """Whether a reward is a number of its group, as a win rate, which says nothing across groups."""
+    """True where rewards compare within their group only, as win rates do."""
+    max_tokens: int | None = None
+    """Positions in one forward pass, on which the last digits of a reward depend; None without such a limit."""
 
 
 class Scorer(Protocol):
-    """Gives rewards to groups: one ``GroupRewards`` per group, in the order of the input, streaming."""
+    """Gives rewards to groups: one ``GroupRewards`` per group, in the order of the input, streaming.
+
+    At run time ``info`` may be missing, see ``info_of``: an object with ``score_groups`` alone is scored with, too.
+    """
+
+    @property
+    def info(self) -> ScorerInfo:
+        """Identity, settings and scale; equal as long as the scorer gives the same rewards."""
+        ...
 
     def score_groups(self, groups: Iterable[Group]) -> Iterator[GroupRewards]:
         """Yield the rewards of each group, in order, reading no further ahead than a bounded window."""
@@ -86,34 +120,81 @@ class Scorer(Protocol):
 
 
 @runtime_checkable
-class Identified(Protocol):
-    """A scorer whose rewards can be told from another's: what was begun with one is not gone on with by another."""
+class HasLengths(Protocol):
+    """A scorer whose recipe sets the length limit of a conversation, and the truncation of longer ones."""
 
-    @property
-    def recipe_hash(self) -> str:
-        """Return a short hash of everything that fixes its rewards besides the weights."""
-        ...
+    def with_lengths(self, max_length: int | None, truncation: Truncation | None, *, name: str) -> Scorer:
+        """Return the scorer with another longest conversation and truncation in its recipe; None keeps its own.
 
-    @property
-    def head_hash(self) -> str:
-        """Return a short hash of weights, by which scorers of one recipe can be told apart."""
-        ...
+        Both change rewards, and with them ``recipe_hash``. The models are shared with the scorer this is called on,
+        and their recipes change with it. ``name`` is the scorer's in errors.
 
-
-@runtime_checkable
-class GivesLogOdds(Protocol):
-    """A scorer whose rewards may be numbers of a group: win rates, which say nothing across groups."""
-
-    @property
-    def compares(self) -> bool:
-        """Whether a reward says how a response does against the others of its group, and nothing beside that."""
-        ...
-
-    def in_log_odds(self) -> Scorer:
-        """Return the scorer with rewards of which σ of a difference is the probability of being better."""
+        Raises:
+            ConfigError: when the backbone has no positions for so long a conversation; when the end of responses is to
+                be cut, and the scorer reads rewards there, or cannot report truncation.
+        """
         ...
 
 
-def compares(scorer: Scorer) -> bool:
-    """Return whether the rewards of ``scorer`` are numbers of a group, which say nothing across groups."""
-    return isinstance(scorer, GivesLogOdds) and scorer.compares
+def windows(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+    """Yield the items in lists of ``size``, of which the last may be shorter, reading one list ahead."""
+    iterator = iter(items)
+    while window := list(itertools.islice(iterator, size)):
+        yield window
+
+
+def short_hash(parts: object) -> str:
+    """Return 16 hexadecimal digits of a hash of ``repr(parts)``."""
+    return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
+
+
+def finite_or_none(values: Iterable[float]) -> tuple[float | None, ...]:
+    """Return the values as Python numbers, None for NaN and infinities."""
+    return tuple(float(value) if math.isfinite(value) else None for value in values)
+
+
+def info_of(scorer: Scorer) -> ScorerInfo:
+    """Return ``scorer.info``; of a scorer without one, what plaudit 0.1 asked: hashes, and whether it compares.
+
+    Raises:
+        ModelError: when ``info`` is no ``ScorerInfo``.
+    """
+    # Looked up on the class first: an error inside ``info`` must not read as a scorer that has none.
+    if hasattr(type(scorer), "info") or "info" in getattr(scorer, "__dict__", {}):
+        found = scorer.info
+        if not isinstance(found, ScorerInfo):
+            raise ModelError(f"info of {type(scorer).__name__} is {type(found).__name__}; it must be a ScorerInfo")
+        return found
+    recipe, weights = (getattr(scorer, name, None) for name in ("recipe_hash", "head_hash"))
+    return ScorerInfo(recipe, weights, relative=bool(getattr(scorer, "compares", False)))
+
+
+def score_responses(
+    scorer: Scorer, prompt: str | Sequence[Message | Mapping[str, str]], responses: Sequence[str]
+) -> tuple[float, ...]:
+    """Return one reward per response to ``prompt``, a text (one user turn) or a conversation.
+
+    Raises:
+        InvalidGroupError: when the prompt or a response is not valid.
+        DataError: when a response has no reward, with the reason.
+    """
+    if isinstance(responses, str):
+        raise InvalidGroupError("responses is one string; it must be a list of strings")
+    (scored,) = scorer.score_groups([Group(prompt=conversation(prompt), responses=tuple(responses), id="0")])
+    rewards = [reward for reward in scored.rewards if reward is not None]
+    if len(rewards) < len(scored.rewards):
+        raise DataError(f"cannot score: {scored.reason}")
+    return tuple(rewards)
+
+
+def with_lengths(scorer: Scorer, max_length: int | None, truncation: Truncation | None, *, name: str) -> Scorer:
+    """Return the scorer with another longest conversation and truncation (see ``HasLengths``); as it is for two None.
+
+    Raises:
+        ConfigError: when ``scorer`` has no recipe to change, or its own refuses the change.
+    """
+    if max_length is None and truncation is None:
+        return scorer
+    if not isinstance(scorer, HasLengths):
+        raise ConfigError(f"{name} has no scoring recipe here; --max-length and --truncation are of a model")
+    return scorer.with_lengths(max_length, truncation, name=name)

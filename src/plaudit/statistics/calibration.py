@@ -1,4 +1,4 @@
-"""Calibration of reward margins as probabilities: Brier score, expected calibration error, bins, temperature.
+"""Calibration of reward margins as probabilities, accuracy on the most confident items, and histograms.
 
 A reward model states σ(r_chosen − r_rejected) as the probability that chosen wins. Every pair is written
 'chosen first', so a plain table of that number against 'did chosen win?' has one outcome only, 1, and a model
@@ -6,21 +6,25 @@ would be best calibrated by being always sure. Which response stands first carri
 pair is read from the side of the *predicted winner*: its confidence c = σ(|margin|) ≥ ½, and whether that
 winner is the chosen response. A tie has c = ½ and is half right. The Brier score is the same from either
 side.
+
+``selective_accuracy`` and the area under the risk–coverage curve say how well the size of a margin ranks errors.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
 
 from plaudit.errors import ConfigError, DataError
-from plaudit.statistics.intervals import wilson_interval
+from plaudit.records import Interval
+from plaudit.statistics.intervals import check_proportions, finite_values, proportion_interval, wilson_interval
 
 _TEMPERATURES = (1e-3, 1e3)
-"""Where the temperature of margins of mean absolute size 1 is searched; at an end there is none."""
+"""Search range of the temperature of margins with mean absolute value 1; at an end there is none."""
 
 
 def confidence_and_correct(margins: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -63,16 +67,12 @@ def reliability_bins(margins: ArrayLike, *, bins: int = 10, confidence: float = 
     for part in np.split(np.arange(len(sure)), np.unique(edges)):
         interval = wilson_interval(float(correct[part].sum()), len(part), confidence=confidence)
         if interval is not None:
-            rows.append(
-                {
-                    "confidence": float(sure[part].mean()),
-                    "accuracy": interval.value,
-                    "low": interval.low,
-                    "high": interval.high,
-                    "n": float(interval.n),
-                }
-            )
+            rows.append({"confidence": float(sure[part].mean())} | _accuracy(interval))
     return rows
+
+
+def _accuracy(found: Interval) -> dict[str, float]:
+    return {"accuracy": found.value, "low": found.low, "high": found.high, "n": float(found.n)}
 
 
 def expected_calibration_error(margins: ArrayLike, *, bins: int = 10) -> float | None:
@@ -153,10 +153,141 @@ def held_out_margins(margins: ArrayLike, first_half: ArrayLike) -> NDArray[np.fl
     return array / np.where(first, of_second, of_first)
 
 
+def expected_errors(confidence: ArrayLike, correct: ArrayLike) -> NDArray[np.float64]:
+    """Return [k] the expected number of errors among the k + 1 most confident items, equally sure ones in any order.
+
+    Args:
+        confidence: [item] how sure the model is, such as the absolute margin.
+        correct: [item] 1 right, 0 wrong, between for a tie.
+
+    Raises:
+        DataError: when the lengths differ, a value is not finite, or ``correct`` lies outside 0 to 1.
+    """
+    sure, wrong = _confidence_and_errors(confidence, correct)
+    _, place, sizes = np.unique(-sure, return_inverse=True, return_counts=True)
+    mean_error = np.bincount(place, weights=wrong, minlength=len(sizes)) / np.maximum(sizes, 1)
+    return np.cumsum(np.repeat(mean_error, sizes))
+
+
+def area_under_risk_coverage(confidence: ArrayLike, correct: ArrayLike) -> float | None:
+    """Return the mean over k of the error rate on the k most confident items, from 0 (best) to 1; None of none.
+
+    A confidence that says nothing gives the error rate itself; one that ranks every error last gives the least.
+
+    Raises:
+        DataError: as for ``expected_errors``.
+
+    Source: Geifman, Uziel and El-Yaniv (2019), arXiv 1805.08206.
+    """
+    errors = expected_errors(confidence, correct)
+    return float((errors / np.arange(1, len(errors) + 1)).mean()) if len(errors) else None
+
+
+def excess_risk_coverage(confidence: ArrayLike, correct: ArrayLike) -> float | None:
+    """Return ``area_under_risk_coverage`` less its least value at this error rate: 0 where errors all come last.
+
+    Raises:
+        DataError: as for ``expected_errors``.
+    """
+    found = area_under_risk_coverage(confidence, correct)
+    best = area_under_risk_coverage(correct, correct)
+    return None if found is None or best is None else max(0.0, found - best)
+
+
+def selective_accuracy(
+    confidence: ArrayLike,
+    correct: ArrayLike,
+    clusters: Sequence[object] | NDArray[np.generic],
+    *,
+    coverages: Sequence[float] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+    level: float = 0.95,
+) -> list[dict[str, float]]:
+    """Return the accuracy on the most confident items, for each share of items in ``coverages``; none of no items.
+
+    A row has the keys coverage (the share of items it is over: at least the one asked for, as equally sure items stay
+    together), threshold (the least confidence of an item in it), accuracy, low, high (with an interval over clusters)
+    and n.
+
+    Args:
+        confidence: [item] how sure the model is, such as the absolute margin.
+        correct: [item] 1 right, 0 wrong, between for a tie.
+        clusters: [item], a label per item; equal labels belong together.
+        coverages: shares of items, above 0 and at most 1.
+        level: stated coverage of the intervals.
+
+    Raises:
+        DataError: as for ``expected_errors``, or when ``clusters`` has another length.
+        ConfigError: for a coverage outside 0 to 1, or a level outside 0 to 1.
+    """
+    sure, wrong = _confidence_and_errors(confidence, correct)
+    labels = np.asarray(clusters)
+    if len(labels) != len(sure):
+        raise DataError(f"clusters has {len(labels)} entries for {len(sure)} items")
+    outside = [coverage for coverage in coverages if not 0.0 < coverage <= 1.0]
+    if outside:
+        raise ConfigError(f"coverage is {outside[0]}; it must be above 0 and at most 1")
+    rows = []
+    for coverage in coverages if len(sure) else ():
+        kept = most_confident(sure, coverage)
+        found = proportion_interval(1.0 - wrong[kept], labels[kept], confidence=level)
+        assert found is not None
+        rows.append({"coverage": float(kept.mean()), "threshold": float(sure[kept].min())} | _accuracy(found))
+    return rows
+
+
+def most_confident(confidence: NDArray[np.float64], coverage: float) -> NDArray[np.bool_]:
+    """Return [item] whether it is of the most confident share ``coverage``, with all that are as sure as its last."""
+    # rounding must not ask for one more than 0.3 of ten
+    count = max(int(np.ceil(coverage * len(confidence) - 1e-9)), 1)
+    return confidence >= np.partition(confidence, len(confidence) - count)[len(confidence) - count]
+
+
+def _confidence_and_errors(
+    confidence: ArrayLike, correct: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    sure, right = finite_values(confidence, "confidence"), finite_values(correct, "correct")
+    if len(sure) != len(right):
+        raise DataError(f"correct has {len(right)} entries for {len(sure)} of confidence")
+    check_proportions(right, "correct")
+    return sure, 1.0 - right
+
+
+def shared_histogram(samples: Mapping[str, ArrayLike], *, bins: int = 30) -> list[dict[str, float]]:
+    """Return one row per bin: low, high, and for each sample the number of its values in the bin.
+
+    The bins have equal width and span all samples, so that no value is left out; the last one holds its upper
+    end. With no values there are no rows; where all values are equal there is one bin of width 0.
+
+    Raises:
+        DataError: for values that are not finite.
+        ConfigError: for fewer than one bin, or a sample named low or high.
+    """
+    if bins < 1:
+        raise ConfigError(f"bins is {bins}; it must be at least 1")
+    arrays = {name: np.asarray(values, dtype=np.float64).ravel() for name, values in samples.items()}
+    for name, array in arrays.items():
+        if name in ("low", "high"):
+            raise ConfigError(f"a sample is named {name!r}, which is the name of a bin's end")
+        if not np.isfinite(array).all():
+            raise DataError(f"sample {name!r} holds {int((~np.isfinite(array)).sum())} values that are not finite")
+    filled = [array for array in arrays.values() if len(array)]
+    if not filled:
+        return []
+    low = min(float(array.min()) for array in filled)
+    high = max(float(array.max()) for array in filled)
+    if low == high:
+        return [{"low": low, "high": high, **{name: float(len(array)) for name, array in arrays.items()}}]
+    edges = np.linspace(low, high, bins + 1)
+    counts = {name: np.histogram(array, edges)[0] for name, array in arrays.items()}
+    return [
+        {
+            "low": float(edges[index]),
+            "high": float(edges[index + 1]),
+            **{name: float(count[index]) for name, count in counts.items()},
+        }
+        for index in range(bins)
+    ]
+
+
 def _margins(margins: ArrayLike) -> NDArray[np.float64]:
-    array = np.asarray(margins, dtype=np.float64)
-    if array.ndim != 1:
-        raise DataError(f"margins has {array.ndim} axes; it must have one")
-    if not np.isfinite(array).all():
-        raise DataError(f"margins holds {int((~np.isfinite(array)).sum())} values that are not finite")
-    return array
+    return finite_values(margins, "margins")

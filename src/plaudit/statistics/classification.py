@@ -1,18 +1,30 @@
-"""How well a number tells two classes apart: area under the ROC curve with its interval, accuracy, F1."""
+"""Separation of two classes by a number: area under the ROC curve with its interval, accuracy, F1.
+
+``ChainTable`` holds the predicted first error of a chain of steps, at every threshold at once.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
+from scipy import special, stats
 
 from plaudit.errors import DataError
 from plaudit.records import Interval
-from plaudit.statistics.correlation import mean_ranks
-from plaudit.statistics.intervals import check_confidence, cluster_index, normal_quantile, wilson_interval
+from plaudit.statistics.intervals import (
+    Clusters,
+    check_confidence,
+    cluster_index,
+    finished_interval,
+    finite_values,
+    normal_quantile,
+    wilson_ends,
+)
+from plaudit.statistics.metric import RowStatistic
 
 _NO_VARIANCE = 1e-20
 """A variance below this is rounding."""
@@ -36,13 +48,13 @@ def auc(values: ArrayLike, positive: ArrayLike) -> float | None:
     losses = len(classes) - wins
     if not wins or not losses:
         return None
-    return float((mean_ranks(numbers)[classes].sum() - wins * (wins + 1) / 2) / (wins * losses))
+    return float((stats.rankdata(numbers)[classes].sum() - wins * (wins + 1) / 2) / (wins * losses))
 
 
 def auc_interval(
     values: ArrayLike,
     positive: ArrayLike,
-    clusters: Sequence[object] | NDArray[np.generic],
+    clusters: Clusters,
     *,
     confidence: float = 0.95,
 ) -> Interval | None:
@@ -73,7 +85,80 @@ def auc_interval(
     if area is None:
         return None
     low, high, method = _ends(numbers, classes, cluster_index(clusters), area, confidence)
-    return Interval(value=area, low=low, high=high, confidence=confidence, method=method, n=len(numbers))
+    return finished_interval(area, low, high, confidence=confidence, method=method, n=len(numbers))
+
+
+def auc_metric(values: ArrayLike, positive: ArrayLike, prompts: Clusters) -> RowStatistic:
+    """Return the area under the ROC curve as a metric; its interval is ``auc_interval``."""
+    numbers, classes = _checked(values, positive)
+
+    def analytic(confidence: float) -> Interval | None:
+        return auc_interval(numbers, classes, prompts, confidence=confidence)
+
+    return RowStatistic(lambda rows: auc(numbers[rows], classes[rows]), prompts, analytic=analytic)
+
+
+@dataclass(frozen=True, slots=True)
+class ChainTable:
+    """For each chain, the thresholds at which its first error is located exactly: above ``low``, up to ``high``.
+
+    With p the rewards of the steps, the prediction at threshold t is the first step with p < t, or none. A chain
+    whose first error is step e is right for p_e < t ≤ min(p_0 … p_{e−1}), a chain without an error for t ≤ min p.
+    """
+
+    low: NDArray[np.float64]
+    """[chain] −∞ for a chain without an error."""
+    high: NDArray[np.float64]
+    """[chain] ∞ where the first step is the error."""
+    has_error: NDArray[np.bool_]
+    """[chain] whether there is an error."""
+
+    def where(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> ChainTable:
+        """Return the chains at ``rows``, a mask or positions."""
+        return ChainTable(self.low[rows], self.high[rows], self.has_error[rows])
+
+
+def chain_table(steps: Sequence[Sequence[float]], errors: Sequence[int | None]) -> ChainTable:
+    """Return the table of chains, given the rewards of their steps and their first error (None: no error)."""
+    chains = list(zip(steps, errors, strict=True))
+    low = [-np.inf if error is None else rewards[error] for rewards, error in chains]
+    high = [min(rewards[:error], default=np.inf) for rewards, error in chains]
+    return ChainTable(
+        np.array(low, dtype=np.float64),
+        np.array(high, dtype=np.float64),
+        np.array([error is not None for error in errors], dtype=np.bool_),
+    )
+
+
+def best_threshold(chains: ChainTable, *, default: float) -> float | None:
+    """Return a threshold with the highest F1 over ``chains``; None unless there are chains of both kinds.
+
+    F1 is the harmonic mean of the accuracy on chains with an error and on chains without (Zheng et al., 2024,
+    ProcessBench, arXiv 2412.06559).
+    F1 changes only where a chain's ``low`` or ``high`` is passed, so every distinct value is tried. The middle
+    between two passed values is returned; of equally good ones, that nearest to ``default``.
+    """
+    wrong = chains.has_error
+    if not wrong.any() or wrong.all():
+        return None
+    ends = np.concatenate([chains.low, chains.high])
+    ends = np.unique(ends[np.isfinite(ends)])
+    # Between two neighbouring ends, and beyond them on either side, nothing changes.
+    candidates = np.concatenate([[ends[0]], (ends[1:] + ends[:-1]) / 2, [np.nextafter(ends[-1], np.inf)], [default]])
+    located = _held(chains.where(wrong), candidates) / wrong.sum()
+    cleared = _held(chains.where(~wrong), candidates) / (~wrong).sum()
+    total = located + cleared
+    scores = np.divide(2 * located * cleared, total, out=np.zeros_like(total), where=total > 0)
+    best = candidates[scores >= scores.max() - 1e-12]
+    return float(best[np.argmin(np.abs(best - default))])
+
+
+def _held(chains: ChainTable, thresholds: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return [threshold] how many chains are right at each; a chain with low ≥ high never is."""
+    kept = chains.where(chains.low < chains.high)
+    begun = np.searchsorted(np.sort(kept.low), thresholds, side="left")
+    ended = np.searchsorted(np.sort(kept.high), thresholds, side="left")
+    return begun - ended
 
 
 def _ends(
@@ -95,9 +180,7 @@ def _ends(
         half = normal_quantile(confidence) * math.sqrt(variance) / (area * (1.0 - area))
         low, high = (float(special.expit(special.logit(area) + side * half)) for side in (-1, 1))
         return low, high, "delong" if count == len(index) else f"obuchowski ({count} clusters)"
-    found = wilson_interval(area * fewer, fewer, confidence=confidence)
-    assert found is not None
-    return found.low, found.high, f"wilson over {fewer} prompts"
+    return *wilson_ends(area, fewer, confidence), f"wilson over {fewer} prompts"
 
 
 def f1_score(predicted: ArrayLike, positive: ArrayLike) -> float | None:
@@ -136,9 +219,9 @@ def _clustered_variance(
 ) -> float:
     wins, losses = int(positive.sum()), int((~positive).sum())
     count = int(index.max()) + 1
-    overall = mean_ranks(values)
-    above = (overall[positive] - mean_ranks(values[positive])) / losses
-    below = 1.0 - (overall[~positive] - mean_ranks(values[~positive])) / wins
+    overall = stats.rankdata(values)
+    above = (overall[positive] - stats.rankdata(values[positive])) / losses
+    below = 1.0 - (overall[~positive] - stats.rankdata(values[~positive])) / wins
     held_wins, held_losses = index[positive], index[~positive]
     s = np.bincount(held_wins, weights=above - area, minlength=count)
     t = np.bincount(held_losses, weights=below - area, minlength=count)
@@ -154,11 +237,9 @@ def _clustered_variance(
 
 
 def _checked(values: ArrayLike, positive: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    numbers, classes = np.asarray(values, dtype=np.float64), np.asarray(positive, dtype=np.bool_)
-    if numbers.ndim != 1 or numbers.shape != classes.shape:
+    numbers, classes = finite_values(values, "values"), np.asarray(positive, dtype=np.bool_)
+    if numbers.shape != classes.shape:
         raise DataError(f"values has shape {numbers.shape} and positive {classes.shape}; both must hold one per item")
-    if not np.isfinite(numbers).all():
-        raise DataError(f"values holds {int((~np.isfinite(numbers)).sum())} values that are not finite")
     return numbers, classes
 
 

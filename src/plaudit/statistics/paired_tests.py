@@ -11,8 +11,13 @@ from scipy import stats
 
 from plaudit.errors import ConfigError, DataError
 from plaudit.records import Interval
-from plaudit.statistics.clustered import mean_interval
-from plaudit.statistics.intervals import cluster_bootstrap, cluster_index, finite_values, wilson_interval
+from plaudit.statistics.intervals import (
+    cluster_index,
+    finished_interval,
+    finite_values,
+    mean_interval,
+    wilson_ends,
+)
 
 _EXACT_WORK = 200_000_000
 """Additions above which the exact sign-flip distribution is drawn from instead."""
@@ -49,11 +54,7 @@ def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     values = np.asarray(p_values, dtype=np.float64)
     if not ((values >= 0.0) & (values <= 1.0)).all():
         raise DataError("p_values holds a value outside 0 to 1")
-    order = np.argsort(values, kind="stable")[::-1]
-    factors = len(values) / np.arange(len(values), 0, -1)
-    adjusted = np.empty(len(values))
-    adjusted[order] = np.minimum(1.0, np.minimum.accumulate(factors * values[order]))
-    return [float(value) for value in adjusted]
+    return [float(value) for value in stats.false_discovery_control(values, method="bh")]
 
 
 def mcnemar_exact(wins: int, losses: int) -> float:
@@ -70,7 +71,7 @@ def mcnemar_exact(wins: int, losses: int) -> float:
     """
     if min(wins, losses) < 0:
         raise DataError(f"wins is {wins} and losses is {losses}; both must be at least 0")
-    return min(1.0, 2.0 * float(stats.binom.cdf(min(wins, losses), wins + losses, 0.5)))
+    return float(stats.binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
 
 
 def sign_test(differences: npt.NDArray[np.float64], clusters: npt.NDArray[np.int64]) -> float:
@@ -158,7 +159,7 @@ def _drawn_sign_flips(
     hits, block = 0, max(1, 4_000_000 // len(sizes))
     for start in range(0, permutations, block):
         signs = generator.integers(2, size=(min(block, permutations - start), len(sizes))) * 2 - 1
-        # what equals the total but for rounding counts as far as it
+        # a sum that equals the total but for rounding counts as far as it
         hits += int((np.abs(signs @ sizes) >= found - 1e-9 * sizes.sum()).sum())
     return (1 + hits) / (1 + permutations)
 
@@ -183,36 +184,17 @@ def paired_difference(
         raise DataError("differences holds a value outside −1 to 1")
     found = mean_interval(array, clusters, confidence=confidence)
     if found is None:
-        value = float(array.mean())
-        return Interval(value=value, low=-1.0, high=1.0, confidence=confidence, method="none: one prompt", n=len(array))
-    low, high, method = max(found.low, -1.0), min(found.high, 1.0), found.method
+        value, n = float(array.mean()), len(array)
+        return finished_interval(value, -1.0, 1.0, confidence=confidence, method="none: one prompt", n=n)
+    low, high, method = found.low, found.high, found.method
     if not array.any():
         count = int(cluster_index(clusters).max()) + 1
-        none = wilson_interval(0, count, confidence=confidence)
-        assert none is not None
-        low, high, method = -none.high, none.high, f"wilson over {count} prompts: they never differ"
+        _, reach = wilson_ends(0.0, count, confidence)
+        low, high, method = -reach, reach, f"wilson over {count} prompts: they never differ"
     elif array.min() >= 0.0 or array.max() <= 0.0:
         # the mean of differences, unlike that of sizes, may lie on the side where none was seen
-        half = max(found.high - found.value, found.value - found.low)
-        low, high = max(-1.0, found.value - half), min(1.0, found.value + half)
-    return found.model_copy(update={"low": low, "high": high, "method": method})
-
-
-def paired_bootstrap(
-    differences: ArrayLike,
-    clusters: Sequence[object] | npt.NDArray[np.generic],
-    *,
-    confidence: float = 0.95,
-    resamples: int = 2000,
-    seed: int,
-) -> Interval | None:
-    """Return the mean difference of two models on the same items with its interval from resampling clusters.
-
-    Both models are measured on the same resample, so that what makes an item hard for both cancels. See
-    ``cluster_bootstrap``; ``paired_difference`` needs no draw and is sounder for fewer than ten clusters.
-
-    Raises:
-        DataError: when the lengths differ or a difference is not finite.
-        ConfigError: for fewer than one resample, or a confidence outside 0 to 1.
-    """
-    return cluster_bootstrap(differences, clusters, confidence=confidence, resamples=resamples, seed=seed)
+        half = max(high - found.value, found.value - low)
+        low, high = found.value - half, found.value + half
+    return finished_interval(
+        found.value, low, high, confidence=confidence, method=method, n=found.n, least=-1.0, most=1.0
+    )

@@ -1,4 +1,4 @@
-"""From our config to ``transformers.TrainingArguments``, in one place."""
+"""Conversion of our config to ``transformers.TrainingArguments``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _REFUSED = {
     "gradient_checkpointing": _CHECKPOINTING,
     "gradient_checkpointing_kwargs": _CHECKPOINTING,
 }
-"""Fields of transformers that do not work here, and why or what instead."""
+"""Fields of transformers that do not work here, with the reason or the replacement."""
 
 
 def training_arguments(config: TrainConfig, run_dir: Path, *, steps_per_epoch: int) -> TrainingArguments:

@@ -1,4 +1,4 @@
-"""What happens beside training: metrics.jsonl, the progress bar, complete checkpoints, and an orderly Ctrl-C."""
+"""Callbacks of training: metrics.jsonl, the progress bar, complete checkpoints, and an orderly Ctrl-C."""
 
 from __future__ import annotations
 
@@ -11,14 +11,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich import progress
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from typing_extensions import override
 
@@ -37,9 +30,7 @@ class MetricsFile(TrainerCallback):
         self.last: dict[str, float] = {}
 
     @override
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
         """Keep the rows up to the step that training goes on from."""
         if state.is_world_process_zero:
             rows = _rows(self.path) if self.path.exists() else []
@@ -47,14 +38,7 @@ class MetricsFile(TrainerCallback):
             write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
 
     @override
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Append one row: ``train/rm/…`` or ``eval/rm/…``."""
         metrics = named_metrics(logs or {})
         if not metrics or not state.is_world_process_zero:
@@ -101,22 +85,20 @@ class ProgressBar(TrainerCallback):
 
     def __init__(self) -> None:
         """Prepare the bar."""
-        self._progress: Progress | None = None
+        self._progress: progress.Progress | None = None
 
     @override
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
         """Start at the step that training goes on from."""
         if not state.is_world_process_zero:
             return
-        self._progress = Progress(
-            TextColumn("training"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[metrics]}"),
+        self._progress = progress.Progress(
+            progress.TextColumn("training"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(),
+            progress.TimeRemainingColumn(),
+            progress.TextColumn("{task.fields[metrics]}"),
         )
         self._progress.start()
         self._progress.add_task("steps", total=state.max_steps, completed=state.global_step, metrics="")
@@ -128,14 +110,7 @@ class ProgressBar(TrainerCallback):
             self._progress.update(self._progress.task_ids[0], completed=state.global_step)
 
     @override
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Show the latest loss, and accuracy or error."""
         if self._progress is None or logs is None:
             return
@@ -145,13 +120,7 @@ class ProgressBar(TrainerCallback):
             self._progress.console.print(f"step {state.global_step}: held out: {_in_words(logs, 'eval_rm/')}")
 
     @override
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Take the bar down."""
-        self.close()
-
-    def close(self) -> None:
+    def on_train_end(self, *_: Any, **kwargs: Any) -> None:
         """Take the bar down, also after an error."""
         if self._progress is not None:
             self._progress.stop()
@@ -201,9 +170,7 @@ class OrderlyStop(TrainerCallback):
         self._previous: Any = None
 
     @override
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
         """Take over Ctrl-C."""
         self._previous = signal.signal(signal.SIGINT, self._interrupt)
 
@@ -221,9 +188,7 @@ class OrderlyStop(TrainerCallback):
             control.should_training_stop = True
 
     @override
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
         """Give Ctrl-C back, and heed one that came since the last step ended."""
         self.give_back()
         self._agree(args.device)
@@ -247,6 +212,6 @@ _SHOWN = ("loss", "accuracy", "step_accuracy", "mse")
 
 
 def _in_words(logs: dict[str, float], prefix: str) -> str:
-    """Return what a line of progress says of the latest metrics."""
+    """Return the latest metrics as a line of progress."""
     found = [(name, logs[prefix + name]) for name in _SHOWN if prefix + name in logs]
     return "  ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in found)

@@ -1,16 +1,16 @@
-"""The config of a training run: what ``plaudit train`` reads."""
+"""The config of a training run, read by ``plaudit train``."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from plaudit.config import Config
 from plaudit.data.mixing.config import MixtureConfig
-from plaudit.data.reading.config import DataFile
+from plaudit.data.reading.options import DataFile
 from plaudit.objectives.config import BradleyTerry, ObjectiveConfig
-from plaudit.statistics.aggregation import Aggregation
+from plaudit.statistics.steps import Aggregation
 
 
 class PretrainedInit(Config):
@@ -73,18 +73,22 @@ class LoRA(Config):
     """Merge the adapters into the weights of the final model."""
 
 
-class TokenHead(Config):
+class TokenHeadSection(Config):
     """A classifier of tokens, read at the end of each reasoning step or at every response token."""
 
     type: Literal["token"] = "token"
     """Kind of head."""
     step_separator: Annotated[str, Field(min_length=1)] = "\n"
-    """What separates the steps of a response that brings none of its own."""
+    """Separator of the steps of a response that brings none of its own."""
     aggregation: Aggregation = "last"
-    """How the rewards of its steps make the reward of a response."""
+    """Aggregation of step rewards into the reward of a response."""
+
+    def fields_of_head(self) -> dict[str, Any]:
+        """Return the fields of the head."""
+        return self.model_dump(exclude={"type"})
 
 
-class LanguageModelHead(Config):
+class LanguageModelHeadSection(Config):
     """The language model's own head: words name the classes, and are predicted where a step ends."""
 
     type: Literal["language_model"]
@@ -96,12 +100,16 @@ class LanguageModelHead(Config):
     shown_words: Literal["best", "labels"] = "best"
     """Words of earlier turns in training: always the best one, as in use, or those of the labels, as RLHFlow trains."""
     step_separator: Annotated[str, Field(min_length=1)] = "\n"
-    """What separates the steps of a response that brings none of its own."""
+    """Separator of the steps of a response that brings none of its own."""
     aggregation: Aggregation = "last"
-    """How the rewards of its steps make the reward of a response."""
+    """Aggregation of step rewards into the reward of a response."""
+
+    def fields_of_head(self) -> dict[str, Any]:
+        """Return the fields of the head."""
+        return self.model_dump(exclude={"type", "words"}) | {"class_words": self.words}
 
 
-class ComparisonHead(Config):
+class ComparisonHeadSection(Config):
     """The language model's own head, which says which of two responses in one text is better (RLHFlow's pair-pm).
 
     It goes with the objective ``process``: each preference is one comparison, whose label is the probability that the
@@ -117,22 +125,45 @@ class ComparisonHead(Config):
     mode: Literal["all_pairs", "linear"] = "all_pairs"
     """In use: compare every pair of a group, or (``linear``) each response with one anchor and deduce the rest."""
 
+    def fields_of_head(self) -> dict[str, Any]:
+        """Return the fields of the head; the answer for the second response comes first, as the worse class."""
+        return {"form": "comparison", "class_words": self.words[::-1], "comparison_mode": self.mode}
+
+
+class CustomHeadSection(Config):
+    """A head of your own: a subclass of ``CustomHead``. Every further key is a field of it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["custom"]
+    """Kind of head."""
+    path: Annotated[str, Field(pattern=r"^[^:]+:[^:]+$")]
+    """Import path, ``my_package.heads:QuantileHead``."""
+
+
+HeadSection = TokenHeadSection | LanguageModelHeadSection | ComparisonHeadSection | CustomHeadSection
+
 
 class ModelSection(Config):
     """The model and how it sees text."""
 
     init: Annotated[PretrainedInit | ScratchInit, Field(discriminator="type")]
-    """What it starts from."""
-    head: Annotated[TokenHead | LanguageModelHead | ComparisonHead, Field(discriminator="type")] | None = None
-    """Where the objective leaves a choice, what gives the rewards; null for a classifier of tokens."""
+    """Start of the weights."""
+    head: Annotated[HeadSection, Field(discriminator="type")] | None = None
+    """The head, where the objective leaves a choice; null for its default. Every objective takes a custom one."""
     layout: Literal["auto", "shared_prefix", "packed", "padded"] = "auto"
-    """How groups become tensors; ``auto`` takes the fastest one that is proved exact for the model."""
+    """Layout of groups as tensors; ``auto`` takes the fastest one that is proved exact for the model."""
     max_length: Annotated[int, Field(gt=1)] | None = None
-    """Longest conversation in tokens; null for what the model can take, at most 4096."""
+    """Longest conversation in tokens; null for the model's own limit, at most 4096."""
     truncation: Literal["truncate_prompt", "drop"] = "truncate_prompt"
     """Longer conversations: cut the prompt from the left, the same for the whole group, or drop the group."""
     lora: LoRA | None = None
     """Train adapters instead of all weights."""
+
+    @property
+    def has_custom_head(self) -> bool:
+        """Return whether the head is one that a user wrote, whose module loading the model imports."""
+        return isinstance(self.head, CustomHeadSection)
 
     @model_validator(mode="after")
     def _adapters_apart_have_a_base(self) -> Self:
@@ -166,7 +197,7 @@ class DataSection(Config):
     train: tuple[DataFile, ...] = ()
     """Files to train on."""
     mixture: MixtureConfig | Annotated[str, Field(min_length=1)] | None = None
-    """A mixture to train on in their place, or the YAML file of one; what it sets apart is held out."""
+    """A mixture to train on in their place, or the YAML file of one; its ``held_out`` set is evaluated on."""
     held_out: tuple[DataFile, ...] = ()
     """Files to evaluate on; where there are none, ``held_out_share`` of the prompts is split off."""
     held_out_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -201,7 +232,7 @@ class OptimSection(Config):
 
 
 class StepSection(Config):
-    """The optimiser step, memory, and what is written when."""
+    """Optimiser step, memory, logging and checkpoints."""
 
     groups_per_step: Annotated[int, Field(gt=0)] = 64
     """Groups of one optimiser step, over all devices."""
@@ -249,7 +280,7 @@ class TrainConfig(Config):
     optim: OptimSection = OptimSection()
     """AdamW and its schedule."""
     step: StepSection = StepSection()
-    """The optimiser step, memory, and what is written when."""
+    """Optimiser step, memory, logging and checkpoints."""
 
     @model_validator(mode="after")
     def _quantised_weights_are_not_sharded(self) -> Self:

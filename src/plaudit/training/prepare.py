@@ -1,4 +1,4 @@
-"""What training needs before its first step: groups, a model, and both as token sets."""
+"""Preparation of training: groups, a model and the head that the objective trains, the groups as token sets."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import dataclasses
 import hashlib
 import itertools
 import logging
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any, assert_never, get_args
 
 import numpy as np
 
@@ -21,21 +22,30 @@ from plaudit.data.mixing.draw import HELD_OUT, TRAIN
 from plaudit.data.mixing.mixture import build_mixture, mixture_config
 from plaudit.data.mixing.splits import split_by_prompt
 from plaudit.data.reading.read import load_files
-from plaudit.data.schema.group import Group
 from plaudit.data.schema.group_set import GroupSet, repeated_id
-from plaudit.errors import ConfigError, DataError
-from plaudit.models.backbone import load_config_of, resolve_source
-from plaudit.models.checkpoint.head_weights import checkpoint_file
-from plaudit.models.checkpoint.recipe import RECIPE_FILE, Form, read_recipe
-from plaudit.models.create import add_lora, new_reward_model
-from plaudit.models.heads.language import keep_language_model
+from plaudit.errors import ConfigError, DataError, closest_or_all
+from plaudit.models.backbone import checkpoint_file, load_config_of, resolve_source
+from plaudit.models.checkpoint.recipe import RECIPE_FILE, Form, HeadKind, read_recipe
+from plaudit.models.create import add_lora, build_decoder, build_tokenizer, new_reward_model
+from plaudit.models.heads.head import AttributesHead, Head
+from plaudit.models.heads.kinds import custom_head, head_class
+from plaudit.models.heads.language_model import keep_language_model
 from plaudit.models.parity import LayoutProof, choose_layout
 from plaudit.models.reward_model import RewardModel
-from plaudit.models.scratch import build_decoder, build_tokenizer
-from plaudit.objectives.build import build_objective
-from plaudit.objectives.config import Regression, log_odds_of
-from plaudit.training.config import ComparisonHead, DataSection, PretrainedInit, ScratchInit, TrainConfig
-from plaudit.training.heads import carries_labels, head_of, label_kind
+from plaudit.objectives.config import ObjectiveConfig
+from plaudit.objectives.objective import LabelKind
+from plaudit.objectives.pointwise import Regression
+from plaudit.objectives.token import Process, TokenOutcome
+from plaudit.training.config import (
+    ComparisonHeadSection,
+    CustomHeadSection,
+    DataSection,
+    HeadSection,
+    PretrainedInit,
+    ScratchInit,
+    TokenHeadSection,
+    TrainConfig,
+)
 from plaudit.training.standardise import AttributeUnits, measured_units
 
 _log = logging.getLogger(__name__)
@@ -48,7 +58,7 @@ _RAW = AttributeUnits()
 
 @dataclass(frozen=True, slots=True)
 class PreparedTokens:
-    """A token set, the rows of it that carry what the objective learns from, and the counts for the run record."""
+    """A token set, its rows with the labels that the objective needs, and the counts for the run record."""
 
     tokens: TokenSet
     rows: np.ndarray
@@ -98,7 +108,7 @@ def _training_groups(config: DataSection, cache_dir: Path) -> tuple[GroupSet, Gr
 
 def prepare_model(config: TrainConfig, train: GroupSet) -> tuple[RewardModel, LayoutProof]:
     """Return the model to train in its layout, and the proof of that layout."""
-    section, head = config.model, head_of(config)
+    section, head = config.model, trained_head(config)
     match section.init:
         case PretrainedInit(path=path) as init:
             model = new_reward_model(
@@ -126,17 +136,17 @@ def prepare_model(config: TrainConfig, train: GroupSet) -> tuple[RewardModel, La
             model.recipe = model.recipe.model_copy(update={"truncation": section.truncation})
         case _:
             assert_never(section.init)
-    if config.objective.type == "regression":
+    if isinstance(config.objective, Regression) and isinstance(model.head, AttributesHead):
         units = _units_of(config.objective, section.init, train)
         described = {"attribute_scales": units.scales, "attribute_locations": units.locations}
         model.recipe = model.recipe.model_copy(update=described)
-    model.recipe = model.recipe.model_copy(update={"trained_as_log_odds": log_odds_of(config.objective)})
+    model.recipe = model.recipe.model_copy(update={"trained_as_log_odds": config.objective.log_odds})
     if section.lora is not None:
         lora = section.lora
         model = add_lora(
             model, rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout, targets=lora.targets, seed=config.step.seed
         )
-    if build_objective(config.objective).needs.log_likelihood:
+    if config.objective.needs.log_likelihood:
         init = section.init
         if isinstance(init, PretrainedInit):
             keep_language_model(model, init.path, trust_remote_code=init.trust_remote_code)
@@ -204,7 +214,7 @@ def prepare_tokens(
 def _training_encoder(config: TrainConfig, model: RewardModel) -> GroupEncoder:
     """Return the encoder of the model; one of comparisons draws their orders as the config says."""
     encoder, head = model.recipe.encoder(model.tokenizer, for_training=True), config.model.head
-    if isinstance(encoder, ComparisonEncoder) and isinstance(head, ComparisonHead):
+    if isinstance(encoder, ComparisonEncoder) and isinstance(head, ComparisonHeadSection):
         return dataclasses.replace(encoder, orders=head.orders, seed=config.step.seed)
     return encoder
 
@@ -231,15 +241,109 @@ def _token_file_name(groups: GroupSet, model: RewardModel, encoder: GroupEncoder
 def _texts(groups: GroupSet, limit: int, form: Form) -> Iterator[str]:
     """Yield the texts of the first ``limit`` groups."""
     for group in itertools.islice(groups, limit):
-        yield from _texts_of(group, form)
+        if form == "comparison":
+            for preference in group.preferences:
+                chosen, rejected = group.responses[preference.chosen], group.responses[preference.rejected]
+                yield comparison_text(group.prompt, chosen, rejected)
+        else:
+            yield from (message.content for message in group.prompt)
+            yield from group.responses
 
 
-def _texts_of(group: Group, form: Form) -> Iterator[str]:
-    if form == "comparison":
-        for preference in group.preferences:
-            chosen, rejected = group.responses[preference.chosen], group.responses[preference.rejected]
-            yield comparison_text(group.prompt, chosen, rejected)
-        return
-    for message in group.prompt:
-        yield message.content
-    yield from group.responses
+_WORDS: dict[LabelKind, str] = {
+    "preferences": "a preference",
+    "strengths": "a preference with a margin other than 0",
+    "ranks": "a ranking that orders something",
+    "outcomes": "an outcome",
+    "steps": "a labelled step",
+    "ratings": "a rating of the attributes",
+}
+
+
+def label_kind(objective: ObjectiveConfig, form: Form = "conversation") -> LabelKind:
+    """Return the kind of label that an objective learns from, with a model of that form."""
+    match form:
+        case "comparison":
+            return "preferences"
+        case "one_turn":
+            return "outcomes"
+        case "conversation" | "turns":
+            return objective.needs.labels
+        case _:
+            assert_never(form)
+
+
+def missing_label_in_words(kind: LabelKind) -> str:
+    """Return in words the label that a group without this kind lacks."""
+    return _WORDS[kind]
+
+
+def carries_labels(tokens: TokenSet, objective: ObjectiveConfig, form: Form = "conversation") -> np.ndarray:
+    """Return a mask [group]: True where it carries the labels that the objective needs.
+
+    A preference stands in the tokens of a comparison as its one labelled step.
+
+    Raises:
+        DataError: when the objective cannot learn from a label that is there; training would meet it in some step.
+    """
+    objective.check_labels(tokens.span_of)
+    needs = objective.needs
+    kind = "steps" if form == "comparison" else label_kind(objective, form)
+    return tokens.count_labels(kind, attributes=needs.attributes, partial=needs.partial) > 0
+
+
+def check_margins(tokens: TokenSet, objective: ObjectiveConfig) -> None:
+    """Raise DataError where the objective asks for the margins of data that have none at all."""
+    if objective.needs.margins and math.isnan(tokens.span_of("pair_margin")[0]):
+        raise DataError(
+            "objective.use_margin is true, but no preference of the training data has a margin; leave it out, or give "
+            "margins"
+        )
+
+
+def trained_head(config: TrainConfig) -> Head:
+    """Return the head that the objective trains, as ``model.head`` asks for it.
+
+    Raises:
+        ConfigError: where the objective cannot train that head.
+    """
+    objective, chosen = config.objective, config.model.head
+    needs = objective.needs
+    if isinstance(chosen, CustomHeadSection):
+        return custom_head(chosen.path, chosen.__pydantic_extra__ or {}, key="model.head.path")
+    _check_reading(objective, chosen)
+    if chosen is None:
+        return head_class(_kind(needs.heads[0], objective.type)).for_objective(needs)
+    if "token" not in needs.heads:
+        instead = " or set objective to {type: process}" if chosen.type == "comparison" else ""
+        raise ConfigError(
+            f"model.head is {chosen.type}, but the objective {objective.type} trains a head of kind "
+            f"{' or '.join(needs.heads)}; leave model.head out{instead}"
+        )
+    kind = "language_model" if isinstance(chosen, ComparisonHeadSection) else chosen.type
+    return head_class(kind).for_objective(needs, **chosen.fields_of_head())
+
+
+def _kind(name: str, objective: str) -> HeadKind:
+    """Return the kind of head of that name, which a custom objective may spell as it likes."""
+    kinds: tuple[HeadKind, ...] = get_args(HeadKind)
+    for kind in kinds:
+        if kind == name and kind != "custom":
+            return kind
+    raise ConfigError(f"objective {objective} trains heads of kind {name!r}; {closest_or_all(name, kinds)}")
+
+
+def _check_reading(objective: ObjectiveConfig, chosen: HeadSection | None) -> None:
+    """Refuse a head that cannot be read as the objective reads it, and settings of steps where none are read."""
+    is_token = chosen is None or isinstance(chosen, TokenHeadSection)
+    if isinstance(objective, Process) and objective.over == "vocabulary" and is_token:
+        raise ConfigError(
+            "objective.over is vocabulary, which asks for the probability of class words among all tokens, but "
+            "model.head is a classifier of tokens; set model.head to {type: language_model}, or over to classes"
+        )
+    steps = {"step_separator", "aggregation"} & (set() if chosen is None else chosen.model_fields_set)
+    if isinstance(objective, TokenOutcome) and steps:
+        raise ConfigError(
+            f"model.head sets {' and '.join(sorted(steps))}, but a model of the objective token_outcome is read at the "
+            "end of a response and has no steps; leave it out"
+        )

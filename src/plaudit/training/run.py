@@ -26,12 +26,11 @@ from plaudit.data.reading.write import write_groups
 from plaudit.errors import ConfigError, DataError, OutputError, PlauditError
 from plaudit.models.checkpoint.files import load_reward_model, save_reward_model
 from plaudit.models.checkpoint.four_bit import num_weights, share_in_words
-from plaudit.models.checkpoint.quality import quality_head_alone
 from plaudit.models.create import merge_lora
+from plaudit.models.heads.odin import OdinHead
 from plaudit.models.parity import LayoutProof
 from plaudit.models.reward_model import RewardModel
-from plaudit.objectives.build import build_objective
-from plaudit.provenance import git_state, package_versions
+from plaudit.provenance import made_now
 from plaudit.records import RunRecord, write_record, write_text
 from plaudit.training.arguments import training_arguments
 from plaudit.training.callbacks import (
@@ -43,8 +42,15 @@ from plaudit.training.callbacks import (
     last_complete_checkpoint,
 )
 from plaudit.training.config import TrainConfig
-from plaudit.training.heads import check_margins, head_of, what_is_missing
-from plaudit.training.prepare import PreparedTokens, prepare_groups, prepare_model, prepare_tokens
+from plaudit.training.prepare import (
+    PreparedTokens,
+    check_margins,
+    missing_label_in_words,
+    prepare_groups,
+    prepare_model,
+    prepare_tokens,
+    trained_head,
+)
 from plaudit.training.trainer import RewardTrainer
 
 MODEL_FOLDER = "model"
@@ -62,10 +68,10 @@ def train(config: TrainConfig, *, run_dir: Path, resume: bool = False) -> Path:
         ConfigError: when the folder holds another run, resumes with another config, other data or another recipe, or
             holds none to resume.
         DataError, ModelError, LayoutError, TrainingError: as their names say.
-        OutputError: when the folder cannot be written; what was written before is whole.
+        OutputError: when the folder cannot be written; files written before are whole.
     """
     training_arguments(config, run_dir, steps_per_epoch=1)
-    head_of(config)
+    trained_head(config)
     disable_progress_bar()
     state = PartialState(cpu=not torch.cuda.is_available())
     if config.step.threads is not None:
@@ -116,7 +122,7 @@ def _run(
         status = "stopped"
         raise
     finally:
-        bar.close()
+        bar.on_train_end()
         stop.give_back()
         if trainer.is_world_process_zero():
             ended = record.model_copy(
@@ -152,7 +158,7 @@ def build_trainer(
     trainer = RewardTrainer(
         model,
         arguments,
-        objective=build_objective(config.objective),
+        objective=config.objective,
         train_tokens=train_tokens.tokens,
         train_rows=train_tokens.rows,
         groups_per_step=config.step.groups_per_step,
@@ -177,16 +183,17 @@ def _save_final(trainer: RewardTrainer, model: RewardModel, run_dir: Path, *, me
     folder = run_dir / MODEL_FOLDER
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
         trainer.save_model(str(folder))
-        if trainer.is_world_process_zero() and model.recipe.head == "odin":
+        if trainer.is_world_process_zero() and isinstance(model.head, OdinHead):
             gathered, _ = load_reward_model(str(folder), layout="padded", device="cpu")
-            save_reward_model(quality_head_alone(gathered), folder)
+            save_reward_model(gathered.head.finished(gathered), folder)
     elif trainer.is_world_process_zero():
-        save_reward_model(quality_head_alone(merge_lora(model) if merge else model), folder)
+        whole = merge_lora(model) if merge else model
+        save_reward_model(whole.head.finished(whole), folder)
 
 
 @contextlib.contextmanager
 def _writing_to(run_dir: Path) -> Iterator[None]:
-    """Turn what the libraries below raise over a full disk into an OutputError that names the run."""
+    """Turn the libraries' errors over a full disk into an OutputError that names the run."""
     try:
         yield
     except PlauditError:
@@ -224,7 +231,7 @@ def _check_something_left(train: PreparedTokens) -> None:
         left_out = train.counts["encoded"]["dropped"] | train.counts["encoded"]["changed"]
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
         raise DataError(
-            f"no training group carries {what_is_missing(train.counts['labels'])}, which this objective needs: "
+            f"no training group carries {missing_label_in_words(train.counts['labels'])}, which this objective needs: "
             f"{train.counts['groups']} of "
             f"{train.tokens.report.groups} groups were encoded{f' ({reasons})' if reasons else ''}"
         )
@@ -290,7 +297,6 @@ def _first_record(
     held_out: PreparedTokens | None,
     processes: int,
 ) -> RunRecord:
-    commit, dirty = git_state()
     trainable = [weight for weight in model.parameters() if weight.requires_grad]
     described: dict[str, Any] = {
         "architecture": model.recipe.architecture,
@@ -303,14 +309,12 @@ def _first_record(
     }
     if model.recipe.quantization is not None:
         described["quantization"] = share_in_words(model.parameters())
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu_name()
+    cpu = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu
     return RunRecord(
+        **made_now(),
         name=config.name,
         status="running",
-        created=_now(),
-        commit=commit,
-        dirty=dirty,
-        versions=package_versions(),
         device=device,
         processes=processes,
         seed=config.step.seed,
@@ -320,7 +324,7 @@ def _first_record(
 
 
 def _tell(record: RunRecord) -> None:
-    """Print what goes into the run, and what was left out of it."""
+    """Print the sizes of the data, and the counts of rows left out."""
     for name, counts in record.data.items():
         shared, separate = counts["tokens_shared"], counts["tokens_separate"]
         print(
@@ -329,14 +333,12 @@ def _tell(record: RunRecord) -> None:
         )
         left_out = counts["read"]["dropped"] | counts["encoded"]["dropped"] | counts["encoded"]["changed"]
         if counts["without_labels"]:
-            left_out = left_out | {f"groups without {what_is_missing(counts['labels'])}": counts["without_labels"]}
+            left_out = left_out | {
+                f"groups without {missing_label_in_words(counts['labels'])}": counts["without_labels"]
+            }
         for reason, count in left_out.items():
             print(f"{name}: {count} {reason}")
     print(f"layout: {record.model['layout']} ({record.model['layout_reason']})")
-
-
-def _cpu_name() -> str:
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
 
 
 def _now() -> str:

@@ -42,7 +42,7 @@ class Moments:
 
 @dataclass(frozen=True, slots=True)
 class AttributeUnits:
-    """Where each attribute lies and how far it spreads: rating = location + scale · output of the head.
+    """Location and scale of each attribute: rating = location + scale · output of the head.
 
     Without any numbers the outputs are in the units of the ratings already.
     """

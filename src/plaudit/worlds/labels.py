@@ -59,13 +59,8 @@ def step_labels(wishes: Wishes, response: str) -> tuple[Step, ...]:
     return tuple(Step(step.end, 1.0 if step.side in wishes.sides else 0.0) for step in read_steps(response))
 
 
-def gold_ranks(rewards: Sequence[float]) -> tuple[int, ...]:
-    """Return the rank of each response, 1 for the best; equal rewards share one and the next are skipped."""
-    return tuple(1 + sum(other > reward for other in rewards) for reward in rewards)
-
-
 def preference_score(wishes: Wishes, response: str, *, length_bias: float, politeness_bias: float) -> float:
-    """Return what an annotator with these biases thinks a response is worth, in units of the gold reward.
+    """Return the worth of a response to an annotator with these biases, in units of the gold reward.
 
     At bias 1 a filler sentence, or a polite one, sways as much as correcting two steps.
     """

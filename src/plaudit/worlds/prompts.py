@@ -34,7 +34,7 @@ _STEPS_PATTERN = re.compile(re.escape(CLOSING).replace(r"\{\}", "(" + "|".join(N
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What a prompt asks for."""
+    """The wishes of a prompt."""
 
     sides: tuple[str, ...]
     """The side the family is on in each choice that the prompt speaks of, in alphabetical order."""
@@ -91,7 +91,7 @@ def draw_prompts(*, seed: int, split: Split, choices: int, steps: int, popularit
 
 
 def read_wishes(prompt: str) -> Wishes | None:
-    """Return what ``prompt`` asks for, or None where it is not a prompt of this world."""
+    """Return the wishes of ``prompt``, or None where it is not a prompt of this world."""
     found = [thing for groups in _HINT_PATTERN.findall(prompt) for thing in groups if thing]
     steps = _STEPS_PATTERN.search(prompt)
     if not found or steps is None:

@@ -55,7 +55,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class ReadStep:
-    """A step found in a response: where it ends, what is done, and the side that serves."""
+    """A step found in a response: its end, its action, and the side that serves."""
 
     end: int
     action: str

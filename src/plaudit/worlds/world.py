@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from plaudit.data.schema.group import Group, Message, conversation
+from plaudit.data.schema.pairing import ranks_of
 from plaudit.errors import ConfigError, UnknownNameError, closest_or_all
 from plaudit.worlds.labels import (
     LABELS,
@@ -16,7 +17,6 @@ from plaudit.worlds.labels import (
     draw_preferences,
     gold_attributes,
     gold_outcome,
-    gold_ranks,
     gold_reward,
     preference_score,
     step_labels,
@@ -53,13 +53,13 @@ class World:
     popularity: float = 0.65
     """Probability that a family is on the first side of a choice. At ½ a response without its prompt is worth
     nothing, and a model trained from random weights finds its first gradient very late; at 0.65 a judge that
-    only knows what is popular is right in about seven pairs of ten, and the rest is learned soon after."""
+    only knows the popular side is right in about seven pairs of ten, and the rest is learned soon after."""
     temperature: float = 0.1
     """Label noise: P(i preferred to j) = σ((gold_i − gold_j) ÷ temperature). 0 takes the better one."""
     length_bias: float = 0.0
-    """How much length counts as quality, −1 to 1; ``bias_enters`` says where."""
+    """Weight of length as quality, −1 to 1; for its place see ``bias_enters``."""
     politeness_bias: float = 0.0
-    """How much politeness counts as quality, −1 to 1."""
+    """Weight of politeness as quality, −1 to 1."""
     bias_enters: Literal["preferences", "responses"] = "preferences"
     """``preferences``: the annotator is swayed, and the gold reward is not. ``responses``: better responses
     are longer or more polite (at −1, shorter or less polite), and the annotator is fair."""
@@ -229,7 +229,7 @@ class World:
                 rewards, scores, preference_draw, temperature=self.temperature, soft=self.soft_labels
             )
         if "ranks" in labels:
-            fields["ranks"] = gold_ranks(rewards)
+            fields["ranks"] = ranks_of(rewards)
         if "ratings" in labels:
             fields["ratings"] = self._ratings(wishes, texts, rating_draw)
         if "outcomes" in labels:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from plaudit.evaluation.metrics.estimates import Estimator
 from plaudit.evaluation.store.items import item_score
 from plaudit.scoring.scorer import GroupRewards
+from plaudit.statistics.metric import IntervalSettings
 
 DATA = Path(os.environ.get("PLAUDIT_DATA") or Path(__file__).resolve().parents[4] / "shared" / "data") / "benchmarks"
 
@@ -29,8 +29,8 @@ def shared():
 
 @pytest.fixture(scope="session")
 def estimate():
-    """Return an estimator of few resamples."""
-    return Estimator(confidence=0.95, resamples=30, seed=0)
+    """Return settings of few resamples."""
+    return IntervalSettings(confidence=0.95, resamples=30, seed=0)
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +42,7 @@ def score():
         for group in loaded.groups:
             rewards = tuple(reward(group, index) for index in range(len(group.responses)))
             item = item_score(group, GroupRewards(group.id, rewards))
-            items.append(item.model_copy(update={"facts": dict(loaded.facts[group.id])}))
+            items.append(item.model_copy(update={"metadata": dict(loaded.facts[group.id])}))
         return [*items, *loaded.refused]
 
     return scored

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from plaudit.errors import DataError
-from plaudit.evaluation.metrics.estimates import Estimator
 from plaudit.evaluation.official.benchmarks.big_bench_mistake import BIG_BENCH_MISTAKE, TASKS
 from plaudit.evaluation.store.items import item_score
 from plaudit.records import ItemScore
 from plaudit.scoring.scorer import GroupRewards
+from plaudit.statistics.metric import IntervalSettings
 
 DATA = Path(os.environ.get("PLAUDIT_DATA") or Path(__file__).resolve().parents[4] / "shared" / "data")
 SHARED = DATA / "big_bench_mistake" / "steps.jsonl"
@@ -44,13 +44,15 @@ def items_of(loaded, rewards):
         facts = dict(loaded.facts[group.id])
         steps = tuple(rewards[id] for id in facts["ids"])
         whole = tuple(None if each is None else min(each) for each in steps)
-        items.append(item_score(group, GroupRewards(group.id, whole, steps=steps)).model_copy(update={"facts": facts}))
+        items.append(
+            item_score(group, GroupRewards(group.id, whole, steps=steps)).model_copy(update={"metadata": facts})
+        )
     return items
 
 
 @pytest.fixture(scope="module")
 def estimate():
-    return Estimator(confidence=0.95, resamples=100, seed=0)
+    return IntervalSettings(confidence=0.95, resamples=100, seed=0)
 
 
 def test_a_small_case_worked_by_hand(tmp_path, estimate):
@@ -65,7 +67,7 @@ def test_a_small_case_worked_by_hand(tmp_path, estimate):
     }
     loaded = BIG_BENCH_MISTAKE.load(str(tmp_path))
     measure = BIG_BENCH_MISTAKE.measure(items_of(loaded, rewards), estimate)
-    value = {name: interval.value for name, interval in measure.figures.items()}
+    value = {name: interval.value for name, interval in measure.metrics.items()}
     assert value["accuracy"] == pytest.approx(2 / 5)
     assert value["accuracy_scored"] == pytest.approx(2 / 4)
     assert value["accuracy_mean_of_tasks"] == pytest.approx((2 / 4 + 0) / 2)
@@ -117,7 +119,7 @@ def test_figures_equal_a_slow_reading(tmp_path, estimate, seed):
 
     wrong = [id for id in truth if truth[id] is not None]
     fine = [id for id in truth if truth[id] is None]
-    value = {name: interval.value for name, interval in measure.figures.items()}
+    value = {name: interval.value for name, interval in measure.metrics.items()}
     assert value["accuracy"] == pytest.approx(share(truth))
     assert value["location_accuracy"] == pytest.approx(share(wrong))
     assert value["correct_accuracy"] == pytest.approx(share(fine))
@@ -152,7 +154,7 @@ def test_a_model_without_step_rewards_has_no_figure_and_a_reason(tmp_path, estim
     write_task(tmp_path, "word_sorting", [("a", 3, 1), ("b", 2, None)])
     items = items_of(BIG_BENCH_MISTAKE.load(str(tmp_path)), {"word_sorting-0": (0.2,), "word_sorting-1": (0.9,)})
     measure = BIG_BENCH_MISTAKE.measure(items, estimate)
-    assert measure.figures == {}
+    assert measure.metrics == {}
     assert measure.absent["accuracy"] == "the model gives no rewards to steps"
     assert measure.counts.failed == 2
 
@@ -172,12 +174,12 @@ def test_a_constant_model_reaches_what_stands_beside_it_on_all_traces(estimate, 
     }
     items = items_of(loaded, steps)
     measure = BIG_BENCH_MISTAKE.measure(items, estimate)
-    for figure, interval in measure.figures.items():
+    for figure, interval in measure.metrics.items():
         if figure != "accuracy_scored":
             assert interval == measure.baselines[figure][constant], figure
     # 478 of the 2,186 traces hold no mistake; none has it in its first step.
-    assert measure.figures["accuracy"].value == (pytest.approx(478 / 2186) if constant == "no_error" else 0.0)
-    assert measure.figures["detection_accuracy"].value == pytest.approx(
+    assert measure.metrics["accuracy"].value == (pytest.approx(478 / 2186) if constant == "no_error" else 0.0)
+    assert measure.metrics["detection_accuracy"].value == pytest.approx(
         (478 if constant == "no_error" else 1708) / 2186
     )
     again = [ItemScore.model_validate_json(item.model_dump_json()) for item in items]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from plaudit.evaluation.official.catalog import benchmark_named
-from plaudit.evaluation.official.result import benchmark_result
+from plaudit.evaluation.result import assemble_result
 
 OUTPUTS = "judgebench/outputs/dataset=judgebench,response_model=gpt-4o-2024-05-13,judge_name="
 
@@ -28,7 +28,7 @@ def test_judgebench_gives_the_published_figures_of_a_reward_model_and_of_a_judge
     benchmark = benchmark_named("judgebench")
     items = benchmark.read_results(shared(OUTPUTS + file))
     measure = benchmark.measure(items, estimate)
-    assert {name: round(100 * measure.figures[name].value, 2) for name in published} == published
+    assert {name: round(100 * measure.metrics[name].value, 2) for name in published} == published
     assert (measure.counts.n, measure.counts.failed) == (350, 0)
     assert measure.missing == {"claude-3-5-sonnet-20240620": "0 of 270 rows"}
 
@@ -70,9 +70,9 @@ def test_a_model_that_gives_lengths_reaches_just_what_the_length_only_baseline_s
     benchmark = benchmark_named(name)
     items = score(benchmark.load(shared(name)), lambda group, index: float(len(group.responses[index])))
     measure = benchmark.measure(items, estimate)
-    assert len(measure.figures) > 3
+    assert len(measure.metrics) > 3
     for figure, rules in measure.baselines.items():
-        assert measure.figures[figure] == rules["longer_response"]
+        assert measure.metrics[figure] == rules["longer_response"]
 
 
 def test_the_length_only_baselines_of_the_shared_files(shared, estimate, score):
@@ -91,5 +91,7 @@ def test_the_items_alone_give_every_figure_again(shared, score, tmp_path):
     rng = np.random.default_rng(0)
     items = score(benchmark.load(shared("rmb")), lambda group, index: float(rng.normal()))
     again = [type(item).model_validate_json(item.model_dump_json()) for item in items]
-    first, second = (benchmark_result(each, benchmark, model="m", resamples=20) for each in (items, again))
+    first, second = (
+        assemble_result(each, name="rmb", benchmark=benchmark, model="m", resamples=20) for each in (items, again)
+    )
     assert first.measures == second.measures

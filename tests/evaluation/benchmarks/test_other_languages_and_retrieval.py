@@ -30,7 +30,7 @@ def test_a_language_is_the_mean_of_its_sections_and_the_gap_is_to_english(tmp_pa
         return float((k == 0) == right)
 
     measure = LANGUAGES.measure(score(loaded, reward), estimate)
-    figures = {name: each.value for name, each in measure.figures.items()}
+    figures = {name: each.value for name, each in measure.metrics.items()}
     assert figures["deu_Latn"] == pytest.approx((1 + 1 + 0) / 3)
     assert figures["fra_Latn"] == 0.0
     assert figures["score"] == pytest.approx(1 / 3)
@@ -51,7 +51,7 @@ def test_subsets_weigh_by_their_pairs_in_this_set_and_beside_it_as_in_reward_ben
     rows = [row("alpacaeval-easy", 0), row("mt-bench-easy", 1)]
     loaded = LANGUAGES.load(write_rows(tmp_path / "deu_Latn" / "test.jsonl", rows))
     items = score(loaded, lambda group, k: float((k == 0) == ("mt-bench" in group.id)))
-    figures = LANGUAGES.measure(items, estimate).figures
+    figures = LANGUAGES.measure(items, estimate).metrics
     assert figures["chat"].value == figures["score"].value == pytest.approx(24 / (79 + 24))
     assert figures["score_reward_bench_weights"].value == pytest.approx(28 / (100 + 28))
 
@@ -61,7 +61,7 @@ def test_the_translations_of_one_pair_count_as_of_one_prompt(tmp_path, estimate,
         write_rows(tmp_path / code / "test.jsonl", [row("donotanswer", k, prompt=f"{code} {k}") for k in range(8)])
     loaded = LANGUAGES.load(str(tmp_path))
     items = score(loaded, lambda group, k: float((k == 0) == (group.id[-1] in "0123")))
-    found = LANGUAGES.measure(items, estimate).figures["score"]
+    found = LANGUAGES.measure(items, estimate).metrics["score"]
     assert found.method == "cluster bootstrap (8 clusters)"
     assert found.high - found.low > 0.5
 
@@ -89,10 +89,10 @@ def test_pairs_of_texts_and_of_conversations_are_read_by_scenario(tmp_path, esti
     assert [group.prompt[0].content for group in loaded.groups] == ["q", "p", "p", "p"]
     assert loaded.missing == {"all scenarios": "4 of 1485 rows"}
     measure = RETRIEVAL.measure(score(loaded, lambda group, k: float(k == int("citation" in group.id))), estimate)
-    assert measure.figures["reason"].value == 1.0
-    assert measure.figures["citation"].value == 0.0
-    assert measure.figures["score"].value == 3 / 4
-    assert measure.figures["macro"].value == 1 / 2
+    assert measure.metrics["reason"].value == 1.0
+    assert measure.metrics["citation"].value == 0.0
+    assert measure.metrics["score"].value == 3 / 4
+    assert measure.metrics["macro"].value == 1 / 2
 
 
 def test_the_file_is_the_scenario_and_the_subset_of_a_row_only_where_no_file_is(tmp_path, write_rows):

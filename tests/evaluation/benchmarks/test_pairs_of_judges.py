@@ -44,7 +44,7 @@ def test_every_combination_of_two_verdicts_counts_as_in_the_official_code(tmp_pa
         rows = [pair(0, label, judgments=judged), pair(1, "A>B", judgments=[{"decision": "A>B"}, {"decision": "B>A"}])]
         items = JUDGEBENCH.read_results(write_rows(tmp_path / f"{number}.jsonl", rows))
         measure = JUDGEBENCH.measure(items, estimate)
-        assert measure.figures["score"].value == (official_worth(label, first, second) + 1) / 2
+        assert measure.metrics["score"].value == (official_worth(label, first, second) + 1) / 2
         assert measure.details["games_without_a_verdict"] == [first, second].count(None)
         assert measure.counts.failed == int(None in (first, second))
 
@@ -52,7 +52,7 @@ def test_every_combination_of_two_verdicts_counts_as_in_the_official_code(tmp_pa
 def test_a_game_that_failed_is_read_as_no_verdict(tmp_path, estimate, write_rows):
     rows = [pair(0, judgments=[None, {"decision": "B>A"}]), pair(1, judgments=[{"decision": "A=B"}])]
     measure = JUDGEBENCH.measure(JUDGEBENCH.read_results(write_rows(tmp_path / "r.jsonl", rows)), estimate)
-    assert measure.figures["score"].value == 0.5  # one game right and one unread is right; a tied single game is not
+    assert measure.metrics["score"].value == 0.5  # one game right and one unread is right; a tied single game is not
     assert measure.details["games_without_a_verdict"] == 1
 
 
@@ -61,12 +61,12 @@ def test_of_equal_rewards_the_second_response_is_taken(tmp_path, estimate, score
     loaded = JUDGEBENCH.load(write_rows(tmp_path / "pairs.jsonl", rows))
     items = score(loaded, lambda group, k: None if group.id.endswith("/2") else 1.0)
     measure = JUDGEBENCH.measure(items, estimate)
-    assert measure.figures["score"].value == 2 / 4
-    assert measure.figures["math"].value == pytest.approx(1 / 3)
-    assert measure.figures["knowledge"].value == 1.0
-    assert measure.figures["macro"].value == pytest.approx((1 / 3 + 1) / 2)
-    assert measure.figures["score_ties_shared"].value == 0.5
-    assert measure.figures["tie_rate"].value == 1.0
+    assert measure.metrics["score"].value == 2 / 4
+    assert measure.metrics["math"].value == pytest.approx(1 / 3)
+    assert measure.metrics["knowledge"].value == 1.0
+    assert measure.metrics["macro"].value == pytest.approx((1 / 3 + 1) / 2)
+    assert measure.metrics["score_ties_shared"].value == 0.5
+    assert measure.metrics["tie_rate"].value == 1.0
     assert measure.counts.failed == 1
     assert measure.baselines["score"]["first_response"].value == 1 / 4
 
@@ -87,9 +87,9 @@ def test_llmbar_is_the_mean_of_its_subsets(tmp_path, estimate, score, write_rows
     write_rows(tmp_path / "Dataset" / "Adversarial" / "GPTOut" / "dataset.json", [bar(2)])
     loaded = LLMBAR.load(str(tmp_path / "Dataset"))
     measure = LLMBAR.measure(score(loaded, lambda group, k: -float(k)), estimate)
-    assert measure.figures["Natural"].value == pytest.approx(2 / 3)
-    assert measure.figures["Adversarial/GPTOut"].value == 0.0
-    assert measure.figures["score"].value == pytest.approx(1 / 3)
+    assert measure.metrics["Natural"].value == pytest.approx(2 / 3)
+    assert measure.metrics["Adversarial/GPTOut"].value == 0.0
+    assert measure.metrics["score"].value == pytest.approx(1 / 3)
     assert list(measure.slices) == ["Adversarial/GPTOut", "Natural"]
     alone = LLMBAR.load(str(tmp_path / "Dataset" / "Natural" / "dataset.json"))
     assert dict(alone.found) == {"Natural": 3}
@@ -101,8 +101,8 @@ def test_a_judge_of_llmbar_gets_the_mean_of_both_orders_and_its_agreement(tmp_pa
     items = []
     for group, (first, second) in zip(loaded.groups, verdicts, strict=True):
         rewards = GroupRewards(group.id, (0.0, 0.0), attributes={"first_order": first, "second_order": second})
-        items.append(item_score(group, rewards).model_copy(update={"facts": dict(loaded.facts[group.id])}))
-    figures = LLMBAR.measure(items, estimate).figures
+        items.append(item_score(group, rewards).model_copy(update={"metadata": dict(loaded.facts[group.id])}))
+    figures = LLMBAR.measure(items, estimate).metrics
     assert figures["Natural"].value == pytest.approx((1 + 1 / 2 + 1 / 2) / 3)
     assert figures["positional_agreement"].value == pytest.approx(1 / 3)
     assert figures["score_ties_shared"].value == pytest.approx((1 + 1 / 2 + 3 / 4) / 3)

@@ -10,7 +10,6 @@ import pytest
 from scipy import optimize, stats
 
 from plaudit.errors import DataError
-from plaudit.evaluation.official.arena import Battles, ratings, row_wise_pearson, separation, win_rates
 from plaudit.evaluation.official.benchmarks.ppe_correctness import (
     end_score,
     loss,
@@ -18,6 +17,13 @@ from plaudit.evaluation.official.benchmarks.ppe_correctness import (
     max_score_of_chance,
     rewards_of,
     scaled,
+)
+from plaudit.evaluation.official.benchmarks.ppe_preference import (
+    Battles,
+    ratings,
+    row_wise_pearson,
+    separation,
+    win_rates,
 )
 from plaudit.evaluation.official.catalog import benchmark_named
 
@@ -67,11 +73,11 @@ def test_accuracy_and_area_equal_a_slow_reading_with_ties_and_missing_rewards(
     measure = CORRECTNESS.measure(items, estimate)
     accuracies, areas = {}, {}
     for name in ("MATH", "GPQA"):
-        own = [item for item in items if item.facts["subset"] == name]
+        own = [item for item in items if item.metadata["subset"] == name]
         filled = [[-math.inf if reward is None else reward for reward in item.rewards] for item in own]
-        truths = [item.facts["truth"] for item in own]
+        truths = [item.metadata["truth"] for item in own]
         accuracies[name] = np.mean(
-            [slow_accuracy(r, t, item.facts["pairs"]) for r, t, item in zip(filled, truths, own, strict=True)]
+            [slow_accuracy(r, t, item.metadata["pairs"]) for r, t, item in zip(filled, truths, own, strict=True)]
         )
         values = []
         for rewards in filled:
@@ -80,10 +86,10 @@ def test_accuracy_and_area_equal_a_slow_reading_with_ties_and_missing_rewards(
             values += [0.0 if reward == -math.inf else (reward - min(present)) / width for reward in rewards]
         areas[name] = slow_auc(values, [right for truth in truths for right in truth])
     for name, accuracy in accuracies.items():
-        assert measure.figures[f"accuracy_{name}"].value == pytest.approx(accuracy)
-        assert measure.figures[f"auc_{name}"].value == pytest.approx(areas[name])
-    assert measure.figures["score"].value == pytest.approx(np.mean(list(accuracies.values())))
-    assert measure.figures["auc"].value == pytest.approx(np.mean(list(areas.values())))
+        assert measure.metrics[f"accuracy_{name}"].value == pytest.approx(accuracy)
+        assert measure.metrics[f"auc_{name}"].value == pytest.approx(areas[name])
+    assert measure.metrics["score"].value == pytest.approx(np.mean(list(accuracies.values())))
+    assert measure.metrics["auc"].value == pytest.approx(np.mean(list(areas.values())))
     assert measure.missing["MATH"] == "8 of 512 rows"
 
 
@@ -106,6 +112,26 @@ def test_best_of_k_is_the_mean_over_all_orders(seed):
     assert loss(rewards, truth) == pytest.approx(np.mean(losses), abs=1e-12)
 
 
+PERFECT = [(total, right) for total in range(2, 33) for right in range(1, total)]
+
+
+def test_the_loss_of_a_perfect_order_is_not_below_0_whatever_rounding_does():
+    losses = [loss(np.arange(total, 0, -1.0), np.arange(total) < right) for total, right in PERFECT]
+    assert min(losses) >= 0.0
+    assert max(losses) < 1e-15
+
+
+@pytest.mark.parametrize("total", [6, 10, 32])
+def test_perfect_orders_beside_others_are_measured(tmp_path, estimate, score, write_rows, total):
+    rows = [answers(index, [k < 2 for k in range(total)], [[0, 3]]) for index in range(4)]
+    loaded = CORRECTNESS.load(write_rows(tmp_path / "ppe-math.jsonl", rows))
+    wrong = loaded.groups[0]
+    items = score(loaded, lambda group, k: float(k if group is wrong else -k))
+    found = CORRECTNESS.measure(items, estimate).metrics["loss"]
+    assert 0.0 <= found.low < found.value < found.high <= 1.0
+    assert found.value == pytest.approx(loss(np.arange(total, dtype=float), np.arange(total) < 2) / 4)
+
+
 def test_the_chance_of_max_score_is_the_mean_over_all_assignments():
     truth = np.array([True, True, False, False, False])
     each = [max_score(np.array(order, dtype=float), truth) for order in itertools.permutations(range(5))]
@@ -118,7 +144,7 @@ def test_an_empty_answer_is_missing_and_a_repeated_one_is_scored_once(tmp_path, 
     assert loaded.groups[0].responses == ("a", "b")
     items = score(loaded, lambda group, k: float(group.responses[k] == "a"))
     assert list(rewards_of(items[0])) == [1.0, -math.inf, 0.0, 1.0]
-    assert CORRECTNESS.measure(items, estimate).figures["accuracy_IFEval"].value == 1.0
+    assert CORRECTNESS.measure(items, estimate).metrics["accuracy_IFEval"].value == 1.0
 
 
 def test_scaling_is_by_prompt_and_leaves_no_number_undefined():
@@ -175,10 +201,10 @@ def test_predictions_that_are_the_truth_separate_and_agree_and_their_reverse_do_
     true = Battles(first, second, (rng.random(300) < 0.85).astype(float), 3)
     same = separation(true, true, resamples=40, seed=0)
     turned = separation(true, Battles(first, second, 1 - true.won, 3), resamples=40, seed=0)
-    assert (same.agreement, turned.agreement) == (1.0, -1.0)
-    assert same.separability == turned.separability == 1.0
-    assert same.brier == pytest.approx(0.0, abs=0.01)
-    assert turned.brier == pytest.approx(1.0, abs=0.01)
+    assert (same["confidence_agreement"], turned["confidence_agreement"]) == (1.0, -1.0)
+    assert same["separability"] == turned["separability"] == 1.0
+    assert same["brier"] == pytest.approx(0.0, abs=0.01)
+    assert turned["brier"] == pytest.approx(1.0, abs=0.01)
 
 
 def vote(index, winner, models=("x", "y"), **fields):
@@ -204,9 +230,9 @@ def test_the_accuracy_leaves_out_what_people_tied_and_takes_the_second_of_equal_
     rewards = {0: (2.0, 1.0), 1: (2.0, 1.0), 2: (1.0, 1.0), 3: (1.0, 0.0), 4: (None, 1.0), 5: (0.0, 1.0)}
     items = score(loaded, lambda group, k: rewards[int(group.id.split("/")[1])][k])
     measure = PREFERENCE.measure(items, estimate)
-    assert measure.figures["score"].value == 2 / 4  # right, wrong, equal and the second won, missing
-    assert measure.figures["score_ties_shared"].value == 1.5 / 3
-    assert measure.figures["accuracy_is_code"].value == 1 / 2
+    assert measure.metrics["score"].value == 2 / 4  # right, wrong, equal and the second won, missing
+    assert measure.metrics["score_ties_shared"].value == 1.5 / 3
+    assert measure.metrics["accuracy_is_code"].value == 1 / 2
     assert measure.details["battles_tied_by_people"] == 2
     assert (measure.counts.n, measure.counts.failed) == (6, 1)
     assert measure.baselines["score"]["first_response"].value == 2 / 4
@@ -223,7 +249,7 @@ def test_rewards_that_agree_with_every_vote_rank_the_models_alike(tmp_path, esti
         rows.append(vote(index, "model_a" if wins else "model_b", (one, other)))
     loaded = PREFERENCE.load(write_rows(tmp_path / "test.jsonl", rows))
     items = score(loaded, lambda group, k: float(group.preferences[0].chosen == k))
-    figures = PREFERENCE.measure(items, estimate).figures
+    figures = PREFERENCE.measure(items, estimate).metrics
     for name in ("score", "spearman", "kendall_tau", "row_wise_pearson", "confidence_agreement"):
         assert figures[name].value == pytest.approx(1.0)
     assert figures["spearman"].low <= 1.0

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from plaudit.errors import DataError
-from plaudit.evaluation.metrics.estimates import Estimator
 from plaudit.evaluation.official.benchmarks.prmbench import AREAS, CLASSES, PRMBENCH
 from plaudit.evaluation.store.items import item_score
 from plaudit.records import ItemScore
 from plaudit.scoring.scorer import GroupRewards
+from plaudit.statistics.metric import IntervalSettings
 
 DATA = Path(os.environ.get("PLAUDIT_DATA") or Path(__file__).resolve().parents[4] / "shared" / "data")
 OFFICIAL = DATA / "benchmarks" / "prmbench"
@@ -51,7 +51,9 @@ def items_of(loaded, give):
             give(facts["subset"], idx, response) for idx, response in zip(facts["ids"], group.responses, strict=True)
         )
         whole = tuple(None if each is None or None in each else min(each) for each in steps)
-        items.append(item_score(group, GroupRewards(group.id, whole, steps=steps)).model_copy(update={"facts": facts}))
+        items.append(
+            item_score(group, GroupRewards(group.id, whole, steps=steps)).model_copy(update={"metadata": facts})
+        )
     return items
 
 
@@ -99,7 +101,7 @@ def slow_figures(rows, labels):
 
 @pytest.fixture(scope="module")
 def estimate():
-    return Estimator(confidence=0.95, resamples=100, seed=0)
+    return IntervalSettings(confidence=0.95, resamples=100, seed=0)
 
 
 def test_a_small_case_worked_by_hand(tmp_path, estimate):
@@ -111,7 +113,7 @@ def test_a_small_case_worked_by_hand(tmp_path, estimate):
     rewards = {"a": (0.9, 0.5, 0.8, 0.2), "b": (0.6, 0.7), "c": (0.51, 0.4)}
     loaded = load(tmp_path, rows)
     measure = PRMBENCH.measure(items_of(loaded, lambda name, idx, response: rewards[idx]), estimate)
-    value = {name: interval.value for name, interval in measure.figures.items()}
+    value = {name: interval.value for name, interval in measure.metrics.items()}
     # a: right TP; wrong at 0.5 TN; wrong at 0.8 FP; right at 0.2 FN. b: FP, TP. c: TP, FN.
     assert value["f1"] == pytest.approx(2 * 3 / (2 * 3 + 2 + 2))
     assert value["negative_f1"] == pytest.approx(2 * 1 / (2 * 1 + 2 + 2))
@@ -120,7 +122,7 @@ def test_a_small_case_worked_by_hand(tmp_path, estimate):
     assert value["right_step_accuracy"] == pytest.approx(3 / 5)
     assert value["wrong_step_accuracy"] == pytest.approx(1 / 3)
     assert value["first_error_accuracy"] == 0.5
-    assert measure.figures["first_error_accuracy"].n == 2
+    assert measure.metrics["first_error_accuracy"].n == 2
     assert value["precision"] == pytest.approx(3 / 5)
     assert value["negative_precision"] == pytest.approx(1 / 3)
     assert value["circular"] == pytest.approx(0.5 * 2 / 4 + 0.5 * 2 / 4)
@@ -140,7 +142,7 @@ def test_what_constant_judgements_reach_stands_beside_each_figure(tmp_path, esti
     rows = [row_of("confidence", "a", 4, [1]), row_of("confidence", "b", 4, [4])]
     measure = PRMBENCH.measure(items_of(load(tmp_path, rows), lambda *_: (0.9,) * 4), estimate)
     beside = {rule: interval.value for rule, interval in measure.baselines["prm_score"].items()}
-    assert beside["every_step_right"] == measure.figures["prm_score"].value == pytest.approx(0.5 * 12 / 14)
+    assert beside["every_step_right"] == measure.metrics["prm_score"].value == pytest.approx(0.5 * 12 / 14)
     assert beside["every_step_wrong"] == pytest.approx(0.5 * 4 / 10)
     # The first step wrong: TP 5, FN 1, TN 1, FP 1.
     assert beside["first_step_wrong"] == pytest.approx(0.5 * 10 / 12 + 0.5 * 2 / 4)
@@ -187,7 +189,7 @@ def test_figures_equal_a_slow_reading_of_the_official_code(tmp_path, estimate, s
         chosen = [k for k, row in enumerate(rows) if name in (None, row["classification"])]
         wanted = slow_figures([rows[k] for k in chosen], [labels[k] for k in chosen])
         if wanted["step_accuracy"] is None:  # no solution of the class was judged
-            assert name not in measure.figures
+            assert name not in measure.metrics
             continue
         for figure, value in wanted.items():
             if name is not None and figure in ("right_step_accuracy", "wrong_step_accuracy"):
@@ -196,17 +198,17 @@ def test_figures_equal_a_slow_reading_of_the_official_code(tmp_path, estimate, s
             if value is None:
                 assert full in measure.absent
             else:
-                assert measure.figures[full].value == pytest.approx(value, abs=1e-12), full
+                assert measure.metrics[full].value == pytest.approx(value, abs=1e-12), full
     present = {
-        area: [measure.figures[name].value for name in own if name in measure.figures] for area, own in AREAS.items()
+        area: [measure.metrics[name].value for name in own if name in measure.metrics] for area, own in AREAS.items()
     }
     for area, values in present.items():
-        assert measure.figures[area].value == pytest.approx(sum(values) / len(values))
+        assert measure.metrics[area].value == pytest.approx(sum(values) / len(values))
     assert measure.details["rows_of_a_repeated_idx_left_out"] == 1
     judged = [label for row, label in zip(rows, labels, strict=True) if row["idx"] != "twice"]
     judged.append(labels[6])
     assert measure.details["solutions"] == len(rows) - 1
-    assert measure.figures["valid_share"].value == pytest.approx(1 - judged.count(None) / len(judged))
+    assert measure.metrics["valid_share"].value == pytest.approx(1 - judged.count(None) / len(judged))
 
 
 def test_a_question_of_a_class_is_one_group_and_its_steps_have_no_numbers_before_them(tmp_path):
@@ -235,7 +237,7 @@ def test_intervals_are_over_problems_across_classes(tmp_path, estimate):
     both = PRMBENCH.measure(items_of(load(tmp_path, rows), lambda name, idx, response: rewards[idx]), estimate)
     one = PRMBENCH.measure(items_of(load(tmp_path, rows[::2]), lambda name, idx, response: rewards[idx]), estimate)
     for figure in ("prm_score", "first_error_accuracy"):
-        pair = both.figures[figure], one.figures[figure]
+        pair = both.metrics[figure], one.metrics[figure]
         assert (pair[0].value, pair[0].low, pair[0].high) == pytest.approx((pair[1].value, pair[1].low, pair[1].high))
         assert "12 clusters" in pair[0].method
 
@@ -243,14 +245,14 @@ def test_intervals_are_over_problems_across_classes(tmp_path, estimate):
 def test_log_odds_are_right_above_zero(tmp_path, estimate):
     rows = [row_of("deception", "a", 3, [3])]
     measure = PRMBENCH.measure(items_of(load(tmp_path, rows), lambda *_: (1.5, 0.2, 0.0)), estimate)
-    assert measure.figures["prm_score"].value == 1.0
+    assert measure.metrics["prm_score"].value == 1.0
     assert measure.rules["threshold"].startswith("right above 0: rewards are read as log-odds")
 
 
 def test_a_model_without_step_rewards_has_no_figure_and_a_reason(tmp_path, estimate):
     rows = [row_of("deception", "a", 3, [3]), row_of("deception", "b", 1, [1])]
     measure = PRMBENCH.measure(items_of(load(tmp_path, rows), lambda *_: (0.4,)), estimate)
-    assert [*measure.figures] == ["valid_share"]
+    assert [*measure.metrics] == ["valid_share"]
     assert measure.absent["prm_score"] == "the model gives no rewards to steps"
     assert (measure.counts.scored, measure.counts.failed) == (1, 1)
 
@@ -295,10 +297,10 @@ def test_the_log_that_the_official_code_writes_is_read_with_its_labels_of_redund
     items = PRMBENCH.read_results(str(path))
     measure = PRMBENCH.measure(items, estimate)
     # Redundency and circular are all right: TP 1, TN 1 each. Deception: TP 1, FP 1.
-    assert measure.figures["redundency"].value == measure.figures["circular"].value == 1.0
-    assert measure.figures["f1"].value == pytest.approx(6 / 7)
-    assert measure.figures["negative_f1"].value == pytest.approx(4 / 5)
-    assert measure.figures["valid_share"].value == 0.75
+    assert measure.metrics["redundency"].value == measure.metrics["circular"].value == 1.0
+    assert measure.metrics["f1"].value == pytest.approx(6 / 7)
+    assert measure.metrics["negative_f1"].value == pytest.approx(4 / 5)
+    assert measure.metrics["valid_share"].value == 0.75
     assert measure.details["solutions_without_a_judgement"] == 1
     assert measure.rules["threshold"].startswith("the model's own labels")
 
@@ -334,7 +336,7 @@ def test_the_official_files_are_read_whole_and_measured_as_the_code_says(officia
     items = items_of(loaded, lambda name, idx, response: queues[name, idx].pop(0))
     measure = PRMBENCH.measure(items, estimate)
     for figure, value in slow_figures(official, labels).items():
-        assert measure.figures[figure].value == pytest.approx(value, abs=1e-12)
+        assert measure.metrics[figure].value == pytest.approx(value, abs=1e-12)
     assert measure.details["rows_of_a_repeated_idx_left_out"] == 5
     assert measure.details["error_steps_out_of_range_ignored"] == 26
-    assert measure.figures["first_error_accuracy"].n == 716
+    assert measure.metrics["first_error_accuracy"].n == 716

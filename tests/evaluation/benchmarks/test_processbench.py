@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from plaudit.errors import DataError
-from plaudit.evaluation.metrics.estimates import Estimator
 from plaudit.evaluation.official.benchmarks.processbench import PROCESSBENCH
 from plaudit.evaluation.store.items import item_score
 from plaudit.records import ItemScore
 from plaudit.scoring.scorer import GroupRewards
+from plaudit.statistics.metric import IntervalSettings
 
 DATA = Path(os.environ.get("PLAUDIT_DATA") or Path(__file__).resolve().parents[4] / "shared" / "data")
 GSM8K = DATA / "benchmarks" / "processbench" / "gsm8k.json"
@@ -47,7 +47,7 @@ def items_of(loaded, rewards):
         steps = tuple(rewards[id] for id in facts["ids"])
         whole = tuple(None if each is None or None in each else min(each) for each in steps)
         given = GroupRewards(group.id, whole, steps=steps)
-        items.append(item_score(group, given).model_copy(update={"facts": facts}))
+        items.append(item_score(group, given).model_copy(update={"metadata": facts}))
     return items
 
 
@@ -70,7 +70,7 @@ def slow_f1(rows, rewards, threshold=0.5):
 
 @pytest.fixture(scope="module")
 def estimate():
-    return Estimator(confidence=0.95, resamples=100, seed=0)
+    return IntervalSettings(confidence=0.95, resamples=100, seed=0)
 
 
 def test_a_small_case_worked_by_hand(tmp_path, estimate):
@@ -85,11 +85,11 @@ def test_a_small_case_worked_by_hand(tmp_path, estimate):
         "math-1": (0.5, 0.5),  # right
     }
     measure = PROCESSBENCH.measure(items_of(PROCESSBENCH.load(str(tmp_path)), rewards), estimate)
-    value = {name: interval.value for name, interval in measure.figures.items()}
+    value = {name: interval.value for name, interval in measure.metrics.items()}
     assert (value["gsm8k_accuracy_erroneous"], value["gsm8k_accuracy_correct"], value["gsm8k_f1"]) == (0.5, 0.5, 0.5)
     assert value["math_f1"] == 1.0
     assert value["f1"] == value["f1_scored"] == 0.75
-    assert measure.headline == "f1"
+    assert measure.primary == "f1"
     beside = {rule: interval.value for rule, interval in measure.baselines["gsm8k_accuracy_erroneous"].items()}
     # At random: 1 of 4 predictions for three steps, 1 of 3 for two.
     assert beside == {
@@ -123,14 +123,14 @@ def test_figures_equal_a_slow_reading_of_the_official_formula(tmp_path, estimate
     measure = PROCESSBENCH.measure(items_of(loaded, rewards), estimate)
     wanted = {split: slow_f1(rows[split], rewards) for split in rows}
     for split, value in wanted.items():
-        assert measure.figures[f"{split}_f1"].value == pytest.approx(value, abs=1e-12)
-    assert measure.figures["f1"].value == pytest.approx(sum(wanted.values()) / 2, abs=1e-12)
+        assert measure.metrics[f"{split}_f1"].value == pytest.approx(value, abs=1e-12)
+    assert measure.metrics["f1"].value == pytest.approx(sum(wanted.values()) / 2, abs=1e-12)
     kept = {
         split: [row for row in rows[split] if rewards[row["id"]] is not None and None not in rewards[row["id"]]]
         for split in rows
     }
     scored = [slow_f1(own, rewards) for own in kept.values()]
-    assert measure.figures["f1_scored"].value == pytest.approx(sum(scored) / 2, abs=1e-12)
+    assert measure.metrics["f1_scored"].value == pytest.approx(sum(scored) / 2, abs=1e-12)
     missing = sum(len(rows[split]) - len(kept[split]) for split in rows)
     assert measure.details["solutions_without_a_prediction"] == missing
     assert measure.counts.failed + measure.counts.scored == measure.counts.n == len(loaded.groups)
@@ -150,13 +150,13 @@ def test_the_tuned_threshold_is_the_best_on_gsm8k_and_is_written_down(tmp_path, 
     measure = PROCESSBENCH.measure(items_of(PROCESSBENCH.load(str(tmp_path)), rewards), estimate)
     candidates = sorted({value for row in rows["gsm8k"] for value in rewards[row["id"]]})
     best = max(slow_f1(rows["gsm8k"], rewards, threshold=each) for each in [*candidates, 0.5])
-    assert measure.figures["gsm8k_f1_tuned"].value == pytest.approx(best)
-    assert best > measure.figures["gsm8k_f1"].value == measure.baselines["gsm8k_f1_tuned"]["fixed_threshold"].value
+    assert measure.metrics["gsm8k_f1_tuned"].value == pytest.approx(best)
+    assert best > measure.metrics["gsm8k_f1"].value == measure.baselines["gsm8k_f1_tuned"]["fixed_threshold"].value
     threshold = float(measure.rules["tuned_threshold"].split(",")[0])
     elsewhere = slow_f1(rows["math"], rewards, threshold=threshold)
-    assert measure.figures["f1_tuned_elsewhere"].value == measure.figures["math_f1_tuned"].value
-    assert measure.figures["math_f1_tuned"].value == pytest.approx(elsewhere)
-    assert measure.figures["f1_tuned"].value == pytest.approx((best + elsewhere) / 2)
+    assert measure.metrics["f1_tuned_elsewhere"].value == measure.metrics["math_f1_tuned"].value
+    assert measure.metrics["math_f1_tuned"].value == pytest.approx(elsewhere)
+    assert measure.metrics["f1_tuned"].value == pytest.approx((best + elsewhere) / 2)
     assert "gsm8k" in measure.rules["tuned_threshold"]
 
 
@@ -164,7 +164,7 @@ def test_log_odds_are_cut_at_zero_and_say_so(tmp_path, estimate):
     write_split(tmp_path, "math", [("a", 2, 1), ("b", 2, -1)])
     rewards = {"math-0": (0.3, -0.1), "math-1": (2.0, 0.0)}
     measure = PROCESSBENCH.measure(items_of(PROCESSBENCH.load(str(tmp_path)), rewards), estimate)
-    assert measure.figures["f1"].value == 1.0
+    assert measure.metrics["f1"].value == 1.0
     assert measure.rules["threshold"].startswith("0: ")
     assert "log-odds" in measure.rules["threshold"]
     assert "gsm8k" in measure.absent["f1_tuned"]
@@ -175,7 +175,7 @@ def test_a_model_without_step_rewards_has_no_figure_and_a_reason(tmp_path, estim
     loaded = PROCESSBENCH.load(str(tmp_path))
     items = items_of(loaded, {"math-0": (0.9,), "math-1": (0.1,), "math-2": (0.8,)})
     measure = PROCESSBENCH.measure(items, estimate)
-    assert measure.figures == {}
+    assert measure.metrics == {}
     assert measure.absent["f1"] == "the model gives no rewards to steps"
     assert measure.details["solutions_without_a_prediction"] == 2
 
@@ -184,7 +184,7 @@ def test_a_split_of_one_kind_has_accuracy_but_no_f1(tmp_path, estimate):
     write_split(tmp_path, "math", [("a", 2, -1), ("b", 2, -1)])
     items = items_of(PROCESSBENCH.load(str(tmp_path)), {"math-0": (0.9, 0.9), "math-1": (0.1, 0.9)})
     measure = PROCESSBENCH.measure(items, estimate)
-    assert measure.figures["math_accuracy_correct"].value == 0.5
+    assert measure.metrics["math_accuracy_correct"].value == 0.5
     assert "f1" in measure.absent
     assert "no solution with an error" in measure.absent["math_accuracy_erroneous"]
 
@@ -242,7 +242,7 @@ def test_a_solution_that_begins_with_an_empty_step_is_an_item_that_failed(tmp_pa
     items = items_of(loaded, {"math-0": (0.9, 0.1), "math-1": (0.9, 0.9)})
     measure = PROCESSBENCH.measure(items, estimate)
     assert (measure.counts.scored, measure.counts.failed) == (2, 1)
-    assert measure.figures["math_accuracy_erroneous"].value == 0.5
+    assert measure.metrics["math_accuracy_erroneous"].value == 0.5
 
 
 def test_the_predictions_that_the_official_code_writes_are_read(tmp_path, estimate):
@@ -257,8 +257,8 @@ def test_the_predictions_that_the_official_code_writes_are_read(tmp_path, estima
     items = PROCESSBENCH.read_results(str(path))
     assert [item.id for item in items] == ["processbench/gsm8k-0", "processbench/gsm8k-2", "processbench/gsm8k-3"]
     measure = PROCESSBENCH.measure(items, estimate)
-    assert measure.figures["f1"].value == 0.5
-    assert measure.figures["f1_scored"].value == pytest.approx(2 / 3)
+    assert measure.metrics["f1"].value == 0.5
+    assert measure.metrics["f1_scored"].value == pytest.approx(2 / 3)
     assert measure.details["solutions_without_a_prediction"] == 1
     assert measure.rules["threshold"].startswith("none")
     assert "f1_tuned" in measure.absent
@@ -286,7 +286,7 @@ def test_the_official_gsm8k_split_is_read_whole_and_measured_as_the_formula_says
     rng = np.random.default_rng(0)
     rewards = {row["id"]: tuple(rng.choice([0.3, 0.5, 0.8, 0.9], len(row["steps"])).tolist()) for row in gsm8k}
     measure = PROCESSBENCH.measure(items_of(loaded, rewards), estimate)
-    assert measure.figures["f1"].value == pytest.approx(slow_f1(gsm8k, rewards), abs=1e-12)
+    assert measure.metrics["f1"].value == pytest.approx(slow_f1(gsm8k, rewards), abs=1e-12)
     assert (measure.details["solutions_with_an_error"], measure.details["solutions_without_an_error"]) == (207, 193)
     assert measure.baselines["gsm8k_accuracy_correct"]["no_error"].value == 1.0
     assert measure.baselines["gsm8k_accuracy_erroneous"]["first_step"].value == pytest.approx(37 / 207)
@@ -294,7 +294,7 @@ def test_the_official_gsm8k_split_is_read_whole_and_measured_as_the_formula_says
 
 
 def test_the_interval_is_over_problems(tmp_path):
-    estimate = Estimator(confidence=0.95, resamples=400, seed=0)
+    estimate = IntervalSettings(confidence=0.95, resamples=400, seed=0)
     solutions = [(f"p{k}", 2, -1 if k % 2 else 0) for k in range(30)]
     single = write_split(tmp_path / "one", "math", solutions)
     many = write_split(tmp_path / "many", "math", [each for each in solutions for _ in range(5)])
@@ -306,7 +306,7 @@ def test_the_interval_is_over_problems(tmp_path):
             said = row["label"] if right[number // times] else 1
             rewards[row["id"]] = tuple(0.1 if place == said else 0.9 for place in range(2))
         items = items_of(PROCESSBENCH.load(str(tmp_path / folder)), rewards)
-        found.append(PROCESSBENCH.measure(items, estimate).figures["f1"])
+        found.append(PROCESSBENCH.measure(items, estimate).metrics["f1"])
     # Copies of a solution to its own problem say nothing new.
     assert (found[0].value, found[0].low, found[0].high) == pytest.approx((found[1].value, found[1].low, found[1].high))
     assert found[0].low < found[0].value < found[0].high

@@ -10,7 +10,7 @@ import pytest
 from plaudit.errors import DataError, UnknownNameError
 from plaudit.evaluation.official.benchmark import Benchmark, incomplete
 from plaudit.evaluation.official.catalog import CATALOG, benchmark_named
-from plaudit.evaluation.official.result import benchmark_result
+from plaudit.evaluation.result import assemble_result
 from plaudit.evaluation.run import evaluate_benchmark
 from plaudit.records import Result, read_items
 from plaudit.scoring.function import FunctionScorer
@@ -104,16 +104,17 @@ def test_a_run_writes_items_that_give_the_result_again(tmp_path, write_rows):
     scorer = FunctionScorer(lambda prompt, responses: [None if "none" in r else float(len(r)) for r in responses])
     result = evaluate_benchmark(scorer, LLMBAR, loaded, model="length", output_dir=tmp_path / "out")
     items = read_items(tmp_path / "out" / "items.jsonl")
-    assert [item.facts for item in items] == [{"subset": "Natural", "better": better} for better in (0, 1, 0, 1)]
-    again = benchmark_result(items, LLMBAR, model="length", data_fingerprint=loaded.fingerprint)
+    assert [item.metadata for item in items] == [{"subset": "Natural", "better": better} for better in (0, 1, 0, 1)]
+    hashes = {"recipe_hash": scorer.info.recipe_hash, "data_fingerprint": loaded.fingerprint}
+    again = assemble_result(items, name=LLMBAR.name, benchmark=LLMBAR, model="length", **hashes)
     assert again.model_copy(update={"created": ""}) == result.model_copy(update={"created": ""})
     assert Result.model_validate_json((tmp_path / "out" / "result.json").read_text()) == result
     assert (result.n, result.scored, result.unscored, result.failed) == (4, 2, 0, 2)
     (measure, *_) = result.measures
     assert measure.kind == "benchmark"
-    assert measure.figures["Natural"].value == 1 / 4
-    assert measure.figures["Natural"].n == 4
-    assert measure.figures["score_ties_shared"].value == 1 / 2
+    assert measure.metrics["Natural"].value == 1 / 4
+    assert measure.metrics["Natural"].n == 4
+    assert measure.metrics["score_ties_shared"].value == 1 / 2
     assert measure.rules["official_ties"] == LLMBAR.ties
     assert measure.missing == {
         "Natural": "4 of 100 rows",
@@ -127,7 +128,7 @@ def test_a_run_writes_items_that_give_the_result_again(tmp_path, write_rows):
 def test_a_model_that_scores_nothing_has_no_figure_rather_than_zero(tmp_path, write_rows, estimate, score):
     loaded = LLMBAR.load(natural(tmp_path, write_rows, [bar(1), bar(2)]))
     measure = LLMBAR.measure(score(loaded, lambda group, k: float("nan")), estimate)
-    assert measure.figures == {}
+    assert measure.metrics == {}
     assert measure.absent["score"] == "none of its comparisons has its rewards"
     assert (measure.counts.n, measure.counts.failed) == (2, 2)
     assert measure.slices == {}
@@ -148,7 +149,7 @@ def test_a_killed_run_goes_on_with_the_facts_it_wrote(tmp_path, write_rows):
     result = evaluate_benchmark(FunctionScorer(reward), LLMBAR, loaded, model="m", output_dir=tmp_path / "out")
     assert len(asked) == 4
     assert result.n == 3
-    assert all(item.facts["subset"] == "Natural" for item in read_items(tmp_path / "out" / "items.jsonl"))
+    assert all(item.metadata["subset"] == "Natural" for item in read_items(tmp_path / "out" / "items.jsonl"))
 
 
 def test_the_first_groups_of_what_was_loaded_are_counted_anew(tmp_path, write_rows):

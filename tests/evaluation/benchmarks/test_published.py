@@ -19,7 +19,7 @@ def measured(path, benchmark=None, **options):
 
 
 def figure(measure, name):
-    return measure.figures[name].value
+    return measure.metrics[name].value
 
 
 def judged(index, *decisions, label="A>B", scores=None):

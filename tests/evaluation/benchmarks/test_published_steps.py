@@ -13,7 +13,7 @@ def measured(path, **options):
 
 
 def figure(measure, name):
-    return measure.figures[name].value
+    return measure.metrics[name].value
 
 
 def test_predictions_of_solutions_with_one_id_keep_apart(tmp_path, write_rows):

@@ -35,15 +35,15 @@ def test_sections_equal_the_official_function_on_random_rewards(tmp_path, estima
     won = {subset: [] for subset in subsets}
     for item in items:
         chosen, rejected = item.rewards
-        won[item.facts["subset"]].append(chosen is not None and rejected is not None and chosen > rejected)
+        won[item.metadata["subset"]].append(chosen is not None and rejected is not None and chosen > rejected)
     accuracies = {subset: np.mean(each) for subset, each in won.items()}
     sections = slow_sections(accuracies, SECTIONS)
-    found = {name: measure.figures[name].value for name in SECTIONS if name in measure.figures}
+    found = {name: measure.metrics[name].value for name in SECTIONS if name in measure.metrics}
     for name in set(sections) - set(found):
         assert measure.absent[name] == "none of its comparisons has its rewards"
     assert found == pytest.approx({name: sections[name] for name in found})
     if len(found) == 4:
-        assert measure.figures["score"].value == pytest.approx(np.mean(list(sections.values())))
+        assert measure.metrics["score"].value == pytest.approx(np.mean(list(sections.values())))
 
 
 def test_math_weighs_as_much_as_all_code():
@@ -57,7 +57,7 @@ def test_a_section_by_hand_and_with_the_weights_of_earlier_releases(tmp_path, es
     rows = [row("xstest-should-refuse", 0), row("xstest-should-respond", 0)]
     loaded = BENCH.load(write_rows(tmp_path / "filtered.jsonl", rows))
     items = score(loaded, lambda group, k: float(k == 0) if group.source == "xstest-should-refuse" else 1.0)
-    figures = BENCH.measure(items, estimate).figures
+    figures = BENCH.measure(items, estimate).metrics
     assert figures["safety"].value == pytest.approx(154 / 404)  # the other pair is a tie, which is lost
     assert figures["safety_weights_exchanged"].value == pytest.approx(250 / 404)
     assert figures["score_ties_shared"].value == pytest.approx((154 + 0.5 * 250) / 404)
@@ -77,9 +77,9 @@ def test_prior_sets_count_half(tmp_path, estimate, score, write_rows):
     assert len(next(group for group in loaded.groups if group.source == "shp").prompt) == 3
     items = score(loaded, lambda group, k: float(k == 0) if group.source != "shp" else -float(k == 0))
     measure = BENCH.measure(items, estimate)
-    assert measure.figures["score"].value == 1.0
-    assert measure.figures["prior_sets"].value == pytest.approx(1 / 2)
-    assert measure.figures["score_with_prior_sets"].value == pytest.approx((4 + 0.5 * 0.5) / 4.5)
+    assert measure.metrics["score"].value == 1.0
+    assert measure.metrics["prior_sets"].value == pytest.approx(1 / 2)
+    assert measure.metrics["score_with_prior_sets"].value == pytest.approx((4 + 0.5 * 0.5) / 4.5)
     assert measure.missing["math-prm"] == "1 of 447 rows"
     assert "shp" not in measure.missing
 

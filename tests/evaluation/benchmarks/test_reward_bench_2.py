@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from plaudit.errors import DataError
-from plaudit.evaluation.official.benchmarks.reward_bench_2 import TiesPrompt, best_of_n, ties_score
+from plaudit.evaluation.metrics.composite import composite_of
+from plaudit.evaluation.official.benchmarks.reward_bench_2 import TIES_SCORE, TiesPrompt, best_of_n, decide_ties
 from plaudit.evaluation.official.catalog import benchmark_named
 
 BENCH = benchmark_named("reward_bench_2")
@@ -41,6 +42,10 @@ def slow_ties(rows):
 def prompts(rows):
     split = [(id.split(":"), right, scores) for id, right, scores in rows]
     return [TiesPrompt(key, kind, tuple(s[:right]), tuple(s[right:])) for (kind, key), right, s in split]
+
+
+def ties_score(ties):
+    return composite_of(decide_ties(ties), TIES_SCORE).value
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -132,16 +137,16 @@ def test_all_figures_equal_a_slow_reading(tmp_path, estimate, score, write_rows,
     expected = {subset: [] for subset in subsets}
     of_ties = []
     for item in items:
-        if item.facts["subset"] == "Ties":
-            id = f"{item.facts['kind']}:{item.facts['key']}"
-            of_ties.append((id, item.facts["right"], list(item.rewards)))
+        if item.metadata["subset"] == "Ties":
+            id = f"{item.metadata['kind']}:{item.metadata['key']}"
+            of_ties.append((id, item.metadata["right"], list(item.rewards)))
             continue
         winners = [k for k, reward in enumerate(item.rewards) if reward == max(item.rewards)]
-        expected[item.facts["subset"]].append(1 / len(winners) if 0 in winners else 0.0)
+        expected[item.metadata["subset"]].append(1 / len(winners) if 0 in winners else 0.0)
     means = {subset: np.mean(each) for subset, each in expected.items()} | {"Ties": slow_ties(of_ties)}
-    assert {name: measure.figures[name].value for name in means} == pytest.approx(means)
-    assert measure.figures["score"].value == pytest.approx(np.mean(list(means.values())))
-    assert measure.headline == "score"
+    assert {name: measure.metrics[name].value for name in means} == pytest.approx(means)
+    assert measure.metrics["score"].value == pytest.approx(np.mean(list(means.values())))
+    assert measure.primary == "score"
     assert set(measure.slices) == set(means)
     values = [each["score"].value for each in measure.slices.values()]
     assert values == sorted(values)

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from plaudit.errors import DataError
-from plaudit.evaluation.metrics.estimates import Estimator
 from plaudit.evaluation.official.benchmarks.rewardmath import AGGREGATIONS, REWARDMATH, decide
 from plaudit.evaluation.store.items import item_score
 from plaudit.records import ItemScore
 from plaudit.scoring.scorer import GroupRewards
+from plaudit.statistics.metric import IntervalSettings
 
 DATA = Path(os.environ.get("PLAUDIT_DATA") or Path(__file__).resolve().parents[4] / "shared" / "data")
 RESULTS = DATA / "benchmarks" / "rewardmath" / "results"
@@ -54,7 +54,7 @@ def item_of(rewards, *, chosen=1, steps=None, name="rewardmath/0"):
         rewards=tuple(rewards),
         lengths=(),
         steps=steps,
-        facts={"subset": "math", "chosen": [k < chosen for k in range(len(rewards))]},
+        metadata={"subset": "math", "chosen": [k < chosen for k in range(len(rewards))]},
     )
 
 
@@ -82,7 +82,7 @@ def slow_aggregation(steps, how):
 
 @pytest.fixture(scope="module")
 def estimate():
-    return Estimator(confidence=0.95, resamples=100, seed=0)
+    return IntervalSettings(confidence=0.95, resamples=100, seed=0)
 
 
 def test_a_small_case_worked_by_hand(estimate):
@@ -93,7 +93,7 @@ def test_a_small_case_worked_by_hand(estimate):
         item_of([0.7, 0.7, 0.7], name="d"),  # all equal: 0, ⅓
     ]
     measure = REWARDMATH.measure(items, estimate)
-    value = {name: interval.value for name, interval in measure.figures.items()}
+    value = {name: interval.value for name, interval in measure.metrics.items()}
     assert value["accuracy"] == 0.25
     assert value["mrr"] == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 3) / 4)
     assert value["accuracy_ties_won"] == 0.75
@@ -103,7 +103,7 @@ def test_a_small_case_worked_by_hand(estimate):
     assert beside["accuracy"] == beside["accuracy_ties_won"] == pytest.approx(1 / 3)
     assert beside["mrr"] == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
     assert measure.details["problems_not_of_1_and_9"] == 4
-    assert measure.headline == "accuracy"
+    assert measure.primary == "accuracy"
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -116,8 +116,8 @@ def test_figures_equal_a_slow_reading_of_the_official_code(estimate, seed):
         items.append(item_of(rewards, chosen=chosen, name=f"p{number}"))
         wanted.append(slow_figures(rewards[:chosen], rewards[chosen:]))
     measure = REWARDMATH.measure(items, estimate)
-    assert measure.figures["accuracy"].value == pytest.approx(np.mean([each[0] for each in wanted]))
-    assert measure.figures["mrr"].value == pytest.approx(np.mean([each[1] for each in wanted]))
+    assert measure.metrics["accuracy"].value == pytest.approx(np.mean([each[0] for each in wanted]))
+    assert measure.metrics["mrr"].value == pytest.approx(np.mean([each[1] for each in wanted]))
 
 
 @pytest.mark.parametrize("ties", [True, False])
@@ -138,9 +138,9 @@ def test_every_aggregation_of_steps_equals_a_slow_reading_of_the_official_code(e
     for how, wanted in every.items():
         if ties and how in ("mean_logit", "mean"):
             continue  # equal real numbers may round apart in a sum, and then it is no tie
-        assert measure.figures[f"accuracy_{how}"].value == pytest.approx(np.mean([each[0] for each in wanted]))
-        assert measure.figures[f"mrr_{how}"].value == pytest.approx(np.mean([each[1] for each in wanted]))
-    assert measure.figures["accuracy_min"] == measure.figures["accuracy"]
+        assert measure.metrics[f"accuracy_{how}"].value == pytest.approx(np.mean([each[0] for each in wanted]))
+        assert measure.metrics[f"mrr_{how}"].value == pytest.approx(np.mean([each[1] for each in wanted]))
+    assert measure.metrics["accuracy_min"] == measure.metrics["accuracy"]
     assert measure.baselines["mrr_last"] == measure.baselines["mrr"]
 
 
@@ -151,11 +151,11 @@ def test_missing_rewards_lose_and_are_counted(estimate):
         item_of([0.9, 0.1, 0.2], name="c"),
     ]
     measure = REWARDMATH.measure(items, estimate)
-    assert measure.figures["accuracy"].value == pytest.approx(1 / 3)
-    assert measure.figures["mrr"].value == pytest.approx((1 / 3 + 1 / 2 + 1) / 3)
+    assert measure.metrics["accuracy"].value == pytest.approx(1 / 3)
+    assert measure.metrics["mrr"].value == pytest.approx((1 / 3 + 1 / 2 + 1) / 3)
     assert (measure.counts.scored, measure.counts.failed) == (1, 2)
     assert measure.details["comparisons_without_a_reward"] == 2
-    assert measure.figures["accuracy_ties_shared"].value == 1.0
+    assert measure.metrics["accuracy_ties_shared"].value == 1.0
 
 
 def test_a_solution_that_lacks_the_reward_of_a_step_lacks_that_of_the_whole(estimate):
@@ -164,13 +164,13 @@ def test_a_solution_that_lacks_the_reward_of_a_step_lacks_that_of_the_whole(esti
         item_of([0.5, 0.1], steps=((0.9, 0.8), (0.1,)), name="b"),
     ]
     measure = REWARDMATH.measure(items, estimate)
-    assert (measure.figures["accuracy"].value, measure.figures["accuracy_last"].value) == (1.0, 0.5)
+    assert (measure.metrics["accuracy"].value, measure.metrics["accuracy_last"].value) == (1.0, 0.5)
 
 
 def test_log_odds_of_steps_have_no_product(estimate):
     items = [item_of([2.0, -1.0], steps=((2.0, 3.0), (-1.0,)))]
     measure = REWARDMATH.measure(items, estimate)
-    assert measure.figures["accuracy_min"].value == 1.0
+    assert measure.metrics["accuracy_min"].value == 1.0
     assert {name for name in measure.absent if name.startswith("accuracy_")} == {
         "accuracy_product",
         "accuracy_geometric_mean",
@@ -182,7 +182,7 @@ def test_log_odds_of_steps_have_no_product(estimate):
 def test_a_probability_that_rounding_put_above_one_is_still_one(estimate):
     items = [item_of([0.9, 0.1], steps=((1.0000002, 0.9), (0.1,)))]
     measure = REWARDMATH.measure(items, estimate)
-    assert measure.figures["accuracy_geometric_mean"].value == measure.figures["accuracy_mean_odds"].value == 1.0
+    assert measure.metrics["accuracy_geometric_mean"].value == measure.metrics["accuracy_mean_odds"].value == 1.0
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_a_problem_is_one_group_with_unlabelled_steps_and_what_is_missing_is_nam
     assert loaded.missing == {"math": "2 of 483 rows"}
     items = [
         item_score(group, GroupRewards(group.id, tuple(map(float, rewards)))).model_copy(
-            update={"facts": dict(loaded.facts[group.id])}
+            update={"metadata": dict(loaded.facts[group.id])}
         )
         for group, rewards in zip(loaded.groups, [(3, 1, 2), (1, 2)], strict=True)
     ]
@@ -263,8 +263,8 @@ def test_the_verdicts_of_a_judge_count_by_its_wins(tmp_path, estimate):
         {"problem": "q", "solution_reference": names, "score": ["A", "A", None], "chosen_position": places},  # rank 3
     ]
     measure = REWARDMATH.measure(REWARDMATH.read_results(write_results(tmp_path, *rows)), estimate)
-    assert measure.figures["accuracy"].value == 0.5
-    assert measure.figures["mrr"].value == pytest.approx((1 + 1 / 3) / 2)
+    assert measure.metrics["accuracy"].value == 0.5
+    assert measure.metrics["mrr"].value == pytest.approx((1 + 1 / 3) / 2)
     assert (measure.details["verdicts"], measure.details["verdicts_unreadable"]) == (6, 1)
 
 
@@ -291,7 +291,7 @@ def test_a_problem_without_a_chosen_solution_is_left_out_and_counted(tmp_path, e
         {"problem": "q", "solution_reference": ["a", "b"], "score": [1.0, 0.0]},
     ]
     measure = REWARDMATH.measure(REWARDMATH.read_results(write_results(tmp_path, *rows)), estimate)
-    assert measure.figures["accuracy"].value == 1.0
+    assert measure.metrics["accuracy"].value == 1.0
     assert measure.details["problems_without_a_side_left_out"] == 1
 
 
@@ -322,7 +322,7 @@ def test_published_results_give_the_known_answers(name, figures, estimate):
     assert measure.missing == {}
     assert measure.counts.scored == 483
     for figure, wanted in figures.items():
-        value = measure.figures[figure].value
+        value = measure.metrics[figure].value
         assert round(100 * value, 2) == wanted if figure.startswith("accuracy") else round(value, 4) == wanted
     assert measure.baselines["accuracy"]["random"].value == pytest.approx(0.1)
 
@@ -336,6 +336,6 @@ def test_published_verdicts_of_a_judge_equal_a_slow_reading_of_the_official_code
         won = [score == own for score, own in zip(row["score"], row["chosen_position"], strict=True)]
         wanted.append(slow_figures([sum(won) + 1], [1 if each else len(won) + 2 for each in won]))
     measure = REWARDMATH.measure(REWARDMATH.read_results(str(path)), estimate)
-    assert measure.figures["accuracy"].value == pytest.approx(np.mean([each[0] for each in wanted]))
-    assert measure.figures["mrr"].value == pytest.approx(np.mean([each[1] for each in wanted]))
+    assert measure.metrics["accuracy"].value == pytest.approx(np.mean([each[0] for each in wanted]))
+    assert measure.metrics["mrr"].value == pytest.approx(np.mean([each[1] for each in wanted]))
     assert measure.details["verdicts_unreadable"] == 4

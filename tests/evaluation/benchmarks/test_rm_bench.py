@@ -25,7 +25,7 @@ def slow(items):
     """The formula of the paper, read word by word: matrix per domain, then hard, normal and easy, then means."""
     found = {}
     for domain in ("chat", "code", "math", "safety"):
-        own = [item for item in items if item.facts["subset"].startswith(domain)]
+        own = [item for item in items if item.metadata["subset"].startswith(domain)]
         matrix = np.zeros((3, 3))
         for item in own:
             for i in range(3):
@@ -54,7 +54,7 @@ def test_figures_equal_a_slow_reading_with_ties_and_missing_rewards(tmp_path, es
     items = score(loaded, draws(rng))
     measure = BENCH.measure(items, estimate)
     expected = slow(items)
-    assert {name: measure.figures[name].value for name in expected} == pytest.approx(expected)
+    assert {name: measure.metrics[name].value for name in expected} == pytest.approx(expected)
     assert measure.counts.failed == sum(None in item.rewards for item in items)
     assert measure.counts.n == len(items)
 
@@ -64,7 +64,7 @@ def test_one_prompt_by_hand(tmp_path, estimate, score, write_rows):
     assert [len(group.responses) for group in loaded.groups] == [6]
     rewards = (1.0, 2.0, 3.0, 0.0, 2.0, 2.5)  # chosen concise, plain, markdown; rejected the same
     items = score(loaded, lambda group, index: rewards[index])
-    figures = {name: each.value for name, each in BENCH.measure(items, estimate).figures.items()}
+    figures = {name: each.value for name, each in BENCH.measure(items, estimate).metrics.items()}
     # Rows are the chosen styles: 1 beats 0 only; 2 beats 0, ties with 2, loses to 2.5; 3 beats all.
     assert figures["hard"] == pytest.approx(0 / 3)
     assert figures["normal"] == pytest.approx(2 / 3)
@@ -82,7 +82,7 @@ def test_safety_is_pooled_before_the_matrix_is_made(tmp_path, estimate, score, w
         return float(index < 3) if group.source == "safety-refuse" else 0.0
 
     measure = BENCH.measure(score(loaded, reward), estimate)
-    assert measure.figures["safety"].value == pytest.approx(3 / 4)  # not the mean of 1 and 0
+    assert measure.metrics["safety"].value == pytest.approx(3 / 4)  # not the mean of 1 and 0
     assert list(measure.slices) == ["safety-response", "safety-refuse"]
     assert measure.missing["chat"] == "0 of 129 rows"
     assert "chat" in measure.absent

@@ -64,9 +64,9 @@ def test_figures_equal_a_slow_reading_with_ties_and_missing_rewards(tmp_path, es
     measure = BENCH.measure(score(loaded, reward), estimate)
     means, overall = slow(rows, rewards)
     names = {"Helpfulness": "helpful", "Harmlessness": "harmless", "Pairwise_set": "pairwise", "BoN_set": "best_of_n"}
-    found = {(goal, kind): measure.figures[f"{names[goal]}_{names[kind]}"].value for goal, kind in means}
+    found = {(goal, kind): measure.metrics[f"{names[goal]}_{names[kind]}"].value for goal, kind in means}
     assert found == pytest.approx(means)
-    assert measure.figures["score"].value == pytest.approx(overall)
+    assert measure.metrics["score"].value == pytest.approx(overall)
     assert measure.details["comparisons"] == len(rows)
 
 
@@ -83,16 +83,16 @@ def test_a_row_with_an_empty_response_fails_alone_and_is_counted(tmp_path, estim
     loaded = BENCH.load(write_rows(tmp_path / "rows.jsonl", rows))
     assert [item.reason for item in loaded.refused] == ["cannot be scored: responses[1] is empty"]
     measure = BENCH.measure(score(loaded, lambda group, index: -index), estimate)
-    assert measure.figures["helpful_pairwise"].value == pytest.approx(1 / 2)
-    assert measure.figures["helpful_pairwise"].n == 2
+    assert measure.metrics["helpful_pairwise"].value == pytest.approx(1 / 2)
+    assert measure.metrics["helpful_pairwise"].n == 2
     assert (measure.counts.n, measure.counts.scored, measure.counts.failed) == (2, 1, 1)
-    assert measure.figures["score_ties_shared"].value == 1.0
+    assert measure.metrics["score_ties_shared"].value == 1.0
 
 
 def test_a_tie_at_the_top_of_a_list_is_lost_and_shared_under_the_common_rule(tmp_path, estimate, score, write_rows):
     loaded = BENCH.load(write_rows(tmp_path / "rows.jsonl", [best_of("1", "p", "a", ["b", "c", "d"])]))
     rewards = {"a": 2.0, "b": 2.0, "c": 2.0, "d": 0.0}
-    figures = BENCH.measure(score(loaded, lambda group, k: rewards[group.responses[k]]), estimate).figures
+    figures = BENCH.measure(score(loaded, lambda group, k: rewards[group.responses[k]]), estimate).metrics
     assert figures["helpful_best_of_n"].value == 0.0
     assert figures["score_ties_shared"].value == pytest.approx(1 / 3)
     assert figures["tie_rate"].value == 1.0
@@ -106,7 +106,7 @@ def test_published_rewards_of_pairs_are_read(tmp_path, estimate, write_rows):
         {"pair_uid": 3, "category_path": category, "chosen_reward": None, "reject_reward": 0.1, "is_correct": False},
     ]
     measure = BENCH.measure(BENCH.read_results(write_rows(tmp_path / "result.json", rows)), estimate)
-    assert measure.figures["helpful_pairwise"].value == pytest.approx(1 / 3)
+    assert measure.metrics["helpful_pairwise"].value == pytest.approx(1 / 3)
     assert measure.baselines["helpful_pairwise"]["random"].value == 0.5
     assert "longer_response" not in measure.baselines["helpful_pairwise"]  # the file has no texts
     assert measure.counts.failed == 1

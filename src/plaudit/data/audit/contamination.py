@@ -46,7 +46,7 @@ class BenchmarkPrompt:
     benchmark: str
     """Name of the benchmark."""
     place: str
-    """Where the prompt stands in it: an id, or ``file:line``."""
+    """Place of the prompt in it: an id, or ``file:line``."""
     text: str
     """The prompt; turns are joined by a line break."""
 
@@ -96,7 +96,7 @@ class Match:
     benchmark: str
     """Name of the benchmark."""
     place: str
-    """Where the prompt stands in it."""
+    """Place of the prompt in it."""
     kind: Literal["equal", "contained"]
     """``equal``: the whole prompt or its last turn, after normalisation. ``contained``: its n-grams."""
     share: float
@@ -106,7 +106,7 @@ class Match:
 @final
 @dataclass(frozen=True, slots=True)
 class Contamination:
-    """What a search found: every match at or above the share, and how many lie below it."""
+    """Result of a search: every match at or above the share, and the number below it."""
 
     matches: tuple[Match, ...]
     """In the order of the groups."""

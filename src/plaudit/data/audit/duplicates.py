@@ -42,10 +42,10 @@ _BASE = np.uint64(0xD6E8FEB86659FD93)
 @final
 @dataclass(frozen=True, slots=True)
 class PromptClusters:
-    """Which groups have one prompt, and which have nearly one; numbers count from 0 in order of first appearance."""
+    """Clusters of groups with equal and with nearly equal prompts, numbered from 0 in order of first appearance."""
 
     exact: Int64Array
-    """[group] the number of its normalised prompt."""
+    """[group] the number of its normalised prompt; ``GroupSet.prompt_hashes`` tells every character and role apart."""
     near: Int64Array
     """[group] the number of its cluster; equal prompts share one."""
     threshold: float
@@ -56,20 +56,11 @@ class PromptClusters:
     """Shared bands whose two prompts were not compared, because too many prompts had that band in common."""
 
 
-def equal_prompts(groups: GroupSet) -> Int64Array:
-    """Return [group] a number that is equal for equal prompts, after normalisation (see ``normalised``).
-
-    ``GroupSet.prompt_hashes`` tells prompts apart by every character and role; this does not.
-    """
-    hashes = [_hashes(table) for _, table in batches(groups, ["prompt"])]
-    return numbered(np.concatenate(hashes)) if hashes else np.zeros(0, np.int64)
-
-
 def similar_prompts(groups: GroupSet, *, threshold: float = 0.8, words: int = 3, seed: int = 0) -> PromptClusters:
     """Return the clusters of equal and of similar prompts.
 
     Args:
-        groups: what is read, a batch at a time; the signatures of the different prompts are kept, 512 bytes each.
+        groups: groups to read, a batch at a time; the signatures of the different prompts are kept, 512 bytes each.
         threshold: Jaccard similarity of the word n-grams from which two prompts count as near duplicates.
         words: words of an n-gram.
         seed: of the signatures.
@@ -115,10 +106,6 @@ def bands(threshold: float) -> tuple[int, int]:
         if 1.0 - (1.0 - threshold**size) ** (SLOTS // size) >= RECALL:
             return SLOTS // size, size
     return SLOTS, 1
-
-
-def _hashes(table: Any) -> UInt64Array:
-    return text_hashes(normalised(prompt_texts(column(table, "prompt"))))
 
 
 def _signatures(groups: GroupSet, words: int, seed: int) -> tuple[UInt64Array, npt.NDArray[np.uint32]]:
@@ -182,7 +169,7 @@ def _joined(keys: UInt64Array, signatures: npt.NDArray[np.uint32], threshold: fl
         is_similar = _similarity(signatures, leaders, members) >= threshold
         edges.append(np.stack([leaders[is_similar], members[is_similar]], axis=1))
         members = members[~is_similar]
-    # What is alone in its bucket by now has been compared with every other of it.
+    # A prompt alone in its bucket by now has been compared with every other of it.
     _, sizes = np.unique(keys[members], return_counts=True)
     return np.concatenate(edges), int((sizes - 1).sum())
 

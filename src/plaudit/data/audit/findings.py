@@ -1,9 +1,11 @@
-"""What an audit says: findings with a rate, an interval, a severity and examples, in one record."""
+"""The record of an audit: findings with a rate, an interval, a severity and examples."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from plaudit.records import Interval, Record
@@ -27,30 +29,30 @@ class Example(Record):
     place: str = ""
     """The other place: the second group, the benchmark's prompt, or the ``file:line`` of a row left out."""
     note: str = ""
-    """What is to be seen there."""
+    """Remark on the place."""
 
 
 class Finding(Record):
-    """One thing that was looked for."""
+    """One fault that was looked for, and how often it was found."""
 
     check: str
     """The check it belongs to: ``reading``, ``repeats``, ``length`` …"""
     name: str
-    """What was looked for, unique within the check."""
+    """Name of the fault, unique within the check."""
     severity: Severity
     """``alarm``: do not train on this before you have looked. ``notice``: know it. ``ok``: nothing of note."""
     summary: str
-    """What was found, in a sentence."""
+    """The finding in a sentence."""
     rule: str
-    """When it is a notice and when an alarm, and how it was counted."""
+    """Conditions for a notice and an alarm, and the way of counting."""
     count: int
     """Items that show it."""
     rate: Interval
     """Their share, with its interval and the number of items."""
     figures: dict[str, Interval] = Field(default_factory=dict)
-    """Further figures."""
+    """Further metrics."""
     p_value: float | None = None
-    """Of the test, adjusted for the number of tests in the family; null where there is no test."""
+    """P-value, adjusted for the number of tests in the family; null where there is no test."""
     by_source: dict[str, Interval] = Field(default_factory=dict)
     """The rate by source, where there are several."""
     examples: tuple[Example, ...] = ()
@@ -61,7 +63,7 @@ class AuditReport(Record):
     """Everything an audit found in one set of groups."""
 
     name: str
-    """What was audited."""
+    """Name or path of the audited data."""
     fingerprint: str
     """Hash of the audited groups."""
     rows: int
@@ -77,7 +79,7 @@ class AuditReport(Record):
     findings: tuple[Finding, ...] = ()
     """Every check, whatever it found."""
     not_judged: dict[str, str] = Field(default_factory=dict)
-    """What was not judged, and why."""
+    """For each check that could not be made, the reason."""
     histograms: dict[str, list[dict[str, float]]] = Field(default_factory=dict)
     """For each unit (characters, tokens of a tokenizer), one row per bin: low, high, prompt, chosen, rejected."""
     settings: dict[str, str] = Field(default_factory=dict)
@@ -118,6 +120,30 @@ def share_rule(what: str, alarm: float) -> str:
     """Return the rule of ``by_share`` in words."""
     limit = "any" if alarm == 0.0 else f"an interval above {alarm:.1%}"
     return f"{what}; one is a notice, {limit} an alarm"
+
+
+def fault(
+    check: str, name: str, *, count: int, rate: Interval, alarm: float, summary: str, counted: str, **more: Any
+) -> Finding:
+    """Return the finding of something that should not be there at all: see ``by_share``.
+
+    ``summary`` is the finding in a sentence, ``counted`` are the items that were counted; ``more`` are further fields.
+    """
+    return Finding(
+        check=check,
+        name=name,
+        severity=by_share(count, rate, alarm=alarm),
+        summary=summary,
+        rule=share_rule(counted, alarm),
+        count=count,
+        rate=rate,
+        **more,
+    )
+
+
+def share_of(found: npt.NDArray[np.bool_]) -> str:
+    """Return how many of the items were found, in words: ``3 of 1,000``."""
+    return f"{int(found.sum()):,} of {len(found):,}"
 
 
 def by_gap(p_value: float, gap: float, *, alarm: float) -> Severity:

@@ -8,7 +8,7 @@ import numpy as np
 
 from plaudit.data.audit.contamination import Contamination
 from plaudit.data.audit.duplicates import similar_prompts
-from plaudit.data.audit.findings import NUM_EXAMPLES, Example, Finding, by_share, share_rule
+from plaudit.data.audit.findings import NUM_EXAMPLES, Example, Finding, fault, share_of
 from plaudit.data.audit.table import AuditTable
 from plaudit.data.schema.group_set import GroupSet, concatenate
 from plaudit.data.schema.normalised import Int64Array
@@ -19,7 +19,7 @@ MANY_NEAR = 0.01
 
 
 def shared_prompts(groups: GroupSet, against: GroupSet, *, threshold: float, seed: int) -> list[Finding]:
-    """Return what the groups of ``against``, the other split, share with ``groups``: equal prompts, and near ones."""
+    """Return the prompts that ``groups`` shares with ``against``, the other split: equal ones, and near duplicates."""
     clusters = similar_prompts(concatenate([groups, against]), threshold=threshold, seed=seed)
     exact = _shared(clusters.exact, len(groups))
     near = _shared(clusters.near, len(groups))
@@ -38,29 +38,25 @@ def shared_prompts(groups: GroupSet, against: GroupSet, *, threshold: float, see
 
 def contaminated_groups(table: AuditTable, contamination: Contamination) -> Finding:
     """Return the finding of groups that hold a benchmark's prompt, with both places."""
-    rows = contamination.rows
     is_hit = np.zeros(len(table.groups), bool)
-    is_hit[rows] = True
-    rate, by_source = table.group_rate(is_hit)
+    is_hit[contamination.rows] = True
     counts = Counter(match.benchmark for match in contamination.matches)
     names = ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
-    return Finding(
-        check="leakage",
-        name="prompts of benchmarks",
-        severity=by_share(len(rows), rate, alarm=0.0),
+    return table.fault(
+        "leakage",
+        "prompts of benchmarks",
+        "groups",
+        is_hit,
+        alarm=0.0,
         summary=(
-            f"{len(rows):,} of {len(is_hit):,} groups hold one of {contamination.prompts:,} benchmark prompts"
+            f"{share_of(is_hit)} groups hold one of {contamination.prompts:,} benchmark prompts"
             + (f" (matches: {names})" if names else "")
             + f"; {contamination.below:,} more share some {contamination.words}-word runs with one"
         ),
-        rule=share_rule(
+        counted=(
             f"groups whose prompt equals a benchmark's, or holds {contamination.min_share:.0%} of its "
-            f"{contamination.words}-word n-grams",
-            0.0,
+            f"{contamination.words}-word n-grams"
         ),
-        count=len(rows),
-        rate=rate,
-        by_source=by_source,
         examples=tuple(
             Example(
                 row=match.row,
@@ -91,13 +87,13 @@ def _split_finding(
     examples = tuple(
         Example(row=row, id=groups[row].id, place=against[other].id, note=against.report.path) for other, row in shown
     )
-    return Finding(
-        check="leakage",
-        name=name,
-        severity=by_share(len(found), rate, alarm=alarm),
-        summary=f"{len(found):,} of {len(against):,} groups of {against.report.path}: their {what}",
-        rule=share_rule("groups of the other split", alarm),
+    return fault(
+        "leakage",
+        name,
         count=len(found),
         rate=rate,
+        alarm=alarm,
+        summary=f"{len(found):,} of {len(against):,} groups of {against.report.path}: their {what}",
+        counted="groups of the other split",
         examples=examples,
     )

@@ -1,20 +1,20 @@
-"""How many labels are wrong: from pairs labelled more than once, and from a judge that reads only the words."""
+"""The rate of wrong labels, from pairs labelled more than once and from a bag-of-words classifier."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
 from plaudit.data.audit.findings import NUM_EXAMPLES, Example, Finding
-from plaudit.data.audit.probe import probe_margins
 from plaudit.data.audit.repeats import pair_numbers
 from plaudit.data.audit.table import AuditTable
-from plaudit.data.schema.normalised import Int64Array
+from plaudit.data.schema.normalised import Int64Array, batches, column, normalised, words_of
 from plaudit.records import Interval
-from plaudit.statistics.clustered import share_interval
-from plaudit.statistics.intervals import wilson_interval
+from plaudit.statistics.intervals import proportion_interval, wilson_interval
 
 MANY = 0.02
 """Share of wrong labels from which it is an alarm."""
@@ -23,9 +23,9 @@ FEWEST_REPEATS = 100
 FEWEST_PAIRS = 1000
 """Pairs below which the judge is not fitted."""
 SUREST = 0.1
-"""The judge's surest tenth is what the estimate is read from, and the next tenth what it is compared with."""
+"""Share of the judge's surest pairs that the estimate is read from; the next tenth is compared with it."""
 IGNORANCE = 0.2
-"""Where the surest tenth disagrees more often than this, the judge knows too little."""
+"""Disagreement of the surest tenth above which the judge knows too little."""
 
 
 def repeated_label_noise(table: AuditTable, prompts: Int64Array) -> Finding | str:
@@ -46,7 +46,7 @@ def repeated_label_noise(table: AuditTable, prompts: Int64Array) -> Finding | st
     if len(first) < FEWEST_REPEATS:
         return f"{len(first):,} pairs of texts are labelled more than once; {FEWEST_REPEATS} are needed"
     disagree = is_low[first] != is_low[last]
-    found = share_interval(disagree.astype(np.float64), table.clusters[first])
+    found = proportion_interval(disagree.astype(np.float64), table.clusters[first])
     assert found is not None
     if found.high >= 0.5:
         return f"labels of one pair disagree in {found.value:.0%} of cases: the interval holds a coin's one half"
@@ -66,17 +66,17 @@ def repeated_label_noise(table: AuditTable, prompts: Int64Array) -> Finding | st
     )
 
 
-def probed_label_noise(table: AuditTable, *, seed: int) -> Finding | str:
+def bag_of_words_label_noise(table: AuditTable, *, seed: int) -> Finding | str:
     """Return the share of wrong labels among the pairs that a judge of words is surest of, or why it cannot be told.
 
-    The judge (see ``probe_margins``) never saw the prompt of what it judges. If labels are wrong with probability e
-    whatever the texts, it disagrees with them at least that often, however sure it is: what its surest tenth disagrees
-    with estimates e where knowing more would not help, which shows in the next tenth disagreeing no more often. Where
-    it does, or where the surest tenth disagrees in more than a fifth, the rest is ignorance and nothing is said.
+    The judge is a bag-of-words classifier (``bag_of_words_margins``), fitted on other prompts than it judges. If labels
+    are wrong with probability e whatever the texts, it disagrees with them at least that often, however sure it is.
+    The disagreement of its surest tenth estimates e where knowing more would not help: where the next tenth disagrees
+    no more often. Otherwise, or where the surest tenth disagrees in more than a fifth, no rate is given.
     """
     if len(table.pairs) < FEWEST_PAIRS:
         return f"there are {len(table.pairs):,} pairs; a judge needs {FEWEST_PAIRS:,}"
-    judged = probe_margins(table, seed=seed)
+    judged = bag_of_words_margins(table, seed=seed)
     order = np.argsort(-np.abs(judged.margins), kind="stable")
     size = int(SUREST * len(order))
     is_wrong = judged.margins < 0
@@ -143,3 +143,100 @@ def _suspects(table: AuditTable, pairs: Int64Array, margins: npt.NDArray[np.floa
         Example(row=row, id=name, note=f"the judge gives the rejected response the odds {math.exp(-margin):.0f} : 1")
         for row, name, margin in zip(rows.tolist(), table.ids(rows), margins.tolist(), strict=False)
     )
+
+
+FOLDS = 5
+BUCKETS = 2**14
+"""Columns that words are hashed into."""
+MAX_PAIRS = 50_000
+"""Pairs the classifier is fitted on, drawn by seed where there are more."""
+_ROWS = 2000
+PENALTY = 1e-3
+"""Weight of ½|w|² beside the mean loss."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class BagOfWordsMargins:
+    """Predictions of the classifier for pairs that it was not fitted on."""
+
+    pairs: Int64Array
+    """Positions of the pairs that were judged."""
+    margins: npt.NDArray[np.float64]
+    """[judged pair] log-odds that the chosen response is the better one."""
+
+
+def bag_of_words_margins(table: AuditTable, *, seed: int) -> BagOfWordsMargins:
+    """Return out-of-fold log-odds of pairs, from a classifier fitted on the pairs of other prompts.
+
+    Its features are the differences, chosen − rejected, of 1 + log(count) of each word (hashed), of the style features
+    and of log(1 + characters); it has no constant, so turning a pair round turns its sign. All pairs of a prompt are in
+    one fold. At most one pair of a group and ``MAX_PAIRS`` of all are judged.
+    """
+    generator = np.random.default_rng(seed)
+    _, pairs = np.unique(table.pairs.group, return_index=True)
+    if len(pairs) > MAX_PAIRS:
+        pairs = np.sort(generator.choice(pairs, MAX_PAIRS, replace=False))
+    matrix = _differences(table, pairs)
+    _, prompts = np.unique(table.clusters[pairs], return_inverse=True)
+    fold = generator.integers(0, FOLDS, size=int(prompts.max(initial=-1)) + 1)[prompts]
+    margins = np.zeros(len(pairs))
+    for number in range(FOLDS):
+        held = np.flatnonzero(fold == number)
+        fitted = np.flatnonzero(fold != number)
+        if len(held) and len(fitted):
+            margins[held] = matrix[held] @ logistic_weights(matrix[fitted])
+    return BagOfWordsMargins(pairs, margins)
+
+
+def logistic_weights(differences: Any) -> npt.NDArray[np.float64]:
+    """Return w that minimises mean log(1 + exp(−x·w)) + ½ ``PENALTY`` |w|² over the rows x of a sparse matrix."""
+    from scipy import optimize, special
+
+    rows = differences.shape[0]
+    transposed = differences.T.tocsr()
+
+    def loss(weights: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        margins = differences @ weights
+        value = -special.log_expit(margins).mean() + PENALTY / 2 * (weights @ weights)
+        return float(value), -(transposed @ special.expit(-margins)) / rows + PENALTY * weights
+
+    start = np.zeros(differences.shape[1])
+    return optimize.minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 100}).x
+
+
+def _differences(table: AuditTable, pairs: Int64Array) -> Any:
+    """Return the sparse matrix [pair, feature] of the features that differ in some pair."""
+    from scipy import sparse
+
+    groups = table.pairs.group[pairs]
+    words = _word_counts(table, pairs, groups)
+    sides = [side[pairs] for side in (table.pairs.chosen, table.pairs.rejected)]
+    length = np.log1p(table.responses.characters)
+    style = [table.responses.style[side].astype(np.float64) for side in sides]
+    dense = np.column_stack([style[0] - style[1], length[sides[0]] - length[sides[1]]])
+    matrix: Any = sparse.hstack([words, sparse.csr_array(dense)]).tocsr()
+    return matrix[:, np.unique(matrix.indices)]
+
+
+def _word_counts(table: AuditTable, pairs: Int64Array, groups: Int64Array) -> Any:
+    from scipy import sparse
+
+    first = np.searchsorted(table.responses.group, groups)
+    blocks: list[Any] = [sparse.csr_array((0, BUCKETS))]
+    for start, batch in batches(table.groups.select(groups), ["responses"], rows=_ROWS):
+        lists = column(batch, "responses")
+        words = words_of(normalised(lists.flatten()))
+        rows = np.repeat(np.arange(len(words.counts)), words.counts)
+        counts: Any = sparse.coo_array(
+            (np.ones(len(rows)), (rows, (words.hashes % np.uint64(BUCKETS)).astype(np.int64))),
+            shape=(len(words.counts), BUCKETS),
+        ).tocsr()
+        counts.data = 1.0 + np.log(counts.data)
+        inside = slice(start, start + len(lists))
+        begins = np.concatenate([np.zeros(1, np.int64), np.cumsum(lists.value_lengths().to_numpy())])[:-1]
+        chosen, rejected = (
+            begins + side[pairs[inside]] - first[inside] for side in (table.pairs.chosen, table.pairs.rejected)
+        )
+        blocks.append(counts[chosen] - counts[rejected])
+    return sparse.vstack(blocks).tocsr()

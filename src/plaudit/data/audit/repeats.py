@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from plaudit.data.audit.duplicates import PromptClusters, numbered
-from plaudit.data.audit.findings import Finding, by_share, share_rule
+from plaudit.data.audit.findings import Finding, fault, share_of
 from plaudit.data.audit.table import AuditTable
 from plaudit.data.schema.normalised import Int64Array, UInt64Array
 from plaudit.statistics.intervals import wilson_interval
@@ -28,64 +29,56 @@ def repeated_groups(table: AuditTable, prompts: Int64Array) -> Finding:
     responses = np.zeros(len(table.groups), np.uint64)
     np.add.at(responses, table.responses.group, _mixed(table.responses.normal))
     numbers = numbered(_mixed(responses) ^ prompts.astype(np.uint64))
-    repeats, first = _later(numbers)
-    is_repeat = np.zeros(len(numbers), bool)
-    is_repeat[repeats] = True
-    rate, by_source = table.counted_rate(is_repeat)
-    return Finding(
-        check="repeats",
-        name="repeated groups",
-        severity=by_share(len(repeats), rate, alarm=MANY),
-        summary=f"{len(repeats):,} of {len(numbers):,} groups repeat the prompt and the responses of an earlier one",
-        rule=share_rule("groups that repeat an earlier one, after normalisation, whatever their labels", MANY),
-        count=len(repeats),
-        rate=rate,
-        by_source=by_source,
-        examples=table.examples(repeats, others=first),
+    is_repeat, first = _later(numbers)
+    return table.fault(
+        "repeats",
+        "repeated groups",
+        "copies",
+        is_repeat,
+        alarm=MANY,
+        summary=f"{share_of(is_repeat)} groups repeat the prompt and the responses of an earlier one",
+        counted="groups that repeat an earlier one, after normalisation, whatever their labels",
+        examples=table.examples(np.flatnonzero(is_repeat), others=first),
     )
 
 
 def repeated_prompts(table: AuditTable, prompts: Int64Array) -> Finding:
     """Return how many groups have the prompt of an earlier one: no fault, but splits must know it."""
-    repeats, first = _later(prompts)
-    is_repeat = np.zeros(len(prompts), bool)
-    is_repeat[repeats] = True
-    rate, by_source = table.counted_rate(is_repeat)
+    is_repeat, first = _later(prompts)
+    rate, by_source = table.rate("copies", is_repeat)
     return Finding(
         check="repeats",
         name="repeated prompts",
         severity="ok",
-        summary=f"{len(repeats):,} of {len(prompts):,} groups have the prompt of an earlier group",
+        summary=f"{share_of(is_repeat)} groups have the prompt of an earlier group",
         rule="groups whose normalised prompt was met before; never more than told",
-        count=len(repeats),
+        count=int(is_repeat.sum()),
         rate=rate,
         by_source=by_source,
-        examples=table.examples(repeats, others=first),
+        examples=table.examples(np.flatnonzero(is_repeat), others=first),
     )
 
 
 def near_prompts(table: AuditTable, clusters: PromptClusters) -> Finding:
     """Return the finding of different prompts that are nearly the same as an earlier one."""
     _, positions = np.unique(clusters.exact, return_index=True)
-    near = clusters.near[np.sort(positions)]
     places = np.sort(positions)
-    repeats, first = _later(near)
-    rate = wilson_interval(len(repeats), max(len(near), 1))
+    is_near, first = _later(clusters.near[places])
+    rate = wilson_interval(int(is_near.sum()), max(len(is_near), 1))
     assert rate is not None
     left = f"; candidates that were not compared: {clusters.uncompared:,}" if clusters.uncompared else ""
-    return Finding(
-        check="repeats",
-        name="near-duplicate prompts",
-        severity=by_share(len(repeats), rate, alarm=MANY_NEAR),
-        summary=f"{len(repeats):,} of {len(near):,} different prompts are nearly the same as an earlier one{left}",
-        rule=share_rule(
-            f"different prompts in the cluster of an earlier one (Jaccard similarity of {clusters.words}-word n-grams "
-            f"from {clusters.threshold:g}, as MinHash estimates it)",
-            MANY_NEAR,
-        ),
-        count=len(repeats),
+    return fault(
+        "repeats",
+        "near-duplicate prompts",
+        count=int(is_near.sum()),
         rate=rate,
-        examples=table.examples(places[repeats], others=places[first]),
+        alarm=MANY_NEAR,
+        summary=f"{share_of(is_near)} different prompts are nearly the same as an earlier one{left}",
+        counted=(
+            f"different prompts in the cluster of an earlier one (Jaccard similarity of {clusters.words}-word n-grams "
+            f"from {clusters.threshold:g}, as MinHash estimates it)"
+        ),
+        examples=table.examples(places[is_near], others=places[first]),
     )
 
 
@@ -105,21 +98,18 @@ def contradictions(table: AuditTable, prompts: Int64Array) -> Finding:
     low = np.bincount(numbers, weights=is_low & is_distinct, minlength=size) > 0
     high = np.bincount(numbers, weights=~is_low & is_distinct, minlength=size) > 0
     is_contradicted = (low & high)[numbers] & is_distinct
-    rate, by_source = table.pair_rate(is_contradicted.astype(np.float64))
-    count = int(is_contradicted.sum())
     own, other = _opposites(numbers, is_low, is_contradicted)
-    return Finding(
-        check="repeats",
-        name="contradictory pairs",
-        severity=by_share(count, rate, alarm=MANY_CONTRADICTIONS),
+    return table.fault(
+        "repeats",
+        "contradictory pairs",
+        "pairs",
+        is_contradicted,
+        alarm=MANY_CONTRADICTIONS,
         summary=(
-            f"{count:,} of {len(numbers):,} pairs are contradicted: the same prompt and responses, preferred the other "
+            f"{share_of(is_contradicted)} pairs are contradicted: the same prompt and responses, preferred the other "
             f"way round ({int((low & high).sum()):,} different pairs of texts)"
         ),
-        rule=share_rule("pairs that another pair contradicts, after normalisation", MANY_CONTRADICTIONS),
-        count=count,
-        rate=rate,
-        by_source=by_source,
+        counted="pairs that another pair contradicts, after normalisation",
         examples=table.examples(table.pairs.group[own], others=table.pairs.group[other]),
     )
 
@@ -128,27 +118,23 @@ def one_sided_pairs(table: AuditTable) -> Finding:
     """Return the finding of pairs whose two sides differ in case, spaces or marks only."""
     chosen, rejected = table.pairs.chosen, table.pairs.rejected
     is_one = table.responses.normal[chosen] == table.responses.normal[rejected]
-    rate, by_source = table.pair_rate(is_one.astype(np.float64))
-    count = int(is_one.sum())
-    return Finding(
-        check="repeats",
-        name="sides equal after normalisation",
-        severity=by_share(count, rate, alarm=MANY),
-        summary=f"in {count:,} of {len(is_one):,} pairs chosen and rejected differ in case, spaces or marks only",
-        rule=share_rule("pairs whose two normalised responses are equal", MANY),
-        count=count,
-        rate=rate,
-        by_source=by_source,
-        examples=table.examples(table.pairs.group[is_one]),
+    return table.fault(
+        "repeats",
+        "sides equal after normalisation",
+        "pairs",
+        is_one,
+        alarm=MANY,
+        summary=f"in {share_of(is_one)} pairs chosen and rejected differ in case, spaces or marks only",
+        counted="pairs whose two normalised responses are equal",
     )
 
 
-def _later(numbers: Int64Array) -> tuple[Int64Array, Int64Array]:
-    """Return the items whose number was met before, ascending, and for each the first item of that number."""
+def _later(numbers: Int64Array) -> tuple[npt.NDArray[np.bool_], Int64Array]:
+    """Return [item] whether its number was met before, and for each that was the first item of that number."""
     _, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)
     earliest = first[inverse.reshape(-1)]
-    later = np.flatnonzero(earliest != np.arange(len(numbers)))
-    return later, earliest[later]
+    is_later = earliest != np.arange(len(numbers))
+    return is_later, earliest[is_later]
 
 
 def _opposites(numbers: Int64Array, is_low: np.ndarray, is_contradicted: np.ndarray) -> tuple[Int64Array, Int64Array]:

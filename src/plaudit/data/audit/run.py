@@ -11,13 +11,11 @@ import numpy as np
 
 from plaudit.data.audit.contamination import BenchmarkPrompt, find_contamination
 from plaudit.data.audit.duplicates import PromptClusters, similar_prompts
-from plaudit.data.audit.features import FORMAT, STYLE
 from plaudit.data.audit.findings import ALPHA, AuditReport, Finding
 from plaudit.data.audit.leakage import contaminated_groups, shared_prompts
-from plaudit.data.audit.length import character_histogram, length_bias
-from plaudit.data.audit.marks import format_leaks, response_order, style_bias
-from plaudit.data.audit.noise import probed_label_noise, repeated_label_noise
-from plaudit.data.audit.reading import dropped_rows, responses_without_content
+from plaudit.data.audit.length import Cut, cut_lengths, identical_after_cut, length_bias, pair_histogram
+from plaudit.data.audit.noise import bag_of_words_label_noise, repeated_label_noise
+from plaudit.data.audit.reading import dropped_rows, listed_words, responses_without_content
 from plaudit.data.audit.repeats import (
     contradictions,
     near_prompts,
@@ -25,9 +23,8 @@ from plaudit.data.audit.repeats import (
     repeated_groups,
     repeated_prompts,
 )
-from plaudit.data.audit.table import MAX_SOURCES, AuditTable
-from plaudit.data.audit.truncation import Cut, cut_histogram, cut_lengths, identical_after_cut
-from plaudit.data.audit.words import listed_words
+from plaudit.data.audit.surface_features import format_leaks, response_order, style_bias
+from plaudit.data.audit.table import FORMAT, MAX_SOURCES, STYLE, AuditTable
 from plaudit.data.schema.group_set import GroupSet
 from plaudit.provenance import package_versions
 
@@ -50,15 +47,15 @@ def audit_groups(
 ) -> AuditReport:
     """Return everything that can be seen to be wrong with ``groups`` without a model.
 
-    The groups are read a few times, a batch at a time; what is kept is about 1 kB for each.
+    The groups are read a few times, a batch at a time; about 1 kB is kept for each.
 
     Args:
-        groups: what is audited.
+        groups: groups to audit.
         name: its name in the report; the default is the path it was read from.
         against: the other split, whose prompts must not be in ``groups``.
         benchmark_prompts: prompts that must not be in ``groups``.
         cut: tokenizer and length of a truncation; without it lengths are counted in characters and nothing is cut.
-        words: what no text should hold, such as slurs; without it toxicity is not judged.
+        words: words that no text should hold, such as slurs; without them toxicity is not judged.
         threshold: Jaccard similarity from which two prompts are near duplicates.
         seed: of the signatures, and of the folds of the judge.
         say: is called with the name of each stage as it begins.
@@ -74,7 +71,11 @@ def audit_groups(
         found.add(*listed_words(groups, found.table, words))
     say("repeats")
     clusters = similar_prompts(groups, threshold=threshold, seed=seed)
-    found.add_repeats(clusters)
+    found.add(
+        repeated_groups(found.table, clusters.exact),
+        repeated_prompts(found.table, clusters.exact),
+        near_prompts(found.table, clusters),
+    )
     say("pairs")
     found.add_pairs(clusters, seed)
     say("lengths")
@@ -94,7 +95,7 @@ def audit_groups(
 @final
 @dataclass
 class _Found:
-    """What was found so far."""
+    """Findings so far."""
 
     table: AuditTable
     findings: list[Finding] = field(default_factory=list)
@@ -105,16 +106,8 @@ class _Found:
         """Add findings; None is a check that had nothing to look at."""
         self.findings += [finding for finding in findings if finding is not None]
 
-    def add_repeats(self, clusters: PromptClusters) -> None:
-        """Add what comes again among the groups."""
-        self.add(
-            repeated_groups(self.table, clusters.exact),
-            repeated_prompts(self.table, clusters.exact),
-            near_prompts(self.table, clusters),
-        )
-
     def add_pairs(self, clusters: PromptClusters, seed: int) -> None:
-        """Add what chosen and rejected responses show."""
+        """Add the findings on chosen and rejected responses."""
         table = self.table
         if not len(table.pairs):
             self.not_judged["length, style, format, labels"] = "no group has a preference with a winner"
@@ -123,7 +116,7 @@ class _Found:
         self.add(length_bias(table), *style_bias(table), *format_leaks(table), response_order(table))
         noise = {
             "wrong labels, from repeated pairs": repeated_label_noise(table, clusters.exact),
-            "wrong labels, from a judge of words": probed_label_noise(table, seed=seed),
+            "wrong labels, from a judge of words": bag_of_words_label_noise(table, seed=seed),
         }
         for name, found in noise.items():
             if isinstance(found, str):
@@ -132,16 +125,17 @@ class _Found:
                 self.add(found)
 
     def add_lengths(self, cut: Cut | None) -> None:
-        """Add the histograms of lengths, and what a limit would do."""
-        self.histograms["characters"] = character_histogram(self.table)
+        """Add the histograms of lengths, and the effect of a length limit."""
+        table = self.table
+        self.histograms["characters"] = pair_histogram(table, table.prompt_characters, table.responses.characters)
         if cut is None:
             self.not_judged["truncation"] = "no tokenizer and no maximal length were given"
             return
-        lengths = cut_lengths(self.table, cut)
-        self.histograms[cut.unit] = cut_histogram(self.table, lengths)
+        lengths = cut_lengths(table, cut)
+        self.histograms[cut.unit] = pair_histogram(table, lengths.prompt, lengths.response)
         if cut.max_length is None:
             self.not_judged["truncation"] = "no maximal length was given"
-        self.add(identical_after_cut(self.table, lengths, cut))
+        self.add(identical_after_cut(table, lengths, cut))
 
     def report(self, name: str, settings: dict[str, str]) -> AuditReport:
         """Return everything as a report."""

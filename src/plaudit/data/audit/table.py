@@ -1,18 +1,18 @@
-"""One pass over the groups: what the checks need, as arrays, with no group as a Python object."""
+"""A set of groups as arrays, read in one pass, and the patterns of style and format that a response shows."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, final
+from typing import Any, Literal, assert_never, final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from plaudit.data.audit.duplicates import numbered
-from plaudit.data.audit.features import FORMAT, NO_CONTENT, STYLE, flags
-from plaudit.data.audit.findings import NUM_EXAMPLES, Example
+from plaudit.data.audit.findings import NUM_EXAMPLES, Example, Finding, fault
 from plaudit.data.schema.group_set import GroupSet
 from plaudit.data.schema.normalised import (
     Int64Array,
@@ -27,8 +27,64 @@ from plaudit.data.schema.normalised import (
     words_of,
 )
 from plaudit.records import Interval
-from plaudit.statistics.clustered import share_interval
-from plaudit.statistics.intervals import wilson_interval
+from plaudit.statistics.intervals import proportion_interval, wilson_interval
+
+STYLE: Mapping[str, str] = {
+    "bold text": r"\*\*[^*\n]+\*\*",
+    "heading": r"(?m)^#{1,6} \S",
+    "list": r"(?m)^\s*(?:[-*•+]|\d{1,2}[.)]) \S",
+    "table": r"(?m)^\s*\|.*\|\s*$",
+    "code block": r"```",
+    "inline code": r"(?:^|[^`])`[^`\n]+`(?:$|[^`])",
+    "link": r"https?://",
+    "emoji": r"[\x{1F300}-\x{1FAFF}\x{2600}-\x{27BF}]",
+    "several lines": r"\S\s*\n\s*\S",
+    "refusal": (
+        r"(?i)\bi(?: am|['’]m) (?:sorry, but|(?:not able|unable) to)|\bi (?:cannot|can['’]t|won['’]t|will not)\b"
+        r"|\bas an? (?:ai|language model)\b"
+    ),
+    "politeness": (
+        r"(?i)\b(?:please|thanks?|thank you|sorry|apolog\w+|(?:a|my) (?:real )?pleasure|best wishes"
+        r"|(?:glad|happy) to help)\b"
+    ),
+    "hedging": r"(?i)\b(?:i think|i believe|i guess|perhaps|maybe|probably|it seems|not sure)\b",
+    "exclamation mark": r"!",
+    "question": r"\?",
+    "digit": r"\d",
+}
+"""Patterns of style: an annotator may like them or not, though they say nothing of the content."""
+
+FORMAT: Mapping[str, str] = {
+    "leading whitespace": r"\A\s",
+    "trailing space": r"[^\S\n]\z",
+    "trailing line break": r"\n\z",
+    "opens with a turn marker": r"(?i)\A\s*(?:assistant|human|user|ai|bot|response|answer)\s*(?:\d|[ab])?\s*:",
+    "holds a turn marker": r"\n\s*(?:Human|Assistant|User|System|###\s*\w+)\s*:",
+    "special token": r"<\|[^|<>\n]{1,40}\|>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk)>",
+    "in quote marks": r"(?s)\A\s*[\"“'‘«].*[\"”'’»]\s*\z",
+    "ends without a mark": r"[\pL\pN,;\-]\s*\z",
+    "opens in lower case": r"\A\s*\p{Ll}",
+    "invisible character": r"[\x{200B}-\x{200F}\x{2060}\x{FEFF}\x{00AD}]",
+    "no-break space": r"\x{00A0}",
+    "carriage return": r"\r",
+    "tab": r"\t",
+    "double space": r"\S {2,}\S",
+    "names the verdict": r"(?i)\b(?:chosen|rejected|preferred|dispreferred) (?:response|answer|completion)\b",
+}
+"""Patterns left by the way the two sides were written down: between fair sides there is no difference."""
+
+NO_CONTENT = r"\A[^\pL\pN]*\z"
+"""A response without a letter or digit."""
+
+
+def flags(texts: pa.Array, patterns: Mapping[str, str]) -> npt.NDArray[np.bool_]:
+    """Return [text, pattern] whether each pattern is found in each text."""
+    found = np.empty((len(texts), len(patterns)), bool)
+    for position, pattern in enumerate(patterns.values()):
+        matches = compute.match_substring_regex(texts, pattern)
+        found[:, position] = matches.to_numpy(zero_copy_only=False)
+    return found
+
 
 _ROWS = 2000
 """Groups read at once: fewer than elsewhere, as the responses of a group can be many and long."""
@@ -39,7 +95,7 @@ MAX_SOURCES = 30
 @final
 @dataclass(frozen=True, slots=True)
 class Responses:
-    """What is known of each response, one group after the other."""
+    """Hashes, lengths and patterns of each response, one group after the other."""
 
     group: Int64Array
     """[response] position of its group."""
@@ -63,7 +119,7 @@ class Responses:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Pairs:
+class DecidedPairs:
     """Every preference with a winner: the response that the label says is better, and the other."""
 
     group: Int64Array
@@ -77,6 +133,10 @@ class Pairs:
         return len(self.group)
 
 
+Items = Literal["pairs", "groups", "responses", "copies"]
+"""Items that a rate is over; copies are groups, some of which repeat others."""
+
+
 @final
 @dataclass(frozen=True)
 class AuditTable:
@@ -84,7 +144,7 @@ class AuditTable:
 
     groups: GroupSet
     responses: Responses
-    pairs: Pairs
+    pairs: DecidedPairs
     ties: int
     """Preferences of probability ½."""
     prompt_characters: Int64Array
@@ -97,14 +157,28 @@ class AuditTable:
     @classmethod
     def of(cls, groups: GroupSet) -> AuditTable:
         """Return the table of ``groups``, read a batch at a time."""
-        reader = _Reader()
-        for start, table in batches(groups, ["source", "prompt", "responses", "preferences"], rows=_ROWS):
-            reader.add(start, table)
-        return reader.table(groups)
+        names: dict[str, int] = {}
+        read: list[dict[str, npt.NDArray[Any]]] = []
+        num_responses = 0
+        columns = ["source", "prompt", "responses", "preferences"]
+        empty = GroupSet.from_groups([]).dataset.with_format("arrow")[:]
+        for start, table in batches(groups, columns, rows=_ROWS) if len(groups) else [(0, empty)]:
+            read.append(_arrays(start, num_responses, table, names))
+            num_responses += len(read[-1]["text"])
+        arrays = {name: np.concatenate([each[name] for each in read]) for name in read[0]}
+        return cls(
+            groups=groups,
+            responses=Responses(**{each.name: arrays[each.name] for each in fields(Responses)}),
+            pairs=DecidedPairs(arrays["pair"], arrays["chosen"], arrays["rejected"]),
+            ties=int(arrays["ties"].sum()),
+            prompt_characters=arrays["prompt"],
+            source=arrays["source"],
+            sources=tuple(names),
+        )
 
     @cached_property
     def prompts(self) -> Int64Array:
-        """Return [group] the number of its prompt: what the intervals take for a cluster."""
+        """Return [group] the number of its prompt, the cluster of the intervals."""
         return numbered(self.groups.prompt_hashes())
 
     @cached_property
@@ -121,30 +195,42 @@ class AuditTable:
         order = np.argsort(-sizes, kind="stable")[:MAX_SOURCES]
         return {self.sources[number]: number for number in order.tolist()}
 
-    def pair_rate(self, values: npt.NDArray[np.float64]) -> tuple[Interval, dict[str, Interval]]:
-        """Return the mean of [pair] values with its interval over prompts, and the same by source."""
-        return self._rate(values, self.pairs.group)
+    def groups_of(self, items: Items) -> Int64Array:
+        """Return [item] the position of the group that each pair, group or response is of."""
+        match items:
+            case "pairs":
+                return self.pairs.group
+            case "responses":
+                return self.responses.group
+            case "groups" | "copies":
+                return np.arange(len(self.groups))
+            case _:
+                assert_never(items)
 
-    def group_rate(self, values: npt.NDArray[Any]) -> tuple[Interval, dict[str, Interval]]:
-        """Return the mean of [group] values with its interval over prompts, and the same by source."""
-        return self._rate(np.asarray(values, np.float64), np.arange(len(self.groups)))
+    def rate(self, items: Items, values: npt.NDArray[Any]) -> tuple[Interval, dict[str, Interval]]:
+        """Return the mean of [item] values with its interval over prompts, and the same by source.
 
-    def counted_rate(self, values: npt.NDArray[np.bool_]) -> tuple[Interval, dict[str, Interval]]:
-        """Return the share of [group] values with Wilson's interval over groups, and the same by source.
-
-        For what a prompt has only where it comes more than once, as copies of a group: prompts are no sample of it.
+        ``copies`` are groups whose value a prompt has only where it comes more than once: prompts are no sample of
+        those, and the interval is Wilson's over groups.
         """
-        by_source = {}
-        for name, number in self.shown_sources.items():
-            of_source = values[self.source == number]
-            found = wilson_interval(int(of_source.sum()), len(of_source))
-            if found is not None:
-                by_source[name] = found
-        return wilson_interval(int(values.sum()), len(values)) or nothing_seen(), by_source
+        groups, values = self.groups_of(items), np.asarray(values, np.float64)
+        prompts, source = self.prompts[groups], self.source[groups]
 
-    def response_rate(self, values: npt.NDArray[Any]) -> tuple[Interval, dict[str, Interval]]:
-        """Return the mean of [response] values with its interval over prompts, and the same by source."""
-        return self._rate(np.asarray(values, np.float64), self.responses.group)
+        def interval(kept: npt.NDArray[np.bool_]) -> Interval | None:
+            if items == "copies":
+                return wilson_interval(int(values[kept].sum()), int(kept.sum()))
+            return proportion_interval(values[kept], prompts[kept])
+
+        by_source = {name: interval(source == number) for name, number in self.shown_sources.items()}
+        whole = interval(np.ones(len(values), bool)) or nothing_seen()
+        return whole, {name: found for name, found in by_source.items() if found is not None}
+
+    def fault(self, check: str, name: str, items: Items, found: npt.NDArray[np.bool_], **words: Any) -> Finding:
+        """Return the finding of the items that show something that should not be there at all; see ``fault``."""
+        rate, by_source = self.rate(items, found)
+        rows = self.groups_of(items)[found]
+        shown = {"examples": self.examples(rows if items == "pairs" else np.unique(rows))} | words
+        return fault(check, name, count=int(found.sum()), rate=rate, by_source=by_source, **shown)
 
     def examples(self, rows: npt.NDArray[Any], *, note: str = "", others: npt.NDArray[Any] | None = None) -> Any:
         """Return the first groups of ``rows`` as examples; ``others`` are groups that each belongs with."""
@@ -163,78 +249,44 @@ class AuditTable:
         _, table = next(batches(self.groups.select(rows), ["id"]))
         return column(table, "id").to_pylist()
 
-    def _rate(self, values: npt.NDArray[np.float64], group: Int64Array) -> tuple[Interval, dict[str, Interval]]:
-        prompts = self.prompts[group]
-        by_source = {}
-        source = self.source[group]
-        for name, number in self.shown_sources.items():
-            is_of = source == number
-            found = share_interval(values[is_of], prompts[is_of])
-            if found is not None:
-                by_source[name] = found
-        return share_interval(values, prompts) or nothing_seen(), by_source
-
 
 def nothing_seen() -> Interval:
     """Return the interval of a share of no items: anything."""
     return Interval(value=0.0, low=0.0, high=1.0, method="none: there are no items", n=0)
 
 
-class _Reader:
-    """Collects the arrays of the batches."""
+def _arrays(start: int, num_responses: int, table: pa.Table, sources: dict[str, int]) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of one batch, whose first group is number ``start``, after so many responses of others.
 
-    def __init__(self) -> None:
-        self.responses: dict[str, list[npt.NDArray[Any]]] = {}
-        self.pairs: list[tuple[Int64Array, Int64Array, Int64Array]] = []
-        self.prompts: list[Int64Array] = []
-        self.source: list[Int64Array] = []
-        self.sources: dict[str, int] = {}
-        self.ties = 0
-        self.num_responses = 0
+    Names of sources that were not met before get the next numbers in ``sources``.
+    """
+    lists = column(table, "responses")
+    offsets = offsets_of(lists.value_lengths())
+    names = column(table, "source").dictionary_encode()
+    codes = np.array([sources.setdefault(name, len(sources)) for name in names.dictionary.to_pylist()], np.int64)
+    return {
+        "group": np.repeat(np.arange(start, start + len(lists)), np.diff(offsets)),
+        "prompt": _lengths(prompt_texts(column(table, "prompt"))),
+        "source": codes[names.indices.to_numpy(zero_copy_only=False)],
+        **_response_arrays(lists.flatten()),
+        **_pair_arrays(column(table, "preferences"), start, offsets[:-1] + num_responses),
+    }
 
-    def add(self, start: int, table: pa.Table) -> None:
-        """Add one batch whose first group is number ``start``."""
-        lists = column(table, "responses")
-        offsets = offsets_of(lists.value_lengths())
-        self._add_pairs(column(table, "preferences"), start, offsets[:-1] + self.num_responses)
-        self.num_responses += int(offsets[-1])
-        groups = np.repeat(np.arange(start, start + len(lists)), np.diff(offsets))
-        for name, values in _response_arrays(lists.flatten()).items():
-            self.responses.setdefault(name, []).append(values)
-        self.responses.setdefault("group", []).append(groups)
-        self.prompts.append(_lengths(prompt_texts(column(table, "prompt"))))
-        names = column(table, "source").dictionary_encode()
-        codes = np.array(
-            [self.sources.setdefault(name, len(self.sources)) for name in names.dictionary.to_pylist()], np.int64
-        )
-        self.source.append(codes[names.indices.to_numpy(zero_copy_only=False)])
 
-    def _add_pairs(self, preferences: pa.Array, start: int, first: Int64Array) -> None:
-        entries = preferences.flatten()
-        group = np.repeat(np.arange(len(preferences)), np.diff(offsets_of(preferences.value_lengths())))
-        sides = [entries.field(name).to_numpy(zero_copy_only=False).astype(np.int64) for name in ("chosen", "rejected")]
-        probability = compute.fill_null(entries.field("probability"), 1.0).to_numpy(zero_copy_only=False)
-        chosen, rejected = (first[group] + side for side in sides)
-        is_swapped, has_winner = probability < 0.5, probability != 0.5
-        chosen, rejected = np.where(is_swapped, rejected, chosen), np.where(is_swapped, chosen, rejected)
-        self.ties += int((~has_winner).sum())
-        self.pairs.append((group[has_winner] + start, chosen[has_winner], rejected[has_winner]))
-
-    def table(self, groups: GroupSet) -> AuditTable:
-        """Return everything that was added."""
-        if not self.prompts:
-            self.add(0, GroupSet.from_groups([]).dataset.with_format("arrow")[:])
-        arrays = {name: np.concatenate(parts) for name, parts in self.responses.items()}
-        columns = [np.concatenate(parts) for parts in zip(*self.pairs, strict=True)]
-        return AuditTable(
-            groups=groups,
-            responses=Responses(**arrays),
-            pairs=Pairs(*columns),
-            ties=self.ties,
-            prompt_characters=np.concatenate(self.prompts),
-            source=np.concatenate(self.source),
-            sources=tuple(self.sources),
-        )
+def _pair_arrays(preferences: pa.Array, start: int, first: Int64Array) -> dict[str, npt.NDArray[Any]]:
+    """Return the decided pairs of a batch; ``first[group]`` is the number of the group's first response."""
+    entries = preferences.flatten()
+    group = np.repeat(np.arange(len(preferences)), np.diff(offsets_of(preferences.value_lengths())))
+    sides = [entries.field(name).to_numpy(zero_copy_only=False).astype(np.int64) for name in ("chosen", "rejected")]
+    probability = compute.fill_null(entries.field("probability"), 1.0).to_numpy(zero_copy_only=False)
+    chosen, rejected = (first[group] + side for side in sides)
+    is_swapped, has_winner = probability < 0.5, probability != 0.5
+    return {
+        "pair": group[has_winner] + start,
+        "chosen": np.where(is_swapped, rejected, chosen)[has_winner],
+        "rejected": np.where(is_swapped, chosen, rejected)[has_winner],
+        "ties": ~has_winner,
+    }
 
 
 def _response_arrays(texts: pa.Array) -> dict[str, npt.NDArray[Any]]:

@@ -1,4 +1,4 @@
-"""From the parts of a mixture to its sets: how many groups of each part, what is set apart, in which order."""
+"""Drawing of a mixture's sets from its parts: number of groups of each, their order, and the groups split off."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from plaudit.data.audit.duplicates import similar_prompts
-from plaudit.data.mixing.augment.apply import augmented
-from plaudit.data.mixing.augment.counts import AugmentReport, AugmentTally
+from plaudit.data.mixing.augment import augmented
 from plaudit.data.mixing.config import (
     ByPolicy,
     ByTemperature,
@@ -23,15 +22,58 @@ from plaudit.data.mixing.config import (
     MixtureConfig,
     TeacherPrompts,
 )
-from plaudit.data.mixing.policy_mix import mixed_positions
-from plaudit.data.mixing.proportions import allotted, interleaved, repeated, temperature_weights
-from plaudit.data.mixing.report import DrawReport
-from plaudit.data.mixing.rules.apply import written, written_tables
-from plaudit.data.mixing.splits import held_out_clusters, held_out_prompts
-from plaudit.data.mixing.teacher_split import teacher_split
+from plaudit.data.mixing.report import AugmentReport, AugmentTally, DrawReport
+from plaudit.data.mixing.rules import written, written_tables
+from plaudit.data.mixing.splits import held_out_clusters, held_out_prompts, mixed_positions, teacher_split
 from plaudit.data.schema.columns import batch_of, groups_of, with_identity
 from plaudit.data.schema.group_set import GroupSet
 from plaudit.data.schema.hash_rng import seed_of, uniform
+
+
+def allotted(weights: Sequence[float], total: int) -> list[int]:
+    """Return whole shares of ``total`` in proportion to ``weights``, by largest remainders (Hamilton's method).
+
+    The shares sum to ``total``, and each is its exact quota rounded down or up. Of equal remainders the earlier part
+    is rounded up.
+    """
+    # Relative to the largest, so that the sum of huge weights is finite.
+    parts = np.asarray(weights, np.float64) / np.max(weights)
+    quotas = parts / parts.sum() * total
+    shares = np.floor(quotas).astype(np.int64)
+    # Rounded, so that the error of the division does not decide between equal remainders.
+    remainders = np.round(quotas - shares, 9)
+    for index in np.argsort(-remainders, kind="stable")[: total - int(shares.sum())]:
+        shares[index] += 1
+    return shares.tolist()
+
+
+def temperature_weights(sizes: Sequence[int], temperature: float) -> list[float]:
+    """Return size^(1/T) of each part, relative to the largest: its weight under temperature sampling."""
+    largest = max(sizes)
+    return [(size / largest) ** (1.0 / temperature) for size in sizes]
+
+
+def repeated(size: int, share: int, hashes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (positions, copies) of ``share`` draws of ``size`` groups; int64 [share] each.
+
+    Every group is taken ``share // size`` times, and the rest is drawn by a hash of (seed, group) without repetition.
+    ``copies`` numbers the repetitions of a group from 0.
+    """
+    whole, rest = divmod(share, size)
+    drawn = np.sort(np.argsort(uniform(hashes, seed), kind="stable")[:rest])
+    positions = np.r_[np.tile(np.arange(size), whole), drawn].astype(np.int64)
+    copies = np.r_[np.repeat(np.arange(whole), size), np.full(rest, whole)].astype(np.int64)
+    return positions, copies
+
+
+def interleaved(counts: Sequence[int]) -> np.ndarray:
+    """Return an order of parts that stand one after the other in which each is spread evenly; int64 [sum of counts].
+
+    Group k of n of a part comes at (k + ½) / n of the way; where two come together, the earlier part first.
+    """
+    places = np.concatenate([(np.arange(count) + 0.5) / max(count, 1) for count in counts])
+    return np.argsort(places, kind="stable")
+
 
 TRAIN = "train"
 HELD_OUT = "held_out"
@@ -143,7 +185,7 @@ def parts_of(groups: GroupSet, config: MixtureConfig) -> np.ndarray:
 
 
 def split(config: MixtureConfig, mixed: GroupSet, copies: np.ndarray, test: GroupSet | None, work: Path) -> Sets:
-    """Return the sets that come out. What is set apart is measured on, so no group of it comes twice.
+    """Return the sets of the mixture. Sets that are split off serve evaluation, so none of their groups repeats.
 
     ``test`` are the groups of the test files of a teacher split, or None where there are none.
 
@@ -182,7 +224,7 @@ def _teacher(share: float, whole: DrawnSet, test: GroupSet | None, seed: int, wo
 
 
 def augmented_set(config: MixtureConfig, train: DrawnSet, folder: Path) -> tuple[DrawnSet, tuple[AugmentReport, ...]]:
-    """Return the training set with what the rules of augmentation make of it, and what each of them did."""
+    """Return the augmented training set, and the report of each rule of augmentation."""
     groups = written_tables(train.tables(), folder / "given.arrow", train.groups)
     reports = []
     for number, rule in enumerate(config.augment):

@@ -15,14 +15,12 @@ import numpy as np
 import yaml
 
 from plaudit.config import load_config
-from plaudit.data.mixing.augment.counts import AugmentReport
 from plaudit.data.mixing.config import MixtureConfig, MixturePart, TeacherPrompts
 from plaudit.data.mixing.draw import HELD_OUT, TRAIN, DrawnSet, augmented_set, drawn, order_of, split
-from plaudit.data.mixing.report import MixtureReport, PartReport, SplitReport
-from plaudit.data.mixing.rules.apply import apply_rules, written_tables
-from plaudit.data.mixing.rules.counts import RuleReport
+from plaudit.data.mixing.report import AugmentReport, MixtureReport, PartReport, RuleReport, SplitReport
+from plaudit.data.mixing.rules import apply_rules, written_tables
 from plaudit.data.reading.cache import cache_folder, code_hash, fill_folder, synchronised
-from plaudit.data.reading.config import DataFile, expand
+from plaudit.data.reading.options import DataFile, expand
 from plaudit.data.reading.read import load_files
 from plaudit.data.schema.columns import with_identity
 from plaudit.data.schema.group import Group
@@ -37,29 +35,15 @@ REPORT_FILE = "mixture.json"
 @final
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """The sets of a mixture, by name: ``train``, and what was set apart; with the report of the building."""
+    """The sets of a mixture, by name: ``train``, and those split off; with the report of the building."""
 
     sets: Mapping[str, GroupSet]
     report: MixtureReport
     was_cached: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _ReadPart:
-    config: MixturePart
-    files: tuple[GroupSet, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _ReadFiles:
-    """Every file of a mixture as read; ``test`` are those of a teacher split."""
-
-    parts: tuple[_ReadPart, ...]
-    test: tuple[GroupSet, ...]
-
-    @property
-    def content(self) -> list[list[str]]:
-        return [[file.fingerprint for file in files] for files in (*(part.files for part in self.parts), self.test)]
+_Files = tuple[GroupSet, ...]
+"""The files of one part as read, or those of the test set of a teacher split."""
 
 
 def build_mixture(config: MixtureConfig, *, cache_dir: Path | None = None) -> Mixture:
@@ -69,11 +53,9 @@ def build_mixture(config: MixtureConfig, *, cache_dir: Path | None = None) -> Mi
         DataError: see ``read_groups``; also where no group is left, or none of a split's side.
         OutputError: where the cache cannot be written.
     """
-    read = _ReadFiles(
-        tuple(_ReadPart(part, _loaded(part.files, cache_dir)) for part in config.parts),
-        _loaded(config.split.test, cache_dir) if isinstance(config.split, TeacherPrompts) else (),
-    )
-    fingerprint = mixture_fingerprint(config, read.content)
+    tests = config.split.test if isinstance(config.split, TeacherPrompts) else ()
+    read = [_loaded(files, cache_dir) for files in (*(part.files for part in config.parts), tests)]
+    fingerprint = mixture_fingerprint(config, [[file.fingerprint for file in files] for files in read])
     key = hashlib.blake2b(f"{fingerprint} {code_hash()}".encode(), digest_size=16).hexdigest()
     folder = cache_folder(cache_dir) / f"mixture-{key}"
     report = _cached(folder)
@@ -87,7 +69,7 @@ def build_mixture(config: MixtureConfig, *, cache_dir: Path | None = None) -> Mi
         report = _cached(folder)
     if report is None:
         raise DataError(f"{folder}: the mixture was built, but cannot be read again")
-    # What does not change the groups may differ from the config of the cached building.
+    # Names and expected counts do not change the groups, and may differ from the config of the cached building.
     expected = {part.name: part.expected for part in config.parts}
     renamed = [part.model_copy(update={"expected": expected[part.name]}) for part in report.parts]
     report = report.model_copy(update={"name": config.name, "parts": tuple(renamed)})
@@ -98,7 +80,7 @@ def build_mixture(config: MixtureConfig, *, cache_dir: Path | None = None) -> Mi
     return Mixture(sets, report, was_cached)
 
 
-def _loaded(files: Sequence[DataFile], cache_dir: Path | None) -> tuple[GroupSet, ...]:
+def _loaded(files: Sequence[DataFile], cache_dir: Path | None) -> _Files:
     return tuple(load_files([file], cache_dir) for file in files)
 
 
@@ -120,7 +102,7 @@ def mixture_fingerprint(config: MixtureConfig, content: Sequence[Sequence[str]])
     """Return a hash over the content of every file, the rules, the draw, the order, the split and the seed.
 
     ``content[part][file]`` is the fingerprint of a file as read; the files of a test set come after the last part.
-    Where a file lies, what its mixture is called and which counts were expected do not matter.
+    The paths of files, the name of the mixture and the expected counts do not matter.
     """
     said = config.model_dump(mode="json", exclude={"name": True, "parts": {"__all__": {"files", "expected"}}})
     if config.split is not None:
@@ -139,9 +121,14 @@ def _cached(folder: Path) -> MixtureReport | None:
     return report if is_whole else None
 
 
-def _build(config: MixtureConfig, read: _ReadFiles, fingerprint: str, folder: Path) -> None:
+def _build(config: MixtureConfig, read: Sequence[_Files], fingerprint: str, folder: Path) -> None:
+    """Write the mixture of the files of each part, and last those of the test, with its report into ``folder``."""
     work = folder / "work"
-    made = [_part(part, config.seed, work / f"part-{number}") for number, part in enumerate(read.parts)]
+    *parts, test_files = read
+    made = [
+        _part(part, files, config.seed, work / f"part-{number}")
+        for number, (part, files) in enumerate(zip(config.parts, parts, strict=True))
+    ]
     whole, rules = apply_rules(
         concatenate([groups for groups, _ in made]),
         config.rules,
@@ -151,7 +138,7 @@ def _build(config: MixtureConfig, read: _ReadFiles, fingerprint: str, folder: Pa
     if len(whole) == 0:
         raise DataError(f"mixture {config.name}: no group passed the rules of all parts; {_losses((), rules)}")
     positions, copies, draws = drawn(config, whole)
-    test = concatenate(read.test) if read.test else None
+    test = concatenate(test_files) if test_files else None
     found = split(config, whole.select(positions), copies, test, work)
     sets = dict(found.by_name)
     augmented: tuple[AugmentReport, ...] = ()
@@ -166,7 +153,7 @@ def _build(config: MixtureConfig, read: _ReadFiles, fingerprint: str, folder: Pa
         rules=rules,
         draws=draws,
         augmented=augmented,
-        test=tuple(each.report for each in read.test),
+        test=tuple(each.report for each in test_files),
         left_out={reason: count for reason, count in found.left_out.items() if count},
         splits=tuple(splits),
     )
@@ -174,22 +161,21 @@ def _build(config: MixtureConfig, read: _ReadFiles, fingerprint: str, folder: Pa
     (folder / REPORT_FILE).write_text(report.model_dump_json(indent=1), encoding="utf-8")
 
 
-def _part(part: _ReadPart, seed: int, work: Path) -> tuple[GroupSet, PartReport]:
+def _part(config: MixturePart, files: _Files, seed: int, work: Path) -> tuple[GroupSet, PartReport]:
     """Return the groups of one part after its rules, under ids that begin with its name, and the counts."""
-    config = part.config
     groups, rules = apply_rules(
-        concatenate(part.files),
+        concatenate(files),
         config.rules,
         seed=seed_of(seed, "rules of one part"),
         folder=work,
-        named=_named(part),
+        named=_named(config.name, files),
     )
     if len(groups) == 0:
-        reads = [file.report for file in part.files]
+        reads = [file.report for file in files]
         raise DataError(f"part {config.name}: no group passed its rules; {_losses(reads, rules)}")
     return groups, PartReport(
         name=config.name,
-        reads=tuple(each.report for each in part.files),
+        reads=tuple(each.report for each in files),
         rules=rules,
         expected=config.expected,
         groups=len(groups),
@@ -197,11 +183,10 @@ def _part(part: _ReadPart, seed: int, work: Path) -> tuple[GroupSet, PartReport]
     )
 
 
-def _named(part: _ReadPart) -> Iterator[Group]:
+def _named(name: str, files: _Files) -> Iterator[Group]:
     """Yield the groups of a part under ids that begin with its name, and the file's number where two share an id."""
-    name = part.config.name
-    is_numbered = repeated_id(part.files) is not None
-    for number, file in enumerate(part.files, start=1):
+    is_numbered = repeated_id(files) is not None
+    for number, file in enumerate(files, start=1):
         prefix = f"{name}/{number}/" if is_numbered else f"{name}/"
         for group in file:
             yield with_identity(group, prefix + group.id, group.source)

@@ -1,19 +1,129 @@
-"""What the building of a mixture found: a tree of counts, from the rows read to the groups given."""
+"""Counts of building a mixture: of each rule, each augmentation, each part, each draw and each set."""
 
 from __future__ import annotations
 
-from typing import Self
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from plaudit.data.mixing.augment.counts import AugmentReport
-from plaudit.data.mixing.rules.counts import RuleReport
+from plaudit.data.mixing.config import Augmentation
 from plaudit.data.schema.report import ReadReport
 from plaudit.records import Record
 
 
+def _counts(tally: RuleCounts | AugmentTally) -> dict[str, Any]:
+    return {field.name: getattr(tally, field.name) for field in fields(tally)}
+
+
+class AugmentReport(Record):
+    """Counts of one rule: groups_in = augmented + the sum of left_alone, groups_out = groups_in + groups_added."""
+
+    rule: Augmentation
+    """The rule."""
+    groups_in: int
+    """Groups that came to it."""
+    groups_out: int
+    """Groups that left it."""
+    groups_added: int
+    """Groups that it made and put beside the given ones."""
+    augmented: int
+    """Groups that it made something of."""
+    left_alone: dict[str, int] = Field(default_factory=dict)
+    """For each reason, the groups that it made nothing of; they are passed on as they are."""
+    preferences_made: dict[str, int] = Field(default_factory=dict)
+    """For each kind, the preferences of the groups that it made."""
+    responses_left_out: dict[str, int] = Field(default_factory=dict)
+    """For each reason, responses that it did not borrow."""
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if self.groups_in != self.augmented + sum(self.left_alone.values()):
+            raise ValueError(f"groups of rule {self.rule.type} do not add up")
+        if self.groups_out != self.groups_in + self.groups_added:
+            raise ValueError(f"groups out of rule {self.rule.type} do not add up")
+        return self
+
+
+@dataclass(slots=True)
+class AugmentTally:
+    """The counts of a rule while groups pass; named as in ``AugmentReport``."""
+
+    groups_in: int = 0
+    groups_added: int = 0
+    augmented: int = 0
+    left_alone: Counter[str] = field(default_factory=Counter)
+    preferences_made: Counter[str] = field(default_factory=Counter)
+    responses_left_out: Counter[str] = field(default_factory=Counter)
+
+    def report(self, rule: Augmentation) -> AugmentReport:
+        """Return the counts as a record."""
+        return AugmentReport(rule=rule, groups_out=self.groups_in + self.groups_added, **_counts(self))
+
+
+class RuleReport(Record):
+    """Counts of one rule: output = input − those left out, by reason."""
+
+    rule: str
+    """The rule as its config says it."""
+    groups_in: int
+    """Groups that came to the rule."""
+    groups_out: int
+    """Groups that passed it."""
+    groups_left_out: dict[str, int] = Field(default_factory=dict)
+    """For each reason, the groups that did not."""
+    pairs_in: int
+    """Preferences of the groups that came."""
+    pairs_made: int = 0
+    """Pairs that the rule considered beside them."""
+    pairs_left_out: dict[str, int] = Field(default_factory=dict)
+    """For each reason, the pairs left out; those of groups left out are among them."""
+    pairs_out: int
+    """Preferences of the groups that passed."""
+    not_found: tuple[str, ...] = ()
+    """Ratings or sources that the rule names and no group has: misspelt, perhaps."""
+    found: tuple[str, ...] = ()
+    """Those that the groups have, if any."""
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if self.groups_in - sum(self.groups_left_out.values()) != self.groups_out:
+            raise ValueError(f"groups of rule {self.rule!r} do not add up")
+        if self.pairs_in + self.pairs_made - sum(self.pairs_left_out.values()) != self.pairs_out:
+            raise ValueError(f"pairs of rule {self.rule!r} do not add up")
+        return self
+
+
+@dataclass(slots=True)
+class RuleCounts:
+    """Counts that one rule adds to while groups pass."""
+
+    rule: str
+    groups_in: int = 0
+    groups_out: int = 0
+    pairs_in: int = 0
+    pairs_made: int = 0
+    pairs_out: int = 0
+    groups_left_out: Counter[str] = field(default_factory=Counter)
+    pairs_left_out: Counter[str] = field(default_factory=Counter)
+    not_found: set[str] = field(default_factory=set)
+    found: set[str] = field(default_factory=set)
+
+    def meet(self, names: Iterable[str]) -> None:
+        """Count the names of one group as found."""
+        self.found.update(names)
+        self.not_found -= self.found
+
+    def report(self) -> RuleReport:
+        """Return the counts as a record."""
+        found = sorted(self.found) if self.not_found else ()
+        return RuleReport(**_counts(self) | {"not_found": tuple(sorted(self.not_found)), "found": tuple(found)})
+
+
 class PartReport(Record):
-    """Counts of one part: rows read, what each rule did, groups given."""
+    """Counts of one part: rows read, the report of each rule, groups given."""
 
     name: str
     """Name of the part."""
@@ -30,7 +140,7 @@ class PartReport(Record):
 
 
 class DrawReport(Record):
-    """How many groups of one part were drawn into the mixture."""
+    """Counts of the groups of one part that were drawn into the mixture."""
 
     name: str
     """Name of the part."""
@@ -48,7 +158,7 @@ class SplitReport(Record):
     """One set that came out."""
 
     name: str
-    """``train``, or the name of what was set apart."""
+    """``train``, or the name of a set that was split off."""
     groups: int
     """Groups."""
     pairs: int

@@ -7,13 +7,15 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from plaudit.data.reading.hub import hub_commit, is_hub_name
+from plaudit.data.reading.files import hub_commit, is_hub_name
+from plaudit.data.reading.sources.formats import FORMATS
 from plaudit.data.schema.report import ReadReport
 from plaudit.errors import DataError, OutputError
 
@@ -31,7 +33,7 @@ def cache_folder(cache_dir: Path | None) -> Path:
 
 
 def cache_key(paths: Sequence[str], options: Mapping[str, object]) -> str:
-    """Return a hash of what decides a reading: each file (path, size, time), the options, the reading code.
+    """Return the cache key of a reading: a hash of each file (path, size, time), the options, the reading code.
 
     A data set on the hub is known by its newest commit.
 
@@ -80,7 +82,7 @@ def synchronised(path: Path) -> int:
 
 
 def fill_folder(folder: Path, fill: Callable[[Path], None], *, is_whole: Callable[[Path], bool]) -> None:
-    """Make ``folder``, with what ``fill`` writes into the folder it is given, all of it or nothing.
+    """Make ``folder`` with the files that ``fill`` writes, all of them or none.
 
     Everything is written beside ``folder`` and renamed at the end, so an interruption leaves nothing that could be
     taken for a whole one; ``is_whole`` tells one that another process finished meanwhile.
@@ -129,9 +131,21 @@ def _identity(path: str) -> list[object]:
 
 @functools.cache
 def code_hash() -> str:
-    """Return a hash of the reading code, so that a new version does not trust an old one's work."""
-    folder = Path(__file__).parent
+    """Return a hash of the code of ``plaudit.data``, so that a new version does not trust an old one's work."""
+    return _hash_of_code(Path(__file__).parents[1])
+
+
+def reader_hash(format: str) -> str:
+    """Return a hash of the code of a user's own format: its module, or the whole package that it stands in."""
+    if format == "auto" or format in FORMATS:
+        return ""
+    module = sys.modules[format.partition(":")[0].partition(".")[0]]
+    return _hash_of_code(*(Path(path) for path in getattr(module, "__path__", [module.__file__]) if path is not None))
+
+
+def _hash_of_code(*places: Path) -> str:
     digest = hashlib.blake2b(digest_size=8)
-    for file in sorted(folder.rglob("*.py")):
-        digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
+    for place in places:
+        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()

@@ -3,47 +3,53 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from typing import TypeVar
 
 import pyarrow as pa
 
 from plaudit.data.reading.files import Content, parse
-from plaudit.data.reading.joining import check_joins, joined, same_prompt
+from plaudit.data.reading.options import ReadingOptions, Value
 from plaudit.data.reading.sources.fields import Row, UnusableRowError
-from plaudit.data.reading.sources.formats import Format, fields_of, group_from_row, joins_rows
+from plaudit.data.reading.sources.formats import format_named
 from plaudit.data.schema.columns import batch_of, with_identity
-from plaudit.data.schema.group import Group
-from plaudit.data.schema.pairing import Pairs, derived
+from plaudit.data.schema.group import Group, Preference
+from plaudit.data.schema.pairing import derived
 from plaudit.errors import DataError
 
-OnError = Literal["raise", "skip"]
-Value = str | bool | int | float
+_Label = TypeVar("_Label")
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Consecutive rows of one file, and what groups without an id or source are given."""
+    """Consecutive rows of one file, their reading options, and the id prefix and source for groups without.
+
+    ``format`` is the name of a format, so that a block can be sent to another process.
+    """
 
     path: str
     prefix: str
     source: str
-    override_source: bool
-    format: Format
-    step_separator: str
-    columns: tuple[str, ...]
-    ranks_from: str | None
-    pairs: Pairs
-    where: tuple[tuple[str, Value], ...]
-    group_by_prompt: bool
-    on_error: OnError
-    rows: Sequence[tuple[int, Content]]
+    format: str
+    options: ReadingOptions
+    rows: Sequence[tuple[int, Content]] = ()
 
     @property
     def joins(self) -> bool:
         """Return whether rows of one prompt that stand one after the other make one group."""
-        return self.group_by_prompt or joins_rows(self.format)
+        return self.options.group_by_prompt or format_named(self.format).joins
+
+    def read(self, row: Row, number: int) -> tuple[Group, str | None]:
+        """Return the group of a row, and its own id, if it has one; else it is named by its line.
+
+        Raises:
+            DataError: see ``AbstractFormat.read``.
+        """
+        group = format_named(self.format).read(row, self.options)
+        source = group.source or self.source if self.options.source is None else self.options.source
+        return with_identity(group, group.id or f"{self.prefix}:{number}", source), group.id or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +63,24 @@ class Drop:
 
 
 @dataclass(slots=True)
-class Converted:
-    """The groups of a block as Arrow.
+class Origin:
+    """Origin of a group: its first row, the id in it, and the number of later rows that joined it.
 
-    Group i was row number ``numbers[i]``, and ``joined[i]`` rows after it joined it; the last of them was row
-    ``places[i]`` of the block.
+    ``place`` counts the rows of the block up to and with the last of them.
     """
 
+    number: int
+    given_id: str | None
+    place: int
+    joined: int = 0
+
+
+@dataclass(slots=True)
+class Converted:
+    """The groups of a block as Arrow, the origin of each, and the rows left out."""
+
     batch: pa.RecordBatch
-    numbers: list[int] = field(default_factory=list)
-    places: list[int] = field(default_factory=list)
-    joined: list[int] = field(default_factory=list)
-    given_ids: list[str | None] = field(default_factory=list)
+    origins: list[Origin] = field(default_factory=list)
     drops: list[Drop] = field(default_factory=list)
     ignored_fields: set[str] = field(default_factory=set)
     error: str | None = None
@@ -78,55 +90,54 @@ class Converted:
 def convert(block: Block) -> Converted:
     """Return the groups of a block; with ``on_error="raise"`` it ends before the first malformed row."""
     result = Converted(batch_of([]))
-    known = fields_of(block.format, block.columns)
+    fields = format_named(block.format).fields
+    known = None if fields is None else fields | set(block.options.attributes)
     runs: list[list[Group]] = []
     for place, (number, content) in enumerate(block.rows, start=1):
         result.rows = place
         try:
             row = parse(content)
-            if not known.issuperset(row):
+            if known is not None and not known.issuperset(row):
                 result.ignored_fields.update(name for name in row if name not in known)
-            other = _unwanted(row, block.where)
+            other = _unwanted(row, block.options.where)
             if other is not None:
                 result.drops.append(Drop(place, number, other, other))
                 continue
-            group = group_from_row(row, block.format, block.step_separator, block.columns)
-            named = _named(group, block, number)
-            may_join = block.group_by_prompt or (block.joins and not group.id)
-            has_company = may_join and bool(runs) and same_prompt(runs[-1][0], named)
+            group, given_id = block.read(row, number)
+            may_join = block.options.group_by_prompt or (block.joins and given_id is None)
+            has_company = may_join and bool(runs) and _same_prompt(runs[-1][0], group)
             if has_company:
-                check_joins(runs[-1][-1], named)
+                _check_joins(runs[-1][-1], group)
         except UnusableRowError as error:
             result.drops.append(Drop(place, number, error.reason, error.reason))
         except DataError as error:
-            if block.on_error == "raise":
+            if block.options.on_error == "raise":
                 result.error = f"{block.path}:{number}: {error}"
                 if block.joins and runs:
-                    _forget_last(result, runs)
+                    # The row that cannot be read may belong to the last group, which is then not whole.
+                    del runs[-1], result.origins[-1]
                 break
             result.drops.append(Drop(place, number, f"malformed {_field(str(error))}", str(error)))
         else:
             if has_company:
-                runs[-1].append(named)
-                result.places[-1] = place
-                result.joined[-1] += 1
+                runs[-1].append(group)
+                result.origins[-1].place = place
+                result.origins[-1].joined += 1
                 continue
-            runs.append([named])
-            result.given_ids.append(group.id or None)
-            result.numbers.append(number)
-            result.places.append(place)
-            result.joined.append(0)
-    result.batch = batch_of([derived(joined(run), ranks_from=block.ranks_from, pairs=block.pairs) for run in runs])
+            runs.append([group])
+            result.origins.append(Origin(number, given_id, place))
+    options = block.options
+    result.batch = batch_of([derived(joined(run), ranks_from=options.ranks_from, pairs=options.pairs) for run in runs])
     return result
 
 
-def _unwanted(row: Row, where: Sequence[tuple[str, Value]]) -> str | None:
+def _unwanted(row: Row, where: Mapping[str, Value]) -> str | None:
     """Return which of the wanted values ``row`` does not have, or None where it has all of them.
 
     Raises:
         DataError: where the row has no such column.
     """
-    for name, value in where:
+    for name, value in where.items():
         if name not in row:
             raise DataError(f"{name} is missing; where asks for it, and the row has: {', '.join(map(str, row))}")
         if row[name] != value or isinstance(row[name], bool) is not isinstance(value, bool):
@@ -146,33 +157,72 @@ def continues(block: Block, rows: Sequence[tuple[int, Content]], later: Content)
     for _, content in reversed(rows):
         before = _read(block, content)
         if before is not None:
-            return same_prompt(before, following)
+            return _same_prompt(before, following)
     return None
 
 
 def _read(block: Block, content: Content) -> Group | None:
+    """Return the group of a row, or None where it makes none."""
     try:
         row = parse(content)
-        if _unwanted(row, block.where) is not None:
-            return None
-        group = group_from_row(row, block.format, block.step_separator, block.columns)
+        return None if _unwanted(row, block.options.where) is not None else block.read(row, 0)[0]
     except DataError:
         return None
-    return _named(group, block, 0)
-
-
-def _forget_last(result: Converted, runs: list[list[Group]]) -> None:
-    """Leave out the last group, which the row that cannot be read may have belonged to."""
-    runs.pop()
-    for values in (result.given_ids, result.numbers, result.places, result.joined):
-        values.pop()
-
-
-def _named(group: Group, block: Block, number: int) -> Group:
-    source = block.source if block.override_source else group.source or block.source
-    return with_identity(group, group.id or f"{block.prefix}:{number}", source)
 
 
 def _field(message: str) -> str:
     """Return the field that an error message opens with, without positions: ``prompt[].role``."""
     return re.sub(r"\[[^\]]*\]", "[]", message.split(" ", 1)[0].rstrip(":"))
+
+
+def _same_prompt(first: Group, second: Group) -> bool:
+    """Return whether two groups have the same prompt and source."""
+    return (first.prompt, first.source) == (second.prompt, second.source)
+
+
+def _check_joins(first: Group, second: Group) -> None:
+    """Raise DataError where two groups of one prompt have labels that no group can hold together."""
+    if first.ranks is not None or second.ranks is not None:
+        raise DataError("ranks of rows with the same prompt cannot be joined: each row has an order of its own")
+
+
+def joined(run: Sequence[Group]) -> Group:
+    """Return the one group of consecutive groups of one prompt, under the id of the first.
+
+    Preferences keep their responses. A rating, an outcome or steps that a response lacks are None.
+    """
+    first = run[0]
+    if len(run) == 1:
+        return first
+    names = dict.fromkeys(name for group in run for name in group.ratings)
+    return replace(
+        first,
+        responses=tuple(response for group in run for response in group.responses),
+        preferences=_preferences(run),
+        ratings={name: _filled(run, lambda group, name=name: group.ratings.get(name)) or () for name in names},
+        outcomes=_filled(run, lambda group: group.outcomes),
+        steps=_filled(run, lambda group: group.steps),
+    )
+
+
+def _preferences(run: Sequence[Group]) -> tuple[Preference, ...]:
+    starts = accumulate((len(group.responses) for group in run), initial=0)
+    return tuple(
+        replace(each, chosen=each.chosen + start, rejected=each.rejected + start)
+        for group, start in zip(run, starts, strict=False)
+        for each in group.preferences
+    )
+
+
+def _filled(
+    run: Sequence[Group], of: Callable[[Group], tuple[_Label | None, ...] | None]
+) -> tuple[_Label | None, ...] | None:
+    """Return a label of every response of ``run``, None where its group has none; None where no group has it."""
+    found = [of(group) for group in run]
+    if all(each is None for each in found):
+        return None
+    return tuple(
+        value
+        for group, each in zip(run, found, strict=True)
+        for value in ((None,) * len(group.responses) if each is None else each)
+    )

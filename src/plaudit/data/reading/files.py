@@ -11,11 +11,10 @@ import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from plaudit.data.reading.hub import hub_rows, is_hub_name
 from plaudit.data.reading.sources.fields import Row, found
 from plaudit.data.reading.sources.helpsteer import ATTRIBUTES as HELPSTEER_ATTRIBUTES
 from plaudit.errors import DataError
@@ -29,6 +28,7 @@ Content = object
 """A row as found: unparsed (bytes), parsed JSON, or the DataError that says why it cannot be read."""
 
 _ARROW_ROWS = 500
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _CSV_VALUES = frozenset(
     {"margin", "label", "labels", "correct", "responses", "completions", "steps"}
     | {"ranks", "scores", "ratings", "preferences", "outcomes"}
@@ -256,3 +256,69 @@ def _dataset_rows(dataset: Dataset) -> Iterator[tuple[int, Content]]:
     for start in range(0, dataset.num_rows, _ARROW_ROWS):
         table: pa.Table = arrow[start : start + _ARROW_ROWS]
         yield from enumerate(table.to_pylist(), start=start + 1)
+
+
+def is_hub_name(path: str) -> bool:
+    """Return whether ``path`` is no file or folder here but looks like ``owner/name``."""
+    return bool(_HUB_NAME.fullmatch(path)) and not Path(path).exists()
+
+
+def hub_rows(
+    name: str,
+    split: str,
+    *,
+    subset: str | None = None,
+    data_dir: str | None = None,
+    revision: str | None = None,
+) -> Iterator[tuple[int, Row]]:
+    """Yield the rows of one split, numbered from 1.
+
+    ``subset`` is the configuration of the data set, ``data_dir`` the folder of its repository, ``revision`` a branch or
+    commit of it; without them the hub's default is read.
+
+    Raises:
+        DataError: where the hub or the data set cannot be reached, or has no such split, subset or folder.
+    """
+    from datasets import load_dataset
+
+    options = {"name": subset, "data_dir": data_dir, "revision": revision}
+    given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
+    try:
+        yield from enumerate(load_dataset(name, **given, split=split, streaming=True), start=1)
+    except ValueError as error:
+        # The hub answered that the configuration or split does not exist; its message lists those that do.
+        raise DataError(f"{name}: cannot be read from the hub: {_first_line(error)}") from None
+    except _hub_errors() as error:
+        raise _unreachable(name, error) from None
+
+
+def hub_commit(name: str) -> str | None:
+    """Return the newest commit of a data set on the hub.
+
+    Raises:
+        DataError: where the hub or the data set cannot be reached.
+    """
+    from huggingface_hub import dataset_info
+
+    try:
+        return dataset_info(name).sha
+    except _hub_errors() as error:
+        raise _unreachable(name, error) from None
+
+
+def _hub_errors() -> tuple[type[BaseException], ...]:
+    """Return the errors of the hub's client: its HTTP library differs between versions, so ask for its base."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return (OSError, ValueError, *HfHubHTTPError.__bases__)
+
+
+def _unreachable(name: str, error: BaseException) -> DataError:
+    return DataError(
+        f"{name}: no such file or folder here, and the hub cannot be reached for it ({_first_line(error)}); "
+        "without a network, give a local file or a folder written by datasets.save_to_disk"
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
+import difflib
 import multiprocessing
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import get_args
+from typing import Any, final
 
 import pyarrow as pa
 
-from plaudit.data.reading.cache import ARROW_FILE, cache_folder, cache_key, cached_report, fill_cache
-from plaudit.data.reading.config import DataFile, expand
-from plaudit.data.reading.convert import Block, Converted, OnError, Value, continues, convert
-from plaudit.data.reading.files import Content, parse
-from plaudit.data.reading.place import Place, place_of, rows_of
-from plaudit.data.reading.sources.formats import FORMATS, Format, FormatChoice, check_columns, detect_format
-from plaudit.data.reading.tally import Tally
+from plaudit.data.reading.cache import ARROW_FILE, cache_folder, cache_key, cached_report, fill_cache, reader_hash
+from plaudit.data.reading.convert import Block, Converted, continues, convert
+from plaudit.data.reading.files import SUFFIXES, Content, check_readable, hub_rows, is_hub_name, parse, raw_rows
+from plaudit.data.reading.options import DataFile, ReadingOptions, expand, reading_options
+from plaudit.data.reading.sources.formats import SOURCES, detect_format, format_named, source_at
+from plaudit.data.reading.sources.source import Source
 from plaudit.data.schema.columns import SCHEMA
 from plaudit.data.schema.group_set import GroupSet, concatenate, features
-from plaudit.data.schema.pairing import Pairs
-from plaudit.data.schema.report import ReadReport
-from plaudit.errors import DataError, UnknownNameError, closest_or_all
+from plaudit.data.schema.report import EXAMPLES_PER_REASON, ReadReport
+from plaudit.errors import DataError
 
 BLOCK_ROWS = 2000
 BLOCK_BYTES = 16_000_000
@@ -36,79 +34,45 @@ _Rows = list[tuple[int, Content]]
 
 def read_groups(
     path: str | Path | Sequence[str | Path],
+    options: ReadingOptions | None = None,
     *,
-    format: FormatChoice = "auto",
-    split: str = "train",
-    subset: str | None = None,
-    data_dir: str | None = None,
-    revision: str | None = None,
-    source: str | None = None,
-    on_error: OnError = "raise",
-    limit: int | None = None,
     cache_dir: Path | None = None,
     num_proc: int = 1,
-    step_separator: str = "\n",
-    attributes: Sequence[str] = (),
-    group_by_prompt: bool = False,
-    ranks_from: str | None = None,
-    pairs: Pairs = "given",
-    where: Mapping[str, Value] | None = None,
+    **keywords: Any,
 ) -> GroupSet:
     """Return the groups of one or more files, memory-mapped, with a report of every row left out.
 
     Args:
         path: a file, a folder of ``datasets.save_to_disk``, a hub name or a source of the catalogue; or several.
-        format: how rows become groups; ``auto`` takes that of the source, else what the first row of a file tells.
-        split: the split of a saved data set or a hub name.
-        subset: the configuration of a data set on the hub.
-        data_dir: the folder of its repository.
-        revision: its branch or commit.
-        source: source of every group; the default is the row's own ``source``, else the name of the source or file.
-        on_error: whether a malformed row is an error or a counted skip; sound rows of no use are always skipped.
-        limit: the number of groups to stop after.
+        options: how rows become groups.
         cache_dir: where the Arrow copy is kept; the default is in the cache of ``datasets``.
         num_proc: processes that parse and check.
-        step_separator: what joins the steps of a row into a response, in the formats that give them one by one.
-        attributes: label columns of the format ``attributes``.
-        group_by_prompt: whether rows of one prompt that follow each other make one group, under the id of the first.
-        ranks_from: rating that ranks the responses of groups without ranks.
-        pairs: ``all`` makes a preference of every two responses of different rank.
-        where: columns and the value that each must have; other rows are left out and counted.
+        keywords: fields of ``ReadingOptions``, in place of those of ``options``: ``format``, ``split``, ``subset``,
+            ``data_dir``, ``revision``, ``source``, ``on_error``, ``limit``, ``step_separator``, ``attributes``,
+            ``group_by_prompt``, ``where``, ``ranks_from`` and ``pairs``.
 
     Raises:
-        DataError: ``file:line: field is …``, what was found and what is allowed; also for a repeated id, an
+        DataError: ``file:line: field is …``, the value found and the values allowed; also for a repeated id, an
             empty file and anything that cannot be read.
+        UnknownNameError: for a format or an ``on_error`` that does not exist.
         OutputError: where the cache cannot be written.
     """
-    _check_choices(format, on_error, limit)
-    check_columns(format, attributes)
+    how = reading_options(options, **keywords)
+    if how.format != "auto":
+        format_named(how.format)  # before anything is read, so that a module that cannot be imported is said at once
     paths = [str(path)] if isinstance(path, str | Path) else [str(each) for each in path]
-    columns = tuple(attributes)
-    places = [place_of(each, subset=subset, data_dir=data_dir, revision=revision) for each in paths]
-    wanted = tuple((where or {}).items())
-    files = [
-        _File(
-            each, split, format, source, on_error, step_separator, columns, group_by_prompt, ranks_from, pairs, wanted
-        )
-        for each in places
-    ]
-    return _read(files, limit=limit, cache_dir=cache_dir, num_proc=num_proc)
-
-
-def _read(files: Sequence[_File], *, limit: int | None, cache_dir: Path | None, num_proc: int) -> GroupSet:
-    """Return the groups of ``files``, which differ in nothing but their places; from the cache where it has them."""
-    if not files:
+    places = [place_of(each, subset=how.subset, data_dir=how.data_dir, revision=how.revision) for each in paths]
+    if not places:
         raise DataError("there is nothing to read: the list of files is empty")
-    places = [file.place for file in files]
     read_from = [(place.subset, place.data_dir, place.revision) for place in places]
-    options = dataclasses.asdict(files[0]) | {"place": read_from, "limit": limit}
-    folder = cache_folder(cache_dir) / cache_key([place.path for place in places], options)
+    deciding = {"options": how.model_dump(mode="json"), "place": read_from, "reader": reader_hash(how.format)}
+    folder = cache_folder(cache_dir) / cache_key([place.path for place in places], deciding)
     report = cached_report(folder)
     if report is None:
-        report = fill_cache(folder, lambda target: _write(files, target, limit=limit, num_proc=num_proc))
+        report = fill_cache(folder, lambda target: _write(places, how, target, num_proc))
     found = GroupSet.from_arrow_file(folder / ARROW_FILE, report)
-    if files[0].ranks_from is not None:
-        _check_ranked(found, files[0].ranks_from)
+    if how.ranks_from is not None:
+        _check_ranked(found, how.ranks_from)
     return found
 
 
@@ -121,15 +85,6 @@ def _check_ranked(groups: GroupSet, rating: str) -> None:
     raise DataError(f"{groups.report.path}: ranks_from is {rating!r}, but no group has that rating; found: {there}")
 
 
-def _check_choices(format: str, on_error: str, limit: int | None) -> None:
-    if format != "auto" and format not in FORMATS:
-        raise UnknownNameError(f"unknown format {format!r}; {closest_or_all(format, ('auto', *FORMATS))}")
-    if on_error not in get_args(OnError):
-        raise UnknownNameError(f"unknown on_error {on_error!r}; {closest_or_all(on_error, get_args(OnError))}")
-    if limit is not None and limit < 1:
-        raise DataError(f"limit is {limit}; it must be at least 1")
-
-
 def load_files(files: Sequence[DataFile], cache_dir: Path | None = None) -> GroupSet:
     """Return the groups of every configured file, one file after the other.
 
@@ -137,110 +92,52 @@ def load_files(files: Sequence[DataFile], cache_dir: Path | None = None) -> Grou
         ConfigError: for a path with an environment variable that is not set.
         DataError: see ``read_groups``.
     """
-    return concatenate(
-        [
-            read_groups(
-                expand(file.path),
-                format=file.format,
-                split=file.split,
-                subset=file.subset,
-                data_dir=file.data_dir,
-                revision=file.revision,
-                source=file.source,
-                on_error=file.on_error,
-                limit=file.limit,
-                cache_dir=cache_dir,
-                step_separator=file.step_separator,
-                attributes=file.attributes,
-                group_by_prompt=file.group_by_prompt,
-                ranks_from=file.ranks_from,
-                pairs=file.pairs,
-                where=file.where,
-            )
-            for file in files
-        ]
-    )
+    return concatenate([read_groups(expand(file.path), file, cache_dir=cache_dir) for file in files])
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    place: Place
-    split: str
-    format: FormatChoice
-    source: str | None
-    on_error: OnError
-    step_separator: str
-    attributes: tuple[str, ...]
-    group_by_prompt: bool
-    ranks_from: str | None
-    pairs: Pairs
-    where: tuple[tuple[str, Value], ...]
+def _blocks_of(places: Sequence[Place], options: ReadingOptions) -> Iterator[Block]:
+    """Yield the rows of every place in blocks.
 
-    @property
-    def stem(self) -> str:
-        return self.place.stem
-
-    @property
-    def is_detected(self) -> bool:
-        return self.format == "auto" and self.place.source is None
-
-    def block(self, prefix: str, format: Format) -> Block:
-        """Return a block of this file without rows."""
-        return Block(
-            path=self.place.path,
-            prefix=prefix,
-            source=self.stem if self.source is None else self.source,
-            override_source=self.source is not None,
-            format=format,
-            step_separator=self.step_separator,
-            columns=self.attributes,
-            ranks_from=self.ranks_from,
-            pairs=self.pairs,
-            where=self.where,
-            group_by_prompt=self.group_by_prompt,
-            on_error=self.on_error,
-            rows=(),
+    Ids made of line numbers begin with the source, numbered where two places share it.
+    """
+    sources = [place.stem if options.source is None else options.source for place in places]
+    is_one_each = len(set(sources)) == len(sources)
+    for position, (place, source) in enumerate(zip(places, sources, strict=True), start=1):
+        yield from _blocks(
+            place, Block(place.path, source if is_one_each else f"{source}/{position}", source, "", options)
         )
 
 
-def _prefixes(files: Sequence[_File]) -> list[str]:
-    """Return what the ids of each file's rows begin with: its source, numbered where two files share it."""
-    sources = [file.stem if file.source is None else file.source for file in files]
-    if len(set(sources)) == len(sources):
-        return sources
-    return [f"{source}/{position}" for position, source in enumerate(sources, start=1)]
-
-
-def _write(files: Sequence[_File], target: Path, *, limit: int | None, num_proc: int) -> ReadReport:
-    tally = Tally(limit=limit, detected=any(file.is_detected for file in files))
+def _write(places: Sequence[Place], options: ReadingOptions, target: Path, num_proc: int) -> ReadReport:
+    detected = options.format == "auto" and any(place.source is None for place in places)
+    tally = Tally(limit=options.limit, detected=detected)
     schema = SCHEMA.with_metadata(features().arrow_schema.metadata)
-    blocks = chain.from_iterable(_blocks(file, prefix) for file, prefix in zip(files, _prefixes(files), strict=True))
     with pa.OSFile(str(target), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-        for block, converted in _converted(blocks, num_proc):
+        for block, converted in _converted(_blocks_of(places, options), num_proc):
             batch = tally.add(block, converted)
             if batch.num_rows:
                 writer.write_batch(batch.replace_schema_metadata(schema.metadata))
             if tally.is_full:
                 break
-    return tally.report([file.place for file in files], files[0].split)
+    return tally.report(places, options.split)
 
 
-def _blocks(file: _File, prefix: str) -> Iterator[Block]:
-    rows = rows_of(file.place, file.split)
+def _blocks(place: Place, template: Block) -> Iterator[Block]:
+    options = template.options
+    rows = rows_of(place, options.split)
     first = _Rows()
-    if file.format != "auto":
-        format: Format = file.format
-    elif file.place.source is not None:
-        format = file.place.source.format
-    else:
-        first, format = _detect(file, rows)
-    template = file.block(prefix, format)
+    format = options.format
+    if format == "auto" and place.source is not None:
+        format = place.source.format
+    elif format == "auto":
+        first, format = _detect(template, rows)
+    template = replace(template, format=format)
     is_empty = True
     for chunk in _chunks(chain(first, rows), template):
         is_empty = False
         yield replace(template, rows=chunk)
     if is_empty:
-        raise DataError(f"{file.place.path}: holds no rows")
+        raise DataError(f"{place.path}: holds no rows")
 
 
 def _chunks(rows: Iterator[tuple[int, Content]], block: Block) -> Iterator[_Rows]:
@@ -264,20 +161,20 @@ def _chunks(rows: Iterator[tuple[int, Content]], block: Block) -> Iterator[_Rows
         yield chunk
 
 
-def _detect(file: _File, rows: Iterator[tuple[int, Content]]) -> tuple[_Rows, Format]:
+def _detect(block: Block, rows: Iterator[tuple[int, Content]]) -> tuple[_Rows, str]:
     """Return the rows that were looked at and the format that the last of them shows.
 
     That is the first row, or where malformed rows are skipped, one of the first ``DETECTION_ROWS``.
     """
     seen = _Rows()
-    complaint = f"{file.place.path}: holds no rows"
+    complaint = f"{block.path}: holds no rows"
     for number, content in islice(rows, DETECTION_ROWS):
         seen.append((number, content))
         try:
             return seen, detect_format(parse(content))
         except DataError as error:
-            complaint = f"{file.place.path}:{number}: {error}"
-            if file.on_error == "raise":
+            complaint = f"{block.path}:{number}: {error}"
+            if block.options.on_error == "raise":
                 break
     raise DataError(complaint)
 
@@ -297,3 +194,207 @@ def _converted(blocks: Iterator[Block], num_proc: int) -> Iterator[tuple[Block, 
                 yield done, future.result()
         for done, future in waiting:
             yield done, future.result()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file or folder, or a hub name with the configuration, folder and revision to read; its source, where known."""
+
+    path: str
+    subset: str | None = None
+    data_dir: str | None = None
+    revision: str | None = None
+    source: Source | None = None
+
+    @property
+    def stem(self) -> str:
+        """Return the prefix of its groups' ids and source: the name of the source, of the file, or of the set.
+
+        Endings such as ``.jsonl.gz`` do not count, but a name on the hub is whole: ``set-v0.2``.
+        """
+        if self.source is not None:
+            return self.source.name
+        name = Path(self.path).name
+        if is_hub_name(self.path) or "." not in name.lstrip("."):
+            return name
+        return name.removesuffix(".gz").rsplit(".", 1)[0]
+
+
+def place_of(
+    path: str, *, subset: str | None = None, data_dir: str | None = None, revision: str | None = None
+) -> Place:
+    """Return the place of ``path``: a file or folder here, else a source of the catalogue, else a hub name.
+
+    A place on the hub is looked up in the catalogue by its name, ``subset`` and ``data_dir``; a ``revision`` that is
+    given comes before that of the catalogue.
+
+    Raises:
+        DataError: where there is no such file, source or hub name, where a file is given a ``subset`` or ``data_dir``,
+            or a source another one than its own.
+    """
+    if not _is_here(path) and path in SOURCES:
+        source = SOURCES[path]
+        if subset not in (None, source.subset) or data_dir not in (None, source.data_dir):
+            raise DataError(
+                f"{path} is a source with subset {source.subset!r} and data_dir {source.data_dir!r}; "
+                f"for another one give the hub name {source.hub}"
+            )
+        return Place(source.hub, source.subset, source.data_dir, revision or source.revision, source)
+    if is_hub_name(path) and not path.lower().endswith(SUFFIXES):
+        source = source_at(path, subset=subset, data_dir=data_dir)
+        if source is not None:
+            return Place(path, source.subset, source.data_dir, revision or source.revision, source)
+        return Place(path, subset, data_dir, revision)
+    try:
+        check_readable(path)
+    except DataError as error:
+        close = difflib.get_close_matches(path, SOURCES, n=1)
+        if not close:
+            raise
+        raise DataError(f"{error}; did you mean the source {close[0]!r}?") from None
+    if (subset, data_dir, revision) != (None, None, None):
+        raise DataError(f"{path}: subset, data_dir and revision are of data sets on the hub; this is a file here")
+    return Place(path)
+
+
+def _is_here(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:
+        return False
+
+
+def rows_of(place: Place, split: str) -> Iterator[tuple[int, Content]]:
+    """Return the rows of a place, as ``raw_rows`` does.
+
+    Raises:
+        DataError: where the place as a whole cannot be read.
+    """
+    if Path(place.path).is_file() and split != "train":
+        raise DataError(f"{place.path}: split is {split!r}, but this is one file; splits are of saved sets and the hub")
+    if is_hub_name(place.path):
+        return hub_rows(place.path, split, subset=place.subset, data_dir=place.data_dir, revision=place.revision)
+    return raw_rows(place.path, split)
+
+
+def published_rows(places: Sequence[Place], split: str) -> int | None:
+    """Return how many rows the publishers say there are, or None where one of them, or the catalogue, says nothing."""
+    counts = [None if place.source is None else place.source.rows.get(split) for place in places]
+    known = [count for count in counts if count is not None]
+    return sum(known) if known and len(known) == len(counts) else None
+
+
+@final
+@dataclass
+class Tally:
+    """Running counts of a reading, with the check of unique ids and the limit."""
+
+    limit: int | None
+    detected: bool
+    rows: int = 0
+    groups: int = 0
+    joined: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+    ignored_fields: set[str] = field(default_factory=set)
+    formats: dict[str, None] = field(default_factory=dict)
+    ids: _Ids = field(default_factory=lambda: _Ids())
+
+    @property
+    def is_full(self) -> bool:
+        """True once the limit is reached."""
+        return self.limit is not None and self.groups >= self.limit
+
+    def add(self, block: Block, converted: Converted) -> pa.RecordBatch:
+        """Return the groups of a block that are kept.
+
+        Raises:
+            DataError: for the malformed row that ended the block, or a repeated id.
+        """
+        self.formats[block.format] = None
+        self.ignored_fields |= converted.ignored_fields
+        last = converted.rows
+        kept: list[int] = []
+        for index, origin in enumerate(converted.origins):
+            first = self.ids.first_place(block, origin.given_id, origin.number)
+            if first is not None:
+                identifier = origin.given_id or f"{block.prefix}:{origin.number}"
+                self._repeated(block, origin.number, identifier, first)
+                self.dropped["repeated id"] += origin.joined
+                continue
+            kept.append(index)
+            self.groups += 1
+            self.joined += origin.joined
+            if self.is_full:
+                last = origin.place
+                break
+        for drop in converted.drops:
+            if drop.place <= last:
+                self._drop(block, drop.number, drop.reason, drop.detail)
+        self.rows += last
+        if converted.error is not None and not self.is_full:
+            raise DataError(converted.error)
+        if len(kept) == converted.batch.num_rows:
+            return converted.batch
+        return converted.batch.take(pa.array(kept, pa.int64()))
+
+    def report(self, places: Sequence[Place], split: str) -> ReadReport:
+        """Return the counts of the whole reading, beside the published numbers of rows."""
+        sources = {place.source.name: place.source for place in places if place.source is not None}
+        return ReadReport(
+            path=", ".join(place.path for place in places),
+            source=", ".join(sources),
+            licence="; ".join(dict.fromkeys(source.licence for source in sources.values())),
+            published_rows=published_rows(places, split),
+            format=", ".join(self.formats),
+            detected=self.detected,
+            rows=self.rows,
+            groups=self.groups,
+            joined=self.joined,
+            dropped=self.dropped,
+            examples={reason: tuple(places) for reason, places in self.examples.items()},
+            ignored_fields=tuple(sorted(self.ignored_fields)),
+        )
+
+    def _repeated(self, block: Block, number: int, identifier: str, first: str) -> None:
+        message = f"id {identifier!r} is already that of {first}; ids must be unique"
+        if block.options.on_error == "raise":
+            raise DataError(f"{block.path}:{number}: {message}")
+        self._drop(block, number, "repeated id", message)
+
+    def _drop(self, block: Block, number: int, reason: str, detail: str) -> None:
+        self.dropped[reason] = self.dropped.get(reason, 0) + 1
+        examples = self.examples.setdefault(reason, [])
+        if len(examples) < EXAMPLES_PER_REASON:
+            examples.append(f"{block.path}:{number}: {detail}")
+
+
+@final
+class _Ids:
+    """The ids met so far. Ids made from line numbers are kept as one byte per line, not as strings."""
+
+    def __init__(self) -> None:
+        self._given: dict[str, tuple[str, int]] = {}
+        self._made: dict[str, tuple[str, bytearray]] = {}
+
+    def first_place(self, block: Block, given: str | None, number: int) -> str | None:
+        """Return the ``file:line`` where the row's id was met before, or None; then it counts as met."""
+        place = (block.path, number)
+        if given is None:
+            _, lines = self._made.setdefault(block.prefix, (block.path, bytearray()))
+            if number >= len(lines):
+                lines.extend(bytes(number + 1 - len(lines)))
+            lines[number] = 1
+            first = self._given.get(f"{block.prefix}:{number}") if self._given else None
+        else:
+            first = self._given.setdefault(given, place)
+            if first is place:
+                first = self._made_place(given)
+        return None if first is None else f"{first[0]}:{first[1]}"
+
+    def _made_place(self, given: str) -> tuple[str, int] | None:
+        prefix, _, number = given.rpartition(":")
+        path, lines = self._made.get(prefix, ("", b""))
+        if number.isdecimal() and str(int(number)) == number and int(number) < len(lines) and lines[int(number)]:
+            return path, int(number)
+        return None

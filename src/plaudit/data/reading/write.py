@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
-import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import IO
 
 from plaudit.data.reading.sources.groups import group_to_row
 from plaudit.data.schema.group import Group
 from plaudit.errors import OutputError
-from plaudit.records import check_target
+from plaudit.records import replacing
 
 
 def write_groups(path: str | Path, groups: Iterable[Group]) -> int:
@@ -27,27 +25,11 @@ def write_groups(path: str | Path, groups: Iterable[Group]) -> int:
     target = Path(path)
     if not target.name.endswith((".jsonl", ".jsonl.gz")):
         raise OutputError(f"cannot write {target}: groups are written to .jsonl or .jsonl.gz")
-    check_target(target)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            count = _write_rows(file, groups, compressed=target.suffix == ".gz")
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-    return count
+    with replacing(target) as file:
+        return _write_rows(file, groups, compressed=target.suffix == ".gz")
 
 
-def _write_rows(file: io.BufferedWriter, groups: Iterable[Group], *, compressed: bool) -> int:
+def _write_rows(file: IO[bytes], groups: Iterable[Group], *, compressed: bool) -> int:
     count = 0
     stream = gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) if compressed else file
     for group in groups:

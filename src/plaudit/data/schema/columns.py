@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import itertools
 import json
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from plaudit.data.schema.group import Group, Message, Preference, Step
@@ -84,12 +88,9 @@ def batch_of(groups: Sequence[Group]) -> pa.RecordBatch:
     columns = [
         pa.array([group.id for group in groups], pa.string()),
         pa.array([group.source for group in groups], pa.string()),
-        _prompts(groups),
-        pa.ListArray.from_arrays(
-            _offsets([len(group.responses) for group in groups]),
-            pa.array([response for group in groups for response in group.responses], pa.string()),
-        ),
-        _preferences(groups),
+        _lists([group.prompt for group in groups], _MESSAGE),
+        _lists([group.responses for group in groups], pa.string()),
+        _lists([group.preferences for group in groups], _PREFERENCE),
         pa.array([group.ranks for group in groups], SCHEMA.field("ranks").type),
         pa.array([_rating_rows(group.ratings) for group in groups], SCHEMA.field("ratings").type),
         pa.array([group.outcomes for group in groups], SCHEMA.field("outcomes").type),
@@ -100,38 +101,20 @@ def batch_of(groups: Sequence[Group]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
 
-def _offsets(lengths: Iterable[int]) -> pa.Array:
-    offsets, end = [0], 0
-    for length in lengths:
-        end += length
-        offsets.append(end)
-    return pa.array(offsets, pa.int32())
+def _lists(rows: Sequence[Sequence[object]], type: pa.DataType) -> pa.ListArray:
+    """Return a list of each row: of values, or of objects whose attributes are the fields of a struct."""
+    entries = list(itertools.chain.from_iterable(rows))
+    if isinstance(type, pa.StructType):
+        values = pa.StructArray.from_arrays([_attributes(entries, field) for field in type], fields=list(type))
+    else:
+        values = pa.array(entries, type)
+    return pa.ListArray.from_arrays(pa.array(np.cumsum([0, *map(len, rows)]), pa.int32()), values)
 
 
-def _prompts(groups: Sequence[Group]) -> pa.Array:
-    turns = [message for group in groups for message in group.prompt]
-    values = pa.StructArray.from_arrays(
-        [
-            pa.array([turn.role for turn in turns], pa.string()),
-            pa.array([turn.content for turn in turns], pa.string()),
-        ],
-        fields=list(_MESSAGE),
-    )
-    return pa.ListArray.from_arrays(_offsets([len(group.prompt) for group in groups]), values)
-
-
-def _preferences(groups: Sequence[Group]) -> pa.Array:
-    pairs = [preference for group in groups for preference in group.preferences]
-    values = pa.StructArray.from_arrays(
-        [
-            pa.array([pair.chosen for pair in pairs], pa.int32()),
-            pa.array([pair.rejected for pair in pairs], pa.int32()),
-            pa.array([_float(pair.margin) for pair in pairs], pa.float64()),
-            pa.array([_float(pair.probability) for pair in pairs], pa.float64()),
-        ],
-        fields=list(_PREFERENCE),
-    )
-    return pa.ListArray.from_arrays(_offsets([len(group.preferences) for group in groups]), values)
+def _attributes(entries: Sequence[object], field: pa.Field) -> pa.Array:
+    """Return an attribute of every entry; large integers, too, become the floats that a column of floats holds."""
+    values = list(map(operator.attrgetter(field.name), entries))
+    return pa.array(_floats(values) if pa.types.is_floating(field.type) else values, field.type)
 
 
 def _rating_rows(ratings: Mapping[str, Sequence[float | None]]) -> list[dict[str, object]]:
@@ -193,64 +176,22 @@ def _steps(entries: list[dict[str, float]] | None) -> tuple[Step, ...] | None:
     return None if entries is None else tuple(Step(int(entry["end"]), entry["label"]) for entry in entries)
 
 
-def trusted_group(
-    *,
-    prompt: tuple[Message, ...],
-    responses: tuple[str, ...],
-    preferences: tuple[Preference, ...],
-    ranks: tuple[int | None, ...] | None,
-    ratings: Mapping[str, tuple[float | None, ...]],
-    outcomes: tuple[bool | None, ...] | None,
-    steps: tuple[tuple[Step, ...] | None, ...] | None,
-    id: str,
-    source: str,
-) -> Group:
-    """Return a group made of parts that were already checked, without checking them again."""
+def trusted_group(**fields: Any) -> Group:
+    """Return a group made of all its fields, which were already checked, without checking them again."""
     group = object.__new__(Group)
-    put = object.__setattr__
-    put(group, "prompt", prompt)
-    put(group, "responses", responses)
-    put(group, "preferences", preferences)
-    put(group, "ranks", ranks)
-    put(group, "ratings", ratings)
-    put(group, "outcomes", outcomes)
-    put(group, "steps", steps)
-    put(group, "id", id)
-    put(group, "source", source)
+    for name, value in fields.items():
+        object.__setattr__(group, name, value)
     return group
+
+
+def relabelled(group: Group, **fields: Any) -> Group:
+    """Return ``group`` with other fields, which must follow from its own: they are not checked."""
+    return trusted_group(**{name: getattr(group, name) for name in _FIELDS} | fields)
 
 
 def with_identity(group: Group, id: str, source: str) -> Group:
     """Return ``group`` under another id and source."""
-    return trusted_group(
-        prompt=group.prompt,
-        responses=group.responses,
-        preferences=group.preferences,
-        ranks=group.ranks,
-        ratings=group.ratings,
-        outcomes=group.outcomes,
-        steps=group.steps,
-        id=id,
-        source=source,
-    )
+    return relabelled(group, id=id, source=source)
 
 
-def relabelled(
-    group: Group,
-    *,
-    preferences: tuple[Preference, ...] | None = None,
-    ranks: tuple[int | None, ...] | None = None,
-    ratings: Mapping[str, tuple[float | None, ...]] | None = None,
-) -> Group:
-    """Return ``group`` with other labels, which must follow from its own: they are not checked. None keeps them."""
-    return trusted_group(
-        prompt=group.prompt,
-        responses=group.responses,
-        preferences=group.preferences if preferences is None else preferences,
-        ranks=group.ranks if ranks is None else ranks,
-        ratings=group.ratings if ratings is None else ratings,
-        outcomes=group.outcomes,
-        steps=group.steps,
-        id=group.id,
-        source=group.source,
-    )
+_FIELDS = tuple(field.name for field in dataclasses.fields(Group))

@@ -1,4 +1,4 @@
-"""The one row schema of plaudit: a group, one prompt with K responses and what is known about them."""
+"""The one row schema of plaudit: a group, one prompt with K responses and their labels."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Group:
     labelled steps. ``prompt_key`` identifies the prompt, for splits.
 
     Raises:
-        InvalidGroupError: naming the field, what was found and what is allowed.
+        InvalidGroupError: naming the field, the value found and the values allowed.
     """
 
     prompt: tuple[Message, ...]

@@ -9,7 +9,7 @@ from plaudit.data.schema.group import Group
 
 
 def draw_key(group: Group, seed: int, purpose: str) -> bytes:
-    """Return what the draws of a group hang on: the seed, what they are for, its prompt and its responses."""
+    """Return the key of a group's draws: the seed, their purpose, its prompt and its responses."""
     parts = (str(seed), purpose, group.prompt_key, *group.responses)
     return "\x1d".join(parts).encode()
 
@@ -23,8 +23,8 @@ def shuffled(count: int, key: bytes) -> list[int]:
 def seed_of(seed: int, purpose: str) -> int:
     """Return the seed of one purpose, so that draws for two purposes are independent; 64 bits.
 
-    Two draws from one seed take the same groups first: what the first one took would then stand first in an order, or
-    be all of what is held out.
+    Two draws from one seed take the same groups first: those of the first draw would then stand first in an order, or
+    be the whole held-out set.
     """
     return hash64(f"{seed}|{purpose}".encode())
 

@@ -97,7 +97,7 @@ class Words:
 
 
 def words_of(texts: pa.Array) -> Words:
-    """Return the words of normalised texts: what stands between spaces. Each distinct word is hashed once."""
+    """Return the words of normalised texts, split at spaces. Each distinct word is hashed once."""
     lists = compute.utf8_split_whitespace(texts)
     encoded = lists.flatten().dictionary_encode()
     known = text_hashes(encoded.dictionary)

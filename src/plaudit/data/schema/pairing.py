@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import Literal, assert_never
+from typing import Literal
 
 from plaudit.data.schema.group import Group, Preference
 
@@ -15,13 +15,7 @@ Pairs = Literal["given", "all"]
 def derived(group: Group, *, ranks_from: str | None, pairs: Pairs) -> Group:
     """Return the group with ranks from the rating ``ranks_from`` and with the preferences that ``pairs`` asks for."""
     ranked = group if ranks_from is None else with_ranks_from(group, ranks_from)
-    match pairs:
-        case "given":
-            return ranked
-        case "all":
-            return with_all_pairs(ranked)
-        case _:
-            assert_never(pairs)
+    return with_all_pairs(ranked) if pairs == "all" else ranked
 
 
 def with_ranks_from(group: Group, attribute: str) -> Group:
@@ -63,8 +57,8 @@ def candidates(
 ) -> list[tuple[int, int]]:
     """Return the pairs (first, second) to consider among responses of ``values``, the first never of less value.
 
-    ``orders`` are two independent orders of all responses that decide what is drawn: the first of them which one is
-    taken among several best, the second the other response of ``best_vs_random``, or the one among several worst.
+    ``orders`` are two independent orders of all responses that fix the draws: the first breaks ties for the best, the
+    second picks the other response of ``best_vs_random``, or breaks ties for the worst.
     Responses without a value are in no pair.
     """
     if choose == "all":
@@ -86,7 +80,7 @@ def lead(
     """Return ``first`` − ``second``, or why two responses of these values make no pair.
 
     Equal values are no matter of the bounds: they are a tie, 0. ``min_gap`` is the least difference that will do,
-    ``min_ratio`` what the ratio of the higher to the lower must exceed (as for SHP, Ethayarajh et al. 2022).
+    ``min_ratio`` the bound that the ratio higher ÷ lower must exceed (as for SHP, Ethayarajh et al. 2022).
     """
     if first is None or second is None:
         return "a response is not rated"

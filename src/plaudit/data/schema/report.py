@@ -1,4 +1,4 @@
-"""What a reading of data found: how many rows became groups, and why the others did not."""
+"""The report of a reading: how many rows became groups, and why the others did not."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ class ReadReport(Record):
     """Counts of one reading: ``rows`` = ``groups`` + ``joined`` + the sum of ``dropped``."""
 
     path: str
-    """What was read; several files are separated by commas."""
+    """Path that was read; several files are separated by commas."""
     source: str = ""
     """The sources of the catalogue that were read, separated by commas."""
     licence: str = ""
     """Their licences, separated by semicolons."""
     published_rows: int | None = None
-    """Rows that their publishers count in what was read; None where one of them is not known."""
+    """Rows of the sources as published; None where the number of one is not known."""
     format: str
     """The format of the rows."""
     detected: bool = False
-    """Whether the format was taken from the first row."""
+    """True where the format was detected from the first row."""
     rows: int
     """Rows read."""
     groups: int
@@ -35,7 +35,7 @@ class ReadReport(Record):
     dropped: dict[str, int] = Field(default_factory=dict)
     """For each reason, the rows left out."""
     examples: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """For each reason, the first rows: ``file:line: what was wrong``."""
+    """First rows for each reason: ``file:line: fault``."""
     ignored_fields: tuple[str, ...] = ()
     """Fields of the rows that the format does not know."""
 

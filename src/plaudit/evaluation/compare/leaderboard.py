@@ -1,4 +1,4 @@
-"""Several models on the same items: in order of what they get right, with the groups that cannot be told apart."""
+"""Leaderboard of models on the same items, by accuracy, with the groups that cannot be told apart."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from itertools import combinations
 
 import numpy as np
 
+from plaudit.evaluation.compare.correctness import correctness, kinds_of
 from plaudit.evaluation.compare.models import matched
-from plaudit.evaluation.compare.paired_metrics import PairedFigure, Pairing
-from plaudit.evaluation.metrics.correctness import judged, kinds_of
-from plaudit.evaluation.metrics.estimates import Estimator
 from plaudit.evaluation.metrics.preference import CONFIDENCE, RESAMPLES
-from plaudit.evaluation.metrics.traced import Tracing
 from plaudit.evaluation.official.benchmark import Benchmark
 from plaudit.records import Interval, ItemScore
 from plaudit.statistics.agreement import TieRule
-from plaudit.statistics.clustered import share_interval
+from plaudit.statistics.compare import PairedMetric, PairedSettings, compare
+from plaudit.statistics.intervals import proportion_interval
+from plaudit.statistics.metric import IntervalSettings, interval
 from plaudit.statistics.paired_tests import holm, permutation_test
 
 RULE = (
@@ -26,39 +25,39 @@ RULE = (
     "of the differences of whole prompts, and the p-value, adjusted by Holm over all pairs and kinds of label, is not "
     "below"
 )
-"""What the letters mean; the level follows."""
+"""Meaning of the letters; the level follows."""
 
 OFFICIAL = "official"
-"""Kind of a leaderboard by the official figure of a benchmark."""
+"""Kind of a leaderboard by the official metric of a benchmark."""
 
 OFFICIAL_RULE = (
     "Two models that share a letter cannot be told apart: of all pairs of models, each is tested by swapping the two "
     "of whole prompts, and the p-value, adjusted by Holm over all pairs, is not below"
 )
-"""What the letters mean there; the level follows."""
+"""Meaning of the letters in an official one; the level follows."""
 
 _Pair = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LeaderboardRow:
     """One model of a leaderboard."""
 
     name: str
     """The model."""
     score: Interval
-    """Share of the judgements that it has right, or the official figure, with an interval over prompts."""
+    """Proportion of the judgements that it has right, or the official metric, with an interval over prompts."""
     letters: str
     """Groups that it belongs to; two models that share one cannot be told apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leaderboard:
-    """The models about one kind of label, or by an official figure, the best first."""
+    """The models about one kind of label, or by an official metric, the best first."""
 
     kind: str
-    """Kind of label (see ``judged``), or ``OFFICIAL``."""
-    standings: tuple[Standing, ...]
+    """Kind of label (see ``correctness``), or ``OFFICIAL``."""
+    standings: tuple[LeaderboardRow, ...]
     """One for each model."""
     alpha: float
     """Level of the tests, after Holm's adjustment."""
@@ -76,46 +75,37 @@ def leaderboards(
     """Return for each kind of label the leaderboard of ``models``, over the judgements that all of them made.
 
     Two models are parted where the sign-flip permutation test over prompts, adjusted by Holm over all pairs of models
-    and all kinds of label, is below ``alpha``: of two models that says what ``compare`` does. There is none for a kind
+    and all kinds of label, is below ``alpha``: for two models it agrees with ``compare``. There is none for a kind
     without a judgement that all made, and none for fewer than two models.
     """
     if len(models) < 2:
         return []
-    sides = _common(models)
-    names, boards = list(models), list[_Judgements]()
+    sides, names, boards = _common(models), list(models), list[_Ranked]()
     for kind in kinds_of(sides[0]):
-        every = [judged(side, kind, tie_rule) for side in sides]
+        every = [correctness(side, kind, tie_rule) for side in sides]
         right = np.stack([each.right for each in every])
         known = np.asarray(~np.isnan(right).any(axis=0))
         if known.any():
-            order = sorted(range(len(names)), key=lambda k: (-float(right[k, known].mean()), names[k]))
-            boards.append(
-                _Judgements(kind, right[order][:, known], every[0].prompts[known], order, int((~known).sum()))
-            )
-    raw = {
-        (number, pair): permutation_test(board.right[pair[0]] - board.right[pair[1]], board.prompts)
-        for number, board in enumerate(boards)
-        for pair in combinations(range(len(names)), 2)
-    }
-    adjusted = dict(zip(raw, holm(list(raw.values())), strict=True))
-    found = []
-    for number, board in enumerate(boards):
-        parted = {pair for (place, pair), p_value in adjusted.items() if place == number and p_value < alpha}
-        scores = [share_interval(right, board.prompts, confidence=confidence) for right in board.right]
-        standings = _standings([names[k] for k in board.order], scores, parted)
-        found.append(_board(board.kind, standings, alpha, models, sides, unjudged=board.unjudged))
-    return found
+            right, prompts = right[:, known], every[0].prompts[known]
+            order = sorted(range(len(names)), key=lambda k: (-float(right[k].mean()), names[k]))
+            scores = [proportion_interval(right[k], prompts, confidence=confidence) for k in order]
+            pairs = combinations(range(len(names)), 2)
+            raw = {(i, j): permutation_test(right[order[i]] - right[order[j]], prompts) for i, j in pairs}
+            unjudged = int((~known).sum())
+            boards.append(_Ranked(kind, [names[k] for k in order], [each for each in scores if each], raw, unjudged))
+    return _finished(boards, alpha, models, sides)
 
 
 @dataclass(frozen=True, slots=True)
-class _Judgements:
-    """What all models, the best first, have right of one kind of label: [model, judgement]."""
+class _Ranked:
+    """The models about one kind of label, or by an official metric, the best first, before any are parted."""
 
     kind: str
-    right: np.ndarray
-    prompts: np.ndarray
-    order: list[int]
-    unjudged: int
+    names: list[str]
+    scores: list[Interval]
+    p_values: dict[_Pair, float]
+    """P-values of no difference, by the places of two models."""
+    unjudged: int = 0
 
 
 def official_leaderboard(
@@ -126,34 +116,28 @@ def official_leaderboard(
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
 ) -> Leaderboard | None:
-    """Return the leaderboard of ``models`` by the official figure of ``benchmark``, over the items that all have.
+    """Return the leaderboard of ``models`` by the official metric of ``benchmark``, over the items that all have.
 
-    Two models are parted where the paired test of that figure (see ``Pairing``), adjusted by Holm over all pairs, is
-    below ``alpha``. None for fewer than two models, and where one has no such figure.
+    Two models are parted where the paired test of that metric (see ``statistics.compare``), adjusted by Holm over all
+    pairs, is below ``alpha``. None for fewer than two models, and where one has no such metric.
     """
     if len(models) < 2:
         return None
-    sides = _common(models)
-    estimate = Estimator(confidence=confidence, resamples=resamples, seed=0)
-    scores: list[Interval] = []
-    traced: list[Interval] = []
-    for side in sides:
-        for found, how in ((scores, estimate), (traced, Tracing.new())):
-            measure = benchmark.measure(side, how)
-            if measure.headline not in measure.figures:
-                return None
-            found.append(measure.figures[measure.headline])
-    names = list(models)
-    order = sorted(range(len(names)), key=lambda k: (-scores[k].value, names[k]))
-    pairing = Pairing(confidence=confidence)
+    sides, names = _common(models), list(models)
+    settings = IntervalSettings(confidence=confidence, resamples=resamples, seed=0)
+    measured = [benchmark.metrics(side) for side in sides]
+    metrics = [each.metrics.get(each.primary) for each in measured]
+    scores = [None if metric is None else interval(metric, settings) for metric in metrics]
+    ranked = [(metric, score) for metric, score in zip(metrics, scores, strict=True) if metric and score]
+    if len(ranked) < len(names):
+        return None
+    order = sorted(range(len(names)), key=lambda k: (-ranked[k][1].value, names[k]))
     raw: dict[_Pair, float] = {}
     for i, j in combinations(range(len(order)), 2):
-        paired = pairing.compare(traced[order[i]], traced[order[j]])
-        raw[i, j] = paired.p_value if isinstance(paired, PairedFigure) else 1.0
-    adjusted = zip(raw, holm(list(raw.values())), strict=True)
-    parted = {pair for pair, p_value in adjusted if p_value < alpha}
-    standings = _standings([names[k] for k in order], [scores[k] for k in order], parted)
-    return _board(OFFICIAL, standings, alpha, models, sides, unjudged=0)
+        paired = compare(ranked[order[i]][0], ranked[order[j]][0], PairedSettings(confidence=confidence))
+        raw[i, j] = paired.p_value if isinstance(paired, PairedMetric) else 1.0
+    official = _Ranked(OFFICIAL, [names[k] for k in order], [ranked[k][1] for k in order], raw)
+    return _finished([official], alpha, models, sides)[0]
 
 
 def _common(models: Mapping[str, Sequence[ItemScore]]) -> list[list[ItemScore]]:
@@ -163,34 +147,26 @@ def _common(models: Mapping[str, Sequence[ItemScore]]) -> list[list[ItemScore]]:
     return [[other for _, other in matched(common, items)[0]] for items in everything]
 
 
-def _board(
-    kind: str,
-    standings: tuple[Standing, ...],
+def _finished(
+    boards: Sequence[_Ranked],
     alpha: float,
     models: Mapping[str, Sequence[ItemScore]],
     sides: Sequence[Sequence[ItemScore]],
-    *,
-    unjudged: int,
-) -> Leaderboard:
-    most = max(len(items) for items in models.values())
-    return Leaderboard(
-        kind=kind,
-        standings=standings,
-        alpha=alpha,
-        items=len(sides[0]),
-        left_out=most - len(sides[0]),
-        unjudged=unjudged,
-    )
-
-
-def _standings(names: Sequence[str], scores: Sequence[Interval | None], parted: set[_Pair]) -> tuple[Standing, ...]:
-    groups = inseparable(len(names), parted)
+) -> list[Leaderboard]:
+    """Return the leaderboards, with p-values adjusted over the pairs of models of all of them."""
+    adjusted = iter(holm([p_value for board in boards for p_value in board.p_values.values()]))
+    items, most = len(sides[0]), max(len(each) for each in models.values())
     found = []
-    for place, (name, score) in enumerate(zip(names, scores, strict=True)):
-        assert score is not None  # there is a judgement
-        letters = " ".join(letter(number) for number, group in enumerate(groups) if place in group)
-        found.append(Standing(name, score, letters))
-    return tuple(found)
+    for board in boards:
+        parted = {pair for pair, p_value in zip(board.p_values, adjusted, strict=False) if p_value < alpha}
+        groups = inseparable(len(board.names), parted)
+        letters = [
+            " ".join(letter(number) for number, group in enumerate(groups) if place in group)
+            for place in range(len(board.names))
+        ]
+        standings = tuple(map(LeaderboardRow, board.names, board.scores, letters))
+        found.append(Leaderboard(board.kind, standings, alpha, items, most - items, board.unjudged))
+    return found
 
 
 def inseparable(count: int, parted: set[tuple[int, int]]) -> list[frozenset[int]]:

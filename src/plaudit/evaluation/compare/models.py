@@ -1,4 +1,4 @@
-"""Two models on the same items: what each gets right, the difference, and whether it can be told from chance."""
+"""Comparison of two models on the same items: metrics, their differences, and the tests of these."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from plaudit.errors import ConfigError, DataError
-from plaudit.evaluation.compare.benchmark import Figures, compare_benchmark
-from plaudit.evaluation.compare.correctness import Settings, by_certainty, compared_judgements, judgement_rows
-from plaudit.evaluation.compare.paired_metrics import Pairing
-from plaudit.evaluation.compare.records import Comparison, LeftOut
-from plaudit.evaluation.compare.steps import compare_steps
+from plaudit.evaluation.compare.correctness import ComparisonSettings, by_certainty, compared_judgements, judgement_rows
+from plaudit.evaluation.compare.metrics import Compared, compare_benchmark, compare_steps
+from plaudit.evaluation.compare.records import ModelComparison, NotCompared, NotTested, TestedMetric
 from plaudit.evaluation.official.catalog import CATALOG, benchmark_named
 from plaudit.provenance import package_versions
 from plaudit.records import ItemScore, Result, first_problem, read_items
@@ -89,17 +87,17 @@ def compare(
     alpha: float = 0.05,
     confidence: float = 0.95,
     seed: int = 0,
-) -> Comparison:
+) -> ModelComparison:
     """Return the paired comparison of two results over the same items, over all of them and by source.
 
     A judgement is a labelled pair, a pair of different rank or rating within a prompt, or the choice among the
-    responses of known outcome (see ``judged``); each model has it right (1), wrong (0) or between. The test flips
+    responses of known outcome (see ``correctness``); each model has it right (1), wrong (0) or between. The test flips
     the signs of the differences of whole prompts; two models can be told apart where its p-value, adjusted by Holm over
     the kinds of label (or over all slices), is below ``alpha``. Where both results are of one benchmark its official
-    figures are compared too (see ``compare_benchmark``), and where steps are labelled theirs (see ``compare_steps``).
+    metrics are compared too (see ``compare_benchmark``), and where steps are labelled theirs (see ``compare_steps``).
 
     Raises:
-        DataError: naming what differs, where the items are not the same and ``intersection`` is not asked for; where
+        DataError: naming the difference, where the items are not the same and ``intersection`` is not asked for; where
             nothing can be compared.
         ConfigError: for a level or a confidence outside 0 to 1.
     """
@@ -114,15 +112,15 @@ def compare(
     every = judgement_rows(pairs, (first.items, second.items), tie_rule)
     overall = [rows for rows in every if rows.known.any()]
     slices = [part for rows in overall for part in rows.by_source()]
-    settings = Settings(alpha, confidence, seed, (first.model, second.model), tie_rule)
-    figures, not_compared = _figures(first, second, pairs, settings)
-    if not overall and not figures.tested and not figures.not_tested:
+    settings = ComparisonSettings(alpha, confidence, seed, (first.model, second.model), tie_rule)
+    (figures, not_tested), not_compared = _compared_metrics(first, second, pairs, settings)
+    if not overall and not figures and not not_tested:
         raise DataError(
             f"{first.path} and {second.path}: there is no judgement that both models made, out of "
             f"{len(pairs)} items that both have"
         )
     left_out = {rows.kind: rows.left_out.unmade for rows in every}
-    return Comparison(
+    return ModelComparison(
         first=first.model,
         second=second.model,
         name=first.result.name if first.result is not None else first.path.name,
@@ -134,37 +132,35 @@ def compare(
         not_compared=not_compared,
         overall=tuple(compared_judgements(overall, settings)),
         slices=tuple(by_certainty(compared_judgements(slices, settings))),
-        figures=figures.tested,
-        not_tested=figures.not_tested,
+        figures=tuple(figures),
+        not_tested=tuple(not_tested),
         versions=package_versions(),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
 
 
-def _figures(
-    first: Scored, second: Scored, pairs: Sequence[tuple[ItemScore, ItemScore]], settings: Settings
-) -> tuple[Figures, dict[str, str]]:
-    """Return the figures of the benchmark and of step labels, and why a measure that is there was not compared."""
+def _compared_metrics(
+    first: Scored, second: Scored, pairs: Sequence[tuple[ItemScore, ItemScore]], settings: ComparisonSettings
+) -> tuple[Compared, dict[str, str]]:
+    """Return the metrics of the benchmark and of step labels, and why a measure that is there was not compared."""
     ours, theirs = [one for one, _ in pairs], [other for _, other in pairs]
-    left_out = LeftOut(first_only=len(first.items) - len(pairs), second_only=len(second.items) - len(pairs))
-    pairing = Pairing(confidence=settings.confidence, seed=settings.seed)
-    models, alpha = settings.models, settings.alpha
-    parts: list[Figures] = []
+    left_out = NotCompared(first_only=len(first.items) - len(pairs), second_only=len(second.items) - len(pairs))
+    tested: list[TestedMetric] = []
+    not_tested: list[NotTested] = []
     not_compared: dict[str, str] = {}
     name = _benchmark(first.result, second.result)
     if name in CATALOG:
-        benchmark = benchmark_named(name)
-        parts.append(compare_benchmark(ours, theirs, benchmark, pairing, models=models, alpha=alpha, left_out=left_out))
+        tested, not_tested = compare_benchmark(ours, theirs, benchmark_named(name), settings, left_out)
     elif name:
         not_compared["benchmark"] = name
     if any(item.step_labels is not None for item in ours):
-        parts.append(compare_steps(ours, theirs, pairing, models=models, alpha=alpha, left_out=left_out))
-    tested = tuple(figure for part in parts for figure in part.tested)
-    return Figures(tested, tuple(figure for part in parts for figure in part.not_tested)), not_compared
+        steps = compare_steps(ours, theirs, settings, left_out)
+        tested, not_tested = tested + steps[0], not_tested + steps[1]
+    return (tested, not_tested), not_compared
 
 
 def _benchmark(first: Result | None, second: Result | None) -> str:
-    """Return the benchmark of both results, why its figures cannot be compared, or nothing where there is none."""
+    """Return the benchmark of both results, why its metrics cannot be compared, or nothing where there is none."""
     names = [
         result.name if result is not None and any(each.kind == "benchmark" for each in result.measures) else None
         for result in (first, second)
@@ -178,7 +174,7 @@ def _benchmark(first: Result | None, second: Result | None) -> str:
 def matched(
     first: Sequence[ItemScore], second: Sequence[ItemScore]
 ) -> tuple[list[tuple[ItemScore, ItemScore]], list[str]]:
-    """Return the items that both have, with equal content and in the first's order, and in words what differs.
+    """Return the items that both have, with equal content and in the first's order, and the differences in words.
 
     Items are matched by id, and those of one id in the order in which they stand.
     """
@@ -228,4 +224,4 @@ def _unequal_field(first: ItemScore, second: ItemScore) -> str | None:
 
 
 def _official_facts(item: ItemScore) -> dict[str, JsonValue]:
-    return {name: value for name, value in item.facts.items() if name not in _SAID}
+    return {name: value for name, value in item.metadata.items() if name not in _SAID}

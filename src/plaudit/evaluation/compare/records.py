@@ -1,4 +1,4 @@
-"""What a comparison of two results says: the records that ``compare.json`` is made of."""
+"""Comparison of two results: the records of ``compare.json``."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from pydantic import Field
 from plaudit.records import Interval, Record
 
 Family = Literal["headline", "sections", "subsets", "further", "steps"]
-"""Figures whose p-values are adjusted together.
+"""Family of metrics whose p-values are adjusted together.
 
-``headline`` is the official figure of a benchmark, alone; ``sections`` its other official figures; ``subsets`` the
-headline of each subset; ``further`` what stands beside them, as the rate of ties; ``steps`` all figures of step labels.
+``headline`` is the primary metric of a benchmark, alone; ``sections`` its other official metrics; ``subsets`` the
+primary metric of each subset; ``further`` other metrics, as the rate of ties; ``steps`` all metrics of step labels.
 """
 
 
-class LeftOut(Record):
-    """What was not compared: judgements, or, of figures of benchmarks and steps, items."""
+class NotCompared(Record):
+    """Counts of judgements left out; for metrics of benchmarks and steps, of items."""
 
     first_only: int = 0
-    """Of items that the second lacks, or has with other content."""
+    """Those on items that the second lacks, or has with other content."""
     second_only: int = 0
-    """Of items that the first lacks, or has with other content."""
+    """Those on items that the first lacks, or has with other content."""
     unmade: int = 0
     """Judgements that one of them did not make, for a missing reward or an excluded tie; of steps, responses."""
 
@@ -56,9 +56,9 @@ class Tested(Record):
     draws: int
     """Judgements in which they do not differ."""
     p_value: float
-    """Of the sign-flip permutation over prompts."""
+    """P-value of the sign-flip permutation over prompts."""
     sign_p_value: float
-    """Of the exact sign test over prompts; McNemar's exact test where each prompt has one judgement."""
+    """P-value of the exact sign test over prompts; McNemar's exact test where each prompt has one judgement."""
     p_holm: float
     """``p_value`` adjusted by Holm over the family: all kinds, or all slices."""
     p_false_discovery: float
@@ -66,28 +66,28 @@ class Tested(Record):
     detectable: float | None
     """A true difference of this size would be found with probability 0.8; null from one prompt, or without spread."""
     tie_rule: str
-    """What an exact tie of two rewards counts as."""
-    left_out: LeftOut
+    """Tie rule: the value of two equal rewards."""
+    left_out: NotCompared
     """Judgements of this kind, or slice, that were not compared."""
     verdict: str
     """In words."""
 
 
-class TestedFigure(Record):
-    """One paired comparison of an official figure of a benchmark, or of a figure of step labels."""
+class TestedMetric(Record):
+    """One paired comparison of an official metric of a benchmark, or of a metric of step labels."""
 
     __test__ = False  # no test class, though its name begins like one
 
     measure: Literal["benchmark", "step"]
-    """The measure that the figure is of."""
+    """Measure of the metric."""
     family: Family
-    """Figures whose p-values are adjusted together with this one's."""
+    """Family of metrics whose p-values are adjusted together with this one's."""
     name: str
-    """The figure; of ``subsets``, the subset."""
+    """Name of the metric; of ``subsets``, the subset."""
     n: int
-    """What the first model's figure is over."""
+    """Number of items behind the first model's metric."""
     n_second: int
-    """What the second model's is over: another number only where the official rule leaves out what was not judged."""
+    """The same of the second model: another number only where the official rule leaves out unjudged items."""
     prompts: int
     """Prompts that these belong to."""
     first: float
@@ -99,36 +99,36 @@ class TestedFigure(Record):
     p_value: float
     """Two-sided, of no difference."""
     test: str
-    """What ``p_value`` is of: sign flips of prompts, swaps of the models of prompts, or the bootstrap over prompts."""
+    """Test behind ``p_value``: sign flips of prompts, swaps of the models of prompts, or the bootstrap over prompts."""
     p_holm: float
     """``p_value`` adjusted by Holm over the family."""
     p_false_discovery: float
     """``p_value`` adjusted by Benjamini and Hochberg over the family."""
     tie_rule: str
-    """What the figure makes of equal rewards, or of one at the threshold, in words."""
-    left_out: LeftOut
+    """Tie rule of the metric, for equal rewards or one at the threshold, in words."""
+    left_out: NotCompared
     """Items, and of steps responses, that were not compared."""
     verdict: str
     """In words: which model is higher, or that they cannot be told apart."""
 
 
 class NotTested(Record):
-    """A figure that both results may have and that has no paired test."""
+    """A metric without a paired test, which both results may have."""
 
     measure: Literal["benchmark", "step"]
-    """The measure that the figure is of."""
+    """Measure of the metric."""
     name: str
-    """The figure."""
+    """Name of the metric."""
     first: float | None
     """The first model's value, where it has one."""
     second: float | None
     """The second model's value."""
     reason: str
-    """Why there is no test."""
+    """Reason for a missing test."""
 
 
-class Comparison(Record):
-    """What ``compare.json`` holds."""
+class ModelComparison(Record):
+    """Content of ``compare.json``."""
 
     first: str
     """The first model."""
@@ -137,13 +137,13 @@ class Comparison(Record):
     name: str
     """The data."""
     tie_rule: str
-    """What an exact tie of two rewards counts as in judgements; official figures have rules of their own."""
+    """Tie rule of judgements; official metrics have rules of their own."""
     alpha: Annotated[float, Field(gt=0, lt=1)]
     """Level of the tests, after Holm's adjustment."""
     items: dict[str, int]
     """Items in ``first`` and in ``second``, and those that are in both with equal content (``compared``)."""
     differs: tuple[str, ...] = ()
-    """What is not the same in both, in words."""
+    """Differences in how the two were made, in words."""
     left_out: dict[str, int] = Field(default_factory=dict)
     """Judgements left out because a model has no reward, or ties are excluded: kind → number."""
     not_compared: dict[str, str] = Field(default_factory=dict)
@@ -152,10 +152,10 @@ class Comparison(Record):
     """One for each kind of label."""
     slices: tuple[Tested, ...] = ()
     """One for each kind and source, where there are several sources; those that differ most surely first."""
-    figures: tuple[TestedFigure, ...] = ()
-    """Official figures of the benchmark, then those of step labels; the headline first."""
+    figures: tuple[TestedMetric, ...] = ()
+    """Official metrics of the benchmark, the primary one first, then those of step labels."""
     not_tested: tuple[NotTested, ...] = ()
-    """Figures without a paired test."""
+    """Metrics without a paired test."""
     versions: dict[str, str] = Field(default_factory=dict)
     """Package versions."""
     created: str = ""

@@ -1,27 +1,27 @@
-"""What choosing the best of n responses by a scorer's reward is worth in gold reward."""
+"""Best of n by a scorer's reward: its expected gold reward, for a scorer and for a label of scored items."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from plaudit.data.schema.group import Group
 from plaudit.errors import DataError
-from plaudit.evaluation.metrics.estimates import Estimator
-from plaudit.evaluation.metrics.measure import Findings
-from plaudit.evaluation.metrics.order import LabelledGroup
+from plaudit.evaluation.metrics.metric_set import MetricSet, Status
 from plaudit.evaluation.store.items import prompt_hash, scored_groups
-from plaudit.records import BestOfNCurve, Interval, Record
+from plaudit.records import BestOfNCurve, Interval, ItemScore, Record
 from plaudit.scoring.scorer import Scorer
-from plaudit.statistics.over_optimisation import over_optimisation_curve
+from plaudit.statistics.best_of_n import over_optimisation_curve
+from plaudit.statistics.metric import IntervalSettings, RowMean, interval
 
 REACHED_BY = 0.9
-"""Share of the groups with several responses that have as many as the largest n of a curve."""
+"""Proportion of the groups with several responses that have as many as the largest n of a curve."""
 _DIGITS = 12
-"""Decimals of an expected share that are no rounding."""
+"""Decimals of an expected proportion that are no rounding."""
 
 GoldReward = Callable[[Group], Sequence[float | None]]
 """Gives the gold reward of each response of a group; None where there is none."""
@@ -41,14 +41,14 @@ class BestOfNRow(Record):
 
 
 class BestOfN(Record):
-    """What ``best_of_n.json`` holds."""
+    """Expected gold reward of the best of n, as ``best_of_n.json`` holds it."""
 
     name: str
     """The data."""
     model: str
     """The model as it was named."""
     gold: str
-    """What the gold reward is."""
+    """Name of the gold reward."""
     groups: int
     """Groups that the table is over."""
     left_out: int
@@ -107,48 +107,92 @@ def best_of_n(
     return BestOfN(name=name, model=model, gold=gold_name, groups=len(rewards), left_out=left_out, rows=rows)
 
 
-def curve_of_groups(
-    groups: Sequence[LabelledGroup], *, estimate: Estimator, is_share: bool
-) -> tuple[BestOfNCurve | None, str]:
-    """Return the best-of-n curve of a label, or None and why there is none.
+@dataclass(frozen=True, slots=True)
+class LabelledGroup:
+    """The labelled responses of one group: ``worth`` (higher is better by the label), rewards, lengths; [response]."""
+
+    worth: np.ndarray
+    rewards: np.ndarray
+    lengths: np.ndarray
+    prompt: int
+    answers: tuple[str | None, ...] = ()
+    """Final answers, where there are outcomes."""
+
+    @property
+    def has_order(self) -> bool:
+        """Return whether the label holds some response to be better than another."""
+        return bool((self.worth != self.worth[0]).any())
+
+
+Labels = Sequence[float | None]
+"""[response] value by its label, higher being better; None, or no entry, where it has none."""
+
+
+def labelled(worth: Labels) -> list[int]:
+    """Return the responses that have a label."""
+    return [k for k, each in enumerate(worth) if each is not None]
+
+
+def label_status(worth: Labels, numbers: Sequence[float | None]) -> Status:
+    """Return the status of an item: failed where a labelled response lacks its reward, or the number in its place."""
+    kept = labelled(worth)
+    if not kept:
+        return "absent"
+    return "failed" if any(numbers[k] is None for k in kept) else "scored"
+
+
+def labelled_group(
+    item: ItemScore, worth: Labels, numbers: Sequence[float | None], prompt: int, answers: Sequence[str | None] = ()
+) -> LabelledGroup:
+    """Return the labelled responses of ``item``, ``numbers`` being their rewards or those in their place."""
+    kept = labelled(worth)
+    own, rewards, lengths = (np.array([each[k] for k in kept], dtype=float) for each in (worth, numbers, item.lengths))
+    return LabelledGroup(own, rewards, lengths, prompt, tuple(answers[k] for k in kept) if answers else ())
+
+
+def response_rows(groups: Sequence[LabelledGroup]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return [response] worth, reward, length and prompt of the responses of all groups."""
+    rows = [(np.zeros(0),) * 3, *((group.worth, group.rewards, group.lengths) for group in groups)]
+    worth, rewards, lengths = (np.concatenate(side) for side in zip(*rows, strict=True))
+    return worth, rewards, lengths, np.array([group.prompt for group in groups for _ in group.worth], dtype=int)
+
+
+def put_curve(found: MetricSet, groups: Sequence[LabelledGroup], *, is_proportion: bool) -> None:
+    """Put the best-of-n curve of a label, or the reason why there is none.
 
     Gold is the ``worth`` of a response, proxy its reward. The n are ``counts_up_to`` the number of responses that nine
     in ten of the groups of several have. Every n is over the same groups, those with that many responses or more: the
     points differ in n and in nothing else. The others are counted in ``left_out``, as are groups of one response.
 
     Args:
+        found: receives the curve.
         groups: the labelled responses of each group.
-        estimate: makes the intervals.
-        is_share: whether the worth of a response lies between 0 and 1, and so do the intervals of its mean.
+        is_proportion: whether the worth of a response lies between 0 and 1, and so do the intervals of its mean.
     """
     sizes = [len(group.worth) for group in groups]
     largest = reached_by_most(sizes)
     if largest is None:
-        return None, "no group has two labelled responses to choose from"
+        found.absent["best_of_n"] = "no group has two labelled responses to choose from"
+        return
     kept = [group for group, size in zip(groups, sizes, strict=True) if size >= largest]
     prompts = [group.prompt for group in kept]
     if len(set(prompts)) < 2:
-        return None, f"fewer than two prompts have {largest} labelled responses to choose from"
-    curve = over_optimisation_curve(
-        [group.rewards for group in kept],
-        [group.worth for group in kept],
-        counts_up_to(largest),
-        prompts=prompts,
-        confidence=estimate.confidence,
-        seed=estimate.seed,
-        gold_interval=partial(_mean_share, estimate) if is_share else None,
-    )
-    return curve.model_copy(update={"left_out": len(groups) - len(kept)}), ""
+        found.absent["best_of_n"] = f"fewer than two prompts have {largest} labelled responses to choose from"
+        return
 
+    def curve(settings: IntervalSettings) -> BestOfNCurve:
+        made = over_optimisation_curve(
+            [group.rewards for group in kept],
+            [group.worth for group in kept],
+            counts_up_to(largest),
+            prompts=prompts,
+            confidence=settings.confidence,
+            seed=settings.seed,
+            gold_interval=partial(_mean_fraction, settings) if is_proportion else None,
+        )
+        return made.model_copy(update={"left_out": len(groups) - len(kept)})
 
-def put_curve(
-    found: Findings, groups: Sequence[LabelledGroup], estimate: Estimator, *, is_share: bool
-) -> BestOfNCurve | None:
-    """Return ``curve_of_groups``; where there is none, put the reason."""
-    curve, reason = curve_of_groups(groups, estimate=estimate, is_share=is_share)
-    if curve is None:
-        found.absent["best_of_n"] = reason
-    return curve
+    found.best_of_n = curve
 
 
 def reached_by_most(sizes: Sequence[int]) -> int | None:
@@ -165,9 +209,9 @@ def counts_up_to(largest: int) -> tuple[int, ...]:
     return (*(2**power for power in range((largest - 1).bit_length())), largest)
 
 
-def _mean_share(estimate: Estimator, values: np.ndarray, prompts: Sequence[object]) -> Interval:
-    """Return the mean of shares that are sums: rounded, so that those that are 1, or all equal, are seen to be."""
-    found = estimate.mean_share(np.round(values, _DIGITS), np.asarray(prompts))
+def _mean_fraction(settings: IntervalSettings, values: np.ndarray, prompts: Sequence[object]) -> Interval:
+    """Return the mean of fractions that are sums: rounded, so that those that are 1, or all equal, are seen to be."""
+    found = interval(RowMean(np.array(np.round(values, _DIGITS), dtype=float), prompts, "fraction"), settings)
     assert found is not None  # there are groups
     return found
 

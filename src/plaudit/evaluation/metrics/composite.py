@@ -1,56 +1,62 @@
-"""Blends of shares, and their intervals: a mean of parts, each a weighted mean of cells, and so on."""
+"""Composite metrics of categories: a mean of sections, each a weighted mean of subsets, and so on.
+
+A benchmark decides official comparisons, each in one category; ``composite`` makes a metric of the comparisons of
+several categories, and ``category_metrics`` all metrics of a benchmark whose official ones are composites.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Union
+from typing import Union, assert_never, final
 
 import numpy as np
 
-from plaudit.evaluation.metrics.estimates import Estimator
-from plaudit.evaluation.metrics.traced import Made, Traced, Tracing, table_of_entries
-from plaudit.records import Interval
-from plaudit.statistics.intervals import effective_clusters, percentile_ends, wilson_interval
-from plaudit.statistics.weighted_shares import weighted_shares_interval
+from plaudit.evaluation.metrics.metric_set import MetricSet
+from plaudit.records import ItemScore, LabelCounts
+from plaudit.statistics.metric import (
+    Floats,
+    Metric,
+    PromptSums,
+    RowMean,
+    TotalsFormula,
+    WeightedProportions,
+    exact_value,
+    ratio,
+)
 
-_BLOCK = 4_000_000
-"""Numbers of resampling held at once."""
-
-ALL = "all"
-"""The cell that all comparisons are in, where it is one."""
+Part = Union[str, tuple[str, ...], "WeightedMean", "Total", "Difference"]
+"""A category, several categories whose comparisons are pooled, or a composite of such."""
 
 
-Part = Union[str, tuple[str, ...], "Blend", "Total", "Difference"]
-"""A cell, several cells whose comparisons are pooled, or a figure made of such."""
-
-
+@final
 @dataclass(frozen=True, slots=True)
-class Blend:
+class WeightedMean:
     """A weighted mean of parts, given as (weight, part); a part without any comparison does not count."""
 
     parts: tuple[tuple[float, Part], ...]
 
-    def of(self, totals: Totals) -> np.ndarray:
+    def of(self, totals: Totals) -> Floats:
         """Return [resample] its value; NaN where no part has one."""
-        values = np.stack([_value(part, totals) for _, part in self.parts])
+        values = np.stack([totals.value(part) for _, part in self.parts])
         weights = np.array([weight for weight, _ in self.parts])[:, None] * ~np.isnan(values)
         total = weights.sum(axis=0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(total > 0, np.where(np.isnan(values), 0.0, values * weights).sum(axis=0) / total, np.nan)
+        return ratio((np.where(np.isnan(values), 0.0, values) * weights).sum(axis=0), total)
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Total:
     """A weighted sum of parts, given as (weight, part); without a value where a part has none."""
 
     parts: tuple[tuple[float, Part], ...]
 
-    def of(self, totals: Totals) -> np.ndarray:
+    def of(self, totals: Totals) -> Floats:
         """Return [resample] its value; NaN where it has none."""
-        return np.stack([weight * _value(part, totals) for weight, part in self.parts]).sum(axis=0)
+        return np.stack([weight * totals.value(part) for weight, part in self.parts]).sum(axis=0)
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Difference:
     """One part less another; without a value where one of them has none."""
@@ -58,183 +64,338 @@ class Difference:
     first: Part
     second: Part
 
-    def of(self, totals: Totals) -> np.ndarray:
+    def of(self, totals: Totals) -> Floats:
         """Return [resample] its value; NaN where it has none."""
-        return _value(self.first, totals) - _value(self.second, totals)
+        return totals.value(self.first) - totals.value(self.second)
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Sums and numbers of comparisons, both [resample, cell], with the column of each cell."""
+    """Sums and numbers of comparisons, both [resample, category], with the column of each category."""
 
-    sums: np.ndarray
-    sizes: np.ndarray
+    sums: Floats
+    sizes: Floats
     column: Mapping[str, int]
 
-    def mean(self, pool: tuple[str, ...]) -> np.ndarray:
-        """Return [resample] the mean over the comparisons of all cells of ``pool``; NaN where there are none."""
-        columns = [self.column[cell] for cell in pool]
-        sizes = self.sizes[:, columns].sum(axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(sizes > 0, self.sums[:, columns].sum(axis=1) / sizes, np.nan)
+    def value(self, part: Part) -> Floats:
+        """Return [resample] the value of ``part``; NaN where it has none."""
+        if isinstance(part, str):
+            return self.mean((part,))
+        return self.mean(part) if isinstance(part, tuple) else part.of(self)
+
+    def mean(self, pool: tuple[str, ...]) -> Floats:
+        """Return [resample] the mean over the comparisons of all categories of ``pool``; NaN where there are none."""
+        columns = [self.column[category] for category in pool]
+        return ratio(self.sums[:, columns].sum(axis=1), self.sizes[:, columns].sum(axis=1))
 
 
-def _leaves(part: Part) -> set[tuple[str, ...]]:
-    """Return the pools of cells in ``part``."""
+def mean_of(*parts: Part) -> WeightedMean:
+    """Return the mean of parts that weigh the same."""
+    return WeightedMean(tuple((1.0, part) for part in parts))
+
+
+def weighted(weights: Mapping[str, float]) -> WeightedMean:
+    """Return the mean of categories with these weights."""
+    return WeightedMean(tuple((weight, category) for category, weight in weights.items()))
+
+
+def categories_of(part: Part) -> set[str]:
+    """Return the categories that ``part`` is made of."""
+    return {category for pool in _pools(part) for category in pool}
+
+
+def _pools(part: Part) -> set[tuple[str, ...]]:
     if isinstance(part, str):
         return {(part,)}
     if isinstance(part, tuple):
         return {part}
     inside = (part.first, part.second) if isinstance(part, Difference) else [each for _, each in part.parts]
-    return set().union(*map(_leaves, inside))
+    return set().union(*map(_pools, inside))
 
 
-def _value(part: Part, totals: Totals) -> np.ndarray:
-    if isinstance(part, str):
-        return totals.mean((part,))
-    return totals.mean(part) if isinstance(part, tuple) else part.of(totals)
-
-
-def cells_of(part: Part) -> set[str]:
-    """Return the cells that ``part`` is made of."""
-    return {cell for pool in _leaves(part) for cell in pool}
-
-
-def _is_share(part: Part, here: Collection[str]) -> bool:
-    """Return whether ``part`` over rows of the cells ``here`` is the mean of one pool: a share, not a blend of some."""
-    if not isinstance(part, Blend):
+def _is_proportion(part: Part, here: Collection[str]) -> bool:
+    """Return whether ``part`` over rows of the categories ``here`` is the mean of one pool, no composite."""
+    if not isinstance(part, WeightedMean):
         return not isinstance(part, Total | Difference)
-    inside = [each for _, each in part.parts if not cells_of(each).isdisjoint(here)]
-    return len(set(inside)) == 1 and _is_share(inside[0], here)
+    inside = [each for _, each in part.parts if not categories_of(each).isdisjoint(here)]
+    return len(set(inside)) == 1 and _is_proportion(inside[0], here)
 
 
-def mean_of(*parts: Part) -> Blend:
-    """Return the blend of parts that weigh the same."""
-    return Blend(tuple((1.0, part) for part in parts))
+def composite(
+    values: Sequence[float], categories: Sequence[str], prompts: Sequence[str], part: Part
+) -> RowMean | TotalsFormula | None:
+    """Return the metric ``part`` over the rows of ``values`` [row]; None where no row is of its categories.
 
-
-def weighted(weights: Mapping[str, float]) -> Blend:
-    """Return the blend of cells with these weights."""
-    return Blend(tuple((weight, cell) for cell, weight in weights.items()))
-
-
-def blended(
-    values: Sequence[float], cells: Sequence[str], prompts: Sequence[str], part: Part, estimate: Estimator
-) -> Interval | None:
-    """Return the value of ``part`` over the rows of ``values`` [row], with an interval that resamples prompts.
-
-    Rows of other cells do not count; None where it has no value. Where all rows are of different prompts the interval
-    is Wilson's for the share of one pool, and for several that of Price and Bonett (see ``weighted_shares_interval``);
-    a figure that all resamples agree on has Wilson's over prompts.
+    Rows of other categories do not count. Of one pool it is a mean over rows. Where all rows are of different prompts a
+    composite is a weighted sum of independent proportions, which have an interval of their own.
     """
-    column = {cell: number for number, cell in enumerate(sorted(cells_of(part)))}
-    rows = [index for index, cell in enumerate(cells) if cell in column]
+    column = {category: number for number, category in enumerate(sorted(categories_of(part)))}
+    rows = [index for index, category in enumerate(categories) if category in column]
     if not rows:
         return None
     kept = np.array([values[index] for index in rows], dtype=float)
-    place = np.array([column[cells[index]] for index in rows])
-    if isinstance(estimate, Tracing):
-        return _traced(kept, place, [prompts[index] for index in rows], part, column)
-    _, cluster = np.unique([prompts[index] for index in rows], return_inverse=True)
-    if _is_share(part, {cells[index] for index in rows}):
-        return estimate.mean_share(kept, cluster)
-    count = int(cluster.max()) + 1
-    sums, sizes = np.zeros((count, len(column))), np.zeros((count, len(column)))
-    np.add.at(sums, (cluster, place), kept)
-    np.add.at(sizes, (cluster, place), 1.0)
-    value = float(_value(part, Totals(sums.sum(axis=0)[None], sizes.sum(axis=0)[None], column))[0])
-    if np.isnan(value):
-        return None
-    if count == 1:
-        return _interval(value, 0.0, 1.0, "none: one prompt", len(rows), estimate)
-    if count == len(rows) and kept.min() >= 0.0 and kept.max() <= 1.0:
-        of_shares = _of_shares(sums.sum(axis=0), sizes.sum(axis=0), part, column, estimate.confidence)
-        if of_shares is not None:
-            return of_shares.model_copy(update={"value": value})
-    draws = _draws(sums, sizes, part, column, estimate)
-    clusters = effective_clusters(sizes.sum(axis=1))
-    low, high = percentile_ends(draws[~np.isnan(draws)], clusters, estimate.confidence)
-    if low == high:
-        # of a difference, nothing is known but that differing is rare
-        differs = isinstance(part, Difference)
-        share = 0.0 if differs else min(max(value, 0.0), 1.0)
-        known = wilson_interval(share * count, count, confidence=estimate.confidence)
-        assert known is not None  # there is a prompt
-        low, high = (value - known.high, value + known.high) if differs else (known.low, known.high)
-        method = f"wilson over {count} prompts"
-    else:
-        method = f"cluster bootstrap ({count} clusters)"
-    return _interval(value, min(float(low), value), max(float(high), value), method, len(rows), estimate)
+    labels = [prompts[index] for index in rows]
+    if _is_proportion(part, {categories[index] for index in rows}):
+        return RowMean(kept, labels, "fraction")
+    place = np.array([column[categories[index]] for index in rows])
+    width = len(column)
+
+    def formula(totals: Floats) -> Floats:
+        return Totals(totals[:, :width], totals[:, width:], column).value(part)
+
+    names = (*column, *(f"{category}: rows" for category in column))
+    entries = np.concatenate([kept, np.ones(len(kept))]), np.concatenate([place, place + width])
+    sums = PromptSums.of_entries(*entries, names, [*labels, *labels])
+    independent = len(sums.prompts) == len(rows) and kept.min() >= 0.0 and kept.max() <= 1.0
+    least, most = _range(part, min(float(kept.min()), 0.0), max(float(kept.max()), 1.0))
+    return TotalsFormula(
+        sums,
+        formula,
+        len(rows),
+        least=least,
+        most=most,
+        drawn="times by name",
+        proportions=_proportions(sums.total[0], part, column) if independent else None,
+    )
 
 
-def _of_shares(
-    sums: np.ndarray, sizes: np.ndarray, part: Part, column: Mapping[str, int], confidence: float
-) -> Interval | None:
-    """Return the interval of ``part`` as a weighted sum of shares; None where a cell is in two of its pools.
+def _range(part: Part, low: float, high: float) -> tuple[float, float]:
+    """Return the bounds of ``part`` where the values of every comparison lie between ``low`` and ``high``."""
+    match part:
+        case str() | tuple():
+            return low, high
+        case WeightedMean(parts):
+            ends = [_range(each, low, high) for _, each in parts]
+            return min(end for end, _ in ends), max(end for _, end in ends)
+        case Total(parts):
+            weighted_ends = [(weight, _range(each, low, high)) for weight, each in parts]
+            return sum(w * ends[0] for w, ends in weighted_ends), sum(w * ends[1] for w, ends in weighted_ends)
+        case Difference(first, second):
+            ours, theirs = _range(first, low, high), _range(second, low, high)
+            return ours[0] - theirs[1], ours[1] - theirs[0]
+        case _:
+            assert_never(part)
 
-    ``sums`` and ``sizes`` are [cell]. The weight of a pool is what ``part`` is where all of the pool is won and nothing
-    else is.
+
+def _proportions(totals: Floats, part: Part, column: Mapping[str, int]) -> WeightedProportions | None:
+    """Return ``part`` as a weighted sum of proportions; None where a category is in two of its pools.
+
+    The weight of a pool is the value of ``part`` where all of the pool is won and nothing else is.
     """
-    pools = [[column[cell] for cell in pool] for pool in sorted(_leaves(part))]
+    sums, sizes = totals[: len(column)], totals[len(column) :]
+    pools = [[column[category] for category in pool] for pool in sorted(_pools(part))]
     pools = [pool for pool in pools if sizes[pool].any()]
-    cells = [cell for pool in pools for cell in pool]
-    if len(set(cells)) < len(cells):
+    places = [place for pool in pools for place in pool]
+    if len(set(places)) < len(places):
         return None
     won = np.zeros((len(pools), len(sizes)))
     for number, pool in enumerate(pools):
         won[number, pool] = sizes[pool]
-    weights = _value(part, Totals(won, np.broadcast_to(sizes, won.shape), column))
-    if not weights.any():
+    weights = Totals(won, np.broadcast_to(sizes, won.shape), column).value(part)
+    if not weights.any() or np.isnan(weights).any():
         return None
     right, counts = (np.array([each[pool].sum() for pool in pools]) for each in (sums, sizes))
-    found = weighted_shares_interval(weights, right, counts, confidence=confidence)
-    least, most = float(np.minimum(weights, 0.0).sum()), float(np.maximum(weights, 0.0).sum())
-    return found.model_copy(update={"low": max(found.low, least), "high": min(found.high, most)})
+    return WeightedProportions(weights, right, counts)
 
 
-def _traced(
-    values: np.ndarray, place: np.ndarray, prompts: Sequence[str], part: Part, column: Mapping[str, int]
-) -> Interval | None:
-    """Return the value of ``part`` with its sums over prompts: of each cell that of values, then its number of rows."""
-    if is_share := _is_share(part, column):
-        column, part, place = {ALL: 0}, ALL, np.zeros_like(place)
-    width = len(column)
+@final
+@dataclass(frozen=True, slots=True)
+class ComparisonOutcome:
+    """One official comparison, as the rewards of one item decide it."""
 
-    def formula(totals: np.ndarray) -> np.ndarray:
-        return _value(part, Totals(totals[:, :width], totals[:, width:], column))
-
-    names = (*column, *(f"{cell}: rows" for cell in column))
-    entries = np.concatenate([values, np.ones(len(values))]), np.concatenate([place, place + width])
-    table = table_of_entries(*entries, names, [*prompts, *prompts])
-    value = float(formula(np.asarray(table.sums.sum(axis=0))[None])[0])
-    return None if np.isnan(value) else Traced.of(value, len(values), Made(table, formula, is_share=is_share))
-
-
-def _draws(
-    sums: np.ndarray, sizes: np.ndarray, part: Part, column: Mapping[str, int], estimate: Estimator
-) -> np.ndarray:
-    """Return [resample] the value over as many prompts as there are, drawn with replacement."""
-    generator = np.random.default_rng(estimate.seed)
-    count = len(sums)
-    block = max(1, _BLOCK // count)
-    found = []
-    for start in range(0, estimate.resamples, block):
-        times = generator.multinomial(count, np.full(count, 1.0 / count), size=min(block, estimate.resamples - start))
-        found.append(_value(part, Totals(times @ sums, times @ sizes, column)))
-    return np.concatenate(found)
+    category: str
+    """The smallest set of comparisons that has a metric of its own."""
+    prompt: str
+    """The prompt, for clustering."""
+    official: float
+    """1 won, 0 lost, between where the official rule shares a tie; a missing reward by the benchmark's rule."""
+    common: float | None
+    """The same with ties shared: the chance that a wanted one is drawn of the best. None: a reward is missing."""
+    tied: float
+    """1 where equal rewards stand where the comparison is decided, else 0; a proportion, where it is several."""
+    chance: float
+    """Expected value with rewards drawn at random."""
 
 
-def _interval(value: float, low: float, high: float, method: str, n: int, estimate: Estimator) -> Interval:
-    return Interval(value=value, low=low, high=high, confidence=estimate.confidence, method=method, n=n)
+Decide = Callable[[ItemScore], Sequence[ComparisonOutcome]]
+"""Returns the official comparisons of one item, by the rewards it carries."""
+
+DecideAll = Callable[[Sequence[ItemScore]], Sequence[ComparisonOutcome]]
+"""The same of all items at once, for comparisons that need several of them."""
 
 
-def exact(values: Sequence[float], cells: Sequence[str], part: Part, estimate: Estimator) -> Interval | None:
-    """Return the value of ``part`` over ``values`` known without data, such as the chance of a coin; None of none."""
-    column = {cell: number for number, cell in enumerate(sorted(cells_of(part)))}
-    sums, sizes = np.zeros((1, len(column))), np.zeros((1, len(column)))
-    for each, cell in zip(values, cells, strict=True):
-        if cell in column:
-            sums[0, column[cell]] += each
-            sizes[0, column[cell]] += 1
-    value = float(_value(part, Totals(sums, sizes, column))[0])
-    return None if np.isnan(value) else _interval(value, value, value, "exact", int(sizes.sum()), estimate)
+def subset_of(item: ItemScore) -> str:
+    """Return the subset of an item."""
+    return str(item.metadata["subset"])
+
+
+def category_metrics(
+    items: Sequence[ItemScore],
+    decide: Decide,
+    parts: Mapping[str, Part],
+    *,
+    in_order: bool = False,
+    details: Mapping[str, int] | None = None,
+    slice_of: Callable[[ItemScore], str] = subset_of,
+) -> MetricSet:
+    """Return the metrics of a benchmark whose official ones are ``parts``, the first of them the primary one.
+
+    See ``put_composites``. The slices, subsets unless ``slice_of`` says otherwise, come worst first. ``details`` are
+    further counts.
+    """
+    primary = next(iter(parts))
+    found = MetricSet("benchmark", primary, reward_counts(items))
+    counts = put_composites(found, items, one_by_one(decide), parts, in_order=in_order)
+    found.details = counts | dict(details or {})
+    found.slices = worst_first(items, decide, primary, slice_of=slice_of)
+    return found
+
+
+def published_result(item: ItemScore) -> float | None:
+    """Return the proportion of its comparison that ``item`` is published to have won, of results without rewards."""
+    result = item.metadata.get("result")
+    if any(reward is not None for reward in item.rewards) or not isinstance(result, int | float):
+        return None
+    return float(result)
+
+
+def reward_counts(items: Sequence[ItemScore]) -> LabelCounts:
+    """Return how many items have all rewards, or a published result (scored), and how many lack one (failed)."""
+    failed = sum(None in item.rewards and published_result(item) is None for item in items)
+    return LabelCounts(n=len(items), scored=len(items) - failed, unscored=0, failed=failed)
+
+
+def one_by_one(decide: Decide) -> DecideAll:
+    """Return a ``DecideAll`` that decides each item alone."""
+
+    def decide_all(items: Sequence[ItemScore]) -> list[ComparisonOutcome]:
+        return [row for item in items for row in decide(item)]
+
+    return decide_all
+
+
+def composite_of(rows: Sequence[ComparisonOutcome], part: Part) -> RowMean | TotalsFormula | None:
+    """Return the metric ``part`` over comparisons, by the official rule."""
+    return composite([row.official for row in rows], [row.category for row in rows], [row.prompt for row in rows], part)
+
+
+def put_composites(
+    found: MetricSet,
+    items: Sequence[ItemScore],
+    decide: DecideAll,
+    parts: Mapping[str, Part],
+    *,
+    in_order: bool,
+    ties: bool = True,
+) -> dict[str, int]:
+    """Put the metrics ``parts``, the first of which is the primary one; return the counts behind them.
+
+    Beside each metric stand baselines that read no response, by the same official rule: the longest response,
+    the first one where ``in_order`` (where the order of the responses is not that of the labels), and rewards at
+    random, exactly. With ``ties`` there is for the primary metric also ``PRIMARY_ties_shared``, the same over items
+    that have all rewards with ties shared, and ``tie_rate``, the proportion of the comparisons there that a tie
+    decides.
+    """
+    rows = decide(items)
+    rules = {"longer_response": with_lengths(items), **({"first_response": with_places(items)} if in_order else {})}
+    decided = {name: decide(each) for name, each in rules.items() if each is not None}
+    for name, part in parts.items():
+        own = categories_of(part)
+        inside = [row for row in rows if row.category in own]
+        if not any(row.common is not None for row in inside):
+            why = "no row of it is here" if not inside else "none of its comparisons has its rewards"
+            found.put(name, None, why)
+            continue
+        found.put(name, composite_of(inside, part), "a part of it has no row here")
+        found.beside(name, **{rule: composite_of(each, part) for rule, each in decided.items()})
+        chance = [row.chance for row in inside], [row.category for row in inside], [row.prompt for row in inside]
+        found.beside(name, random=exact_value(composite(*chance, part)))
+    primary, part = next(iter(parts.items()))
+    if ties:
+        _put_ties(found, primary, part, rows)
+    own = categories_of(part)
+    inside = [row for row in rows if row.category in own]
+    return {
+        "comparisons": len(inside),
+        "tied_comparisons": sum(row.tied > 0 for row in inside),
+        "comparisons_without_a_reward": sum(row.common is None for row in inside),
+    }
+
+
+def _put_ties(found: MetricSet, primary: str, part: Part, rows: Sequence[ComparisonOutcome]) -> None:
+    """Put the primary metric with ties shared and the rate of ties, over comparisons that have all rewards.
+
+    Where some lack one there is also ``PRIMARY_scored``, by the official rule over the others.
+    """
+    own = categories_of(part)
+    whole = [row for row in rows if row.common is not None and row.category in own]
+    categories, prompts = [row.category for row in whole], [row.prompt for row in whole]
+    why = "no comparison has all of its rewards"
+    if len(whole) < sum(row.category in own for row in rows):
+        found.put(f"{primary}_scored", composite_of(whole, part), why)
+    shared = [row.common or 0.0 for row in whole]
+    found.put(f"{primary}_ties_shared", composite(shared, categories, prompts, part), why)
+    found.put("tie_rate", mean_of_rows([row.tied for row in whole], prompts), why)
+
+
+def mean_of_rows(values: Sequence[float], prompts: Sequence[str]) -> RowMean | None:
+    """Return the mean of ``values`` [row], each from 0 to 1; None of none."""
+    return RowMean(np.array(values, dtype=float), prompts, "fraction") if len(values) else None
+
+
+def worst_first(
+    items: Sequence[ItemScore], decide: Decide, primary: str, *, slice_of: Callable[[ItemScore], str]
+) -> dict[str, dict[str, Metric]]:
+    """Return for each slice the mean over its comparisons and that of the longest response, the worst one first."""
+    slices: dict[str, dict[str, Metric]] = {}
+    for name, own in ((primary, items), ("longer_response", with_lengths(items))):
+        by_slice: dict[str, list[ComparisonOutcome]] = {}
+        for item in own or ():
+            by_slice.setdefault(slice_of(item), []).extend(decide(item))
+        for subset, rows in sorted(by_slice.items()):
+            if name == primary and all(row.common is None for row in rows):
+                continue  # nothing was scored: there is no metric to stand first
+            metric = mean_of_rows([row.official for row in rows], [row.prompt for row in rows])
+            if metric is not None and (name == primary or subset in slices):
+                slices.setdefault(subset, {})[name] = metric
+    return lowest_first(slices, primary)
+
+
+def lowest_first(slices: Mapping[str, dict[str, Metric]], primary: str) -> dict[str, dict[str, Metric]]:
+    """Return the slices by rising value of their primary metric, those of one value by name."""
+    return dict(sorted(slices.items(), key=lambda pair: (pair[1][primary].value or 0.0, pair[0])))
+
+
+def with_lengths(items: Sequence[ItemScore]) -> list[ItemScore] | None:
+    """Return the items with the length of each response as its reward; None where lengths are not known."""
+    if any(len(item.lengths) != len(item.rewards) for item in items):
+        return None
+    return [_rewarded(item, tuple(map(float, item.lengths))) for item in items]
+
+
+def with_places(items: Sequence[ItemScore]) -> list[ItemScore]:
+    """Return the items with the first response preferred, and each other one to those behind it."""
+    return [_rewarded(item, tuple(-float(place) for place in range(len(item.rewards)))) for item in items]
+
+
+def _rewarded(item: ItemScore, rewards: tuple[float, ...]) -> ItemScore:
+    return item.model_copy(update={"rewards": rewards, "attributes": {}, "steps": None})
+
+
+def pair_outcome(
+    item: ItemScore, chosen: int, rejected: int, *, category: str, tie: float = 0.0, missing: float = 0.0
+) -> ComparisonOutcome:
+    """Return the comparison of two responses; ``tie`` and ``missing`` are the official values of those.
+
+    Published results without rewards are taken as they are: of a judge, 0.5 is a tie.
+    """
+    result = published_result(item)
+    if result is not None:
+        return ComparisonOutcome(category, item.prompt_key, result, result, float(result == 0.5), 0.5)
+    better, worse = item.rewards[chosen], item.rewards[rejected]
+    if better is None or worse is None:
+        return ComparisonOutcome(category, item.prompt_key, missing, None, 0.0, 0.5)
+    tied = better == worse
+    won = float(better > worse)
+    return ComparisonOutcome(category, item.prompt_key, tie if tied else won, 0.5 if tied else won, float(tied), 0.5)

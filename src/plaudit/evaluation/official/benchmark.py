@@ -1,8 +1,8 @@
-"""What a benchmark is: an official file layout that becomes groups, and an official figure of scored items.
+"""Benchmarks: an official file layout that becomes groups, and official metrics of scored items.
 
-Loading and measuring meet in one place only: the facts of an item. Whatever the official figure needs beside rewards
+Loading and measuring meet in one place only: the facts of an item. Whatever the official metric needs beside rewards
 (subset, domain, which responses form a pair) is put there by the reader and written to ``items.jsonl``, so that the
-figure can be computed again without the model and without the data.
+metric can be computed again without the model and without the data.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import final
 
@@ -19,9 +19,10 @@ from pydantic import JsonValue
 from plaudit.data.reading.sources.groups import group_to_row
 from plaudit.data.schema.group import Group, Message, Preference, Step, conversation
 from plaudit.errors import DataError, InvalidGroupError
-from plaudit.evaluation.metrics.estimates import Estimator
+from plaudit.evaluation.metrics.metric_set import MetricSet
 from plaudit.evaluation.official.files import HubSet, PlacedRow, result_rows, rows_at
 from plaudit.records import ItemScore, Measure
+from plaudit.statistics.metric import IntervalSettings
 
 Facts = Mapping[str, JsonValue]
 """Official fields of one item. ``subset`` is always there; ``rows`` where the item stands for several official rows."""
@@ -29,18 +30,18 @@ Facts = Mapping[str, JsonValue]
 Reader = Callable[[Iterator[PlacedRow], "Gathering"], None]
 """Reads the official rows of a benchmark into groups; a ``DataError`` that it raises is given its file and line."""
 
-Measurer = Callable[[Sequence[ItemScore], Estimator], Measure]
-"""Computes the figures of a benchmark from its items alone."""
+Compute = Callable[[Sequence[ItemScore]], MetricSet]
+"""Computes the metrics of a benchmark from its items alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a benchmark's files hold: each prompt once, with all of its responses."""
+    """Content of a benchmark's files: each prompt once, with all of its responses."""
 
     groups: tuple[Group, ...]
-    """What is to be scored, in the order of the files."""
+    """Groups to score, in the order of the files."""
     facts: Mapping[str, Facts]
-    """For the id of each group, the official fields that the figures need."""
+    """For the id of each group, the official fields that the metrics need."""
     refused: tuple[ItemScore, ...]
     """Rows that cannot be scored, as where a response is empty: items without rewards, with the reason."""
     expected: Mapping[str, int | None]
@@ -55,14 +56,11 @@ class Loaded:
     def first(self, count: int) -> Loaded:
         """Return the first ``count`` groups, without the rows that cannot be scored."""
         kept = self.groups[:count]
-        found: Counter[str] = Counter()
-        for group in kept:
-            found[str(self.facts[group.id]["subset"])] += official_rows(self.facts[group.id])
-        return replace(self, groups=kept, refused=(), found=found)
+        return replace(self, groups=kept, refused=(), found=counts_of(self.facts[group.id] for group in kept))
 
     @property
     def missing(self) -> dict[str, str]:
-        """Return for each subset that is not whole, or not official, what was found and what is expected."""
+        """Return the rows found and expected, of each subset that is not whole or not official."""
         return incomplete(self.found, self.expected, self.optional)
 
     @property
@@ -90,7 +88,7 @@ class Benchmark:
     licence: str
     """Licence of the data."""
     official: str
-    """Where the official files are."""
+    """Location of the official files."""
     hub: tuple[HubSet, ...] = ()
     """Data sets on the hub; none where the official files are in a repository only."""
     files: str | tuple[str, ...]
@@ -101,22 +99,22 @@ class Benchmark:
     optional: frozenset[str] = frozenset()
     """Further subsets that are official, and not missed where they are absent."""
     ties: str
-    """What the official figure makes of equal rewards."""
+    """Tie rule of the official metric."""
     missing_rewards: str
-    """What the official figure, as computed here, makes of a response without a reward."""
+    """Rule for a response without a reward, in the official metric as computed here."""
     read: Reader
-    """From official rows to groups."""
-    measurer: Measurer
-    """From items to figures; ``measure`` adds what is the same for all."""
-    results: Callable[[Iterator[PlacedRow]], list[ItemScore]] | None = None
-    """From published per-item results in the benchmark's own layout to items; None where it has no such layout."""
+    """Converts official rows to groups."""
+    compute: Compute
+    """Computes metrics from items; ``metrics`` adds those common to all benchmarks."""
+    results: Callable[[Iterator[PlacedRow]], Iterable[ItemScore]] | None = None
+    """Converts published per-item results in the benchmark's own layout to items; None where it has no such layout."""
     marks: tuple[tuple[str, ...], ...] = ()
     """Fields by which a row of such results is known from those of other benchmarks: all of one of these."""
     joined: Callable[[Iterator[PlacedRow], Loaded], list[ItemScore]] | None = None
     """The same as ``results``, of a layout that holds no labels, with the data that has them; None: there is none."""
 
     def load(self, path: str | None = None) -> Loaded:
-        """Return what the official file or folder at ``path`` holds; without ``path`` it is read from the hub.
+        """Return the content of the official file or folder at ``path``; without ``path`` it is read from the hub.
 
         Raises:
             DataError: naming file and line, where a row is not of the official layout; where nothing can be read.
@@ -127,26 +125,39 @@ class Benchmark:
             self.read(rows, gathering)
         except DataError as error:
             raise rows.located(error) from None
-        return gathering.loaded(self.expected, self.optional, place=path or "the hub")
-
-    def measure(self, items: Sequence[ItemScore], estimator: Estimator) -> Measure:
-        """Return the official figure of ``items`` and plaudit's own beside it; a pure function of the items."""
-        found = self.measurer(items, estimator)
-        rules = {"official_ties": self.ties, "missing_rewards": self.missing_rewards, "source": self.citation}
-        repeats = sum(_repeats(item.facts) for item in items)
-        return found.model_copy(
-            update={
-                "rules": rules | found.rules,
-                "details": found.details | ({"rows_of_a_repeated_id": repeats} if repeats else {}),
-                "missing": incomplete(counts_of(items), self.expected, self.optional),
-            }
+        if not gathering.groups:
+            why = f"; {gathering.refused[0].reason}" if gathering.refused else ""
+            raise DataError(f"{path or 'the hub'}: holds no rows of {self.name} that can be scored{why}")
+        return Loaded(
+            groups=tuple(gathering.groups),
+            facts=gathering.facts,
+            refused=tuple(gathering.refused),
+            expected=self.expected,
+            optional=self.optional,
+            found=gathering.found,
+            repeated=gathering.repeated,
         )
+
+    def metrics(self, items: Sequence[ItemScore]) -> MetricSet:
+        """Return the official metrics of ``items`` and plaudit's own beside them; a pure function of the items."""
+        found = self.compute(items)
+        own = {"official_ties": self.ties, "missing_rewards": self.missing_rewards, "source": self.citation}
+        found.rules = own | found.rules
+        repeats = sum(_count(item.metadata, "repeats", 0) for item in items)
+        if repeats:
+            found.details["rows_of_a_repeated_id"] = repeats
+        found.missing = incomplete(counts_of(item.metadata for item in items), self.expected, self.optional)
+        return found
+
+    def measure(self, items: Sequence[ItemScore], settings: IntervalSettings) -> Measure:
+        """Return the measure that intervals make of ``metrics``."""
+        return self.metrics(items).measure(settings)
 
     def read_results(self, path: str, data: str | None = None) -> list[ItemScore]:
         """Return the items of published per-item results in the benchmark's own layout: a file, or a folder of files.
 
         ``data`` is the official data, for a layout that does not hold the labels. A row whose id an earlier one has is
-        kept, under an id of its own, as official figures count every row; ``measure`` counts such rows.
+        kept, under an id of its own, as official metrics count every row; ``measure`` counts such rows.
 
         Raises:
             DataError: naming file and line, where a row is not of that layout, or the benchmark has none.
@@ -158,7 +169,7 @@ class Benchmark:
             elif data is not None:
                 raise DataError(f"{path}: published results of {self.title} are read without the data")
             elif self.results is not None:
-                items = self.results(rows)
+                items = list(self.results(rows))
             else:
                 raise DataError(
                     f"{path}: {self.title} has no layout of per-item results that is read here; "
@@ -181,21 +192,21 @@ def _told_apart(items: Sequence[ItemScore]) -> list[ItemScore]:
             number += 1
             name = f"{item.id}#{number}"
         seen.add(name)
-        again = {"id": name, "facts": {**item.facts, "repeats": max(1, _repeats(item.facts))}}
+        again = {"id": name, "metadata": {**item.metadata, "repeats": max(1, _count(item.metadata, "repeats", 0))}}
         found.append(item if number == 1 else item.model_copy(update=again))
     return found
 
 
-def _repeats(facts: Facts) -> int:
-    """Return how many official rows of an item have an id that an earlier row has: its fact ``repeats``, or 0."""
-    count = facts.get("repeats", 0)
-    return count if isinstance(count, int) else 0
+def _count(facts: Facts, name: str, otherwise: int) -> int:
+    """Return a number among the facts: ``rows`` that an item stands for, ``repeats`` of ids that earlier rows have."""
+    count = facts.get(name, otherwise)
+    return count if isinstance(count, int) else otherwise
 
 
 def incomplete(
     found: Mapping[str, int], expected: Mapping[str, int | None], optional: frozenset[str] = frozenset()
 ) -> dict[str, str]:
-    """Return for each subset that is absent, not whole or not official, what was found of what, in words."""
+    """Return in words the rows found and expected, of each subset that is absent, not whole or not official."""
     words = {}
     for name, count in expected.items():
         have = found.get(name, 0)
@@ -209,18 +220,12 @@ def incomplete(
     return words
 
 
-def counts_of(items: Sequence[ItemScore]) -> Counter[str]:
-    """Return the number of official rows of each subset among ``items``."""
+def counts_of(every: Iterable[Facts]) -> Counter[str]:
+    """Return the number of official rows of each subset among items with these facts."""
     found: Counter[str] = Counter()
-    for item in items:
-        found[str(item.facts["subset"])] += official_rows(item.facts)
+    for facts in every:
+        found[str(facts["subset"])] += _count(facts, "rows", 1)
     return found
-
-
-def official_rows(facts: Facts) -> int:
-    """Return how many official rows an item stands for: its fact ``rows``, or 1."""
-    rows = facts.get("rows", 1)
-    return rows if isinstance(rows, int) else 1
 
 
 @final
@@ -277,40 +282,36 @@ class Gathering:
                 source=subset,
             )
         except InvalidGroupError as error:
-            self.refused.append(_refused(unique, subset, responses, f"cannot be scored: {error}", known))
+            lengths = tuple(len(response) if isinstance(response, str) else 0 for response in responses)
+            self.refused.append(
+                item_without_group(
+                    unique, (None,) * len(responses), known, reason=f"cannot be scored: {error}", lengths=lengths
+                )
+            )
             return
         self.groups.append(group)
 
-    def loaded(self, expected: Mapping[str, int | None], optional: frozenset[str], *, place: str) -> Loaded:
-        """Return what was gathered.
 
-        Raises:
-            DataError: when there is no group that can be scored.
-        """
-        if not self.groups:
-            why = f"; {self.refused[0].reason}" if self.refused else ""
-            raise DataError(f"{place}: holds no rows of {self.name} that can be scored{why}")
-        return Loaded(
-            groups=tuple(self.groups),
-            facts=self.facts,
-            refused=tuple(self.refused),
-            expected=expected,
-            optional=optional,
-            found=self.found,
-            repeated=self.repeated,
-        )
-
-
-def _refused(id: str, subset: str, responses: Sequence[str], reason: str, facts: dict[str, JsonValue]) -> ItemScore:
-    lengths = tuple(len(response) if isinstance(response, str) else 0 for response in responses)
+def item_without_group(
+    id: str,
+    rewards: Sequence[float | None],
+    facts: Facts,
+    *,
+    reason: str | None,
+    lengths: tuple[int, ...] = (),
+    preferences: tuple[tuple[int, int], ...] = (),
+    prompt: str = "",
+) -> ItemScore:
+    """Return the item of a row whose texts make no group; ``prompt``, or else the id, tells prompts apart."""
     return ItemScore(
         id=id,
-        source=subset,
-        prompt_key=hashlib.sha256(id.encode()).hexdigest()[:16],
-        rewards=(None,) * len(responses),
+        source=str(facts["subset"]),
+        prompt_key=hashlib.sha256((prompt or id).encode()).hexdigest()[:16],
+        rewards=tuple(rewards),
         lengths=lengths,
+        preferences=preferences,
         reason=reason,
-        facts=facts,
+        metadata=dict(facts),
     )
 
 

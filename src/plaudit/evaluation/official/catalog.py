@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-
-from plaudit.errors import UnknownNameError, closest_or_all
+from plaudit.config import import_object
+from plaudit.errors import ConfigError, UnknownNameError, closest_or_all
 from plaudit.evaluation.official.benchmark import Benchmark
 
 CATALOG = {
@@ -27,14 +26,15 @@ CATALOG = {
 
 
 def benchmark_named(name: str) -> Benchmark:
-    """Return the benchmark of the catalogue called ``name``.
+    """Return the benchmark of the catalogue called ``name``, or the one at the import path ``module:OBJECT``.
 
     Raises:
         UnknownNameError: with the closest name.
+        ConfigError: where an import path leads to no benchmark.
     """
-    if name not in CATALOG:
+    if ":" not in name and name not in CATALOG:
         raise UnknownNameError(f"unknown benchmark {name!r}; {closest_or_all(name, CATALOG)}")
-    module, _, attribute = CATALOG[name].partition(":")
-    found = getattr(importlib.import_module(module), attribute)
-    assert isinstance(found, Benchmark)
+    found = import_object(CATALOG.get(name, name), key="benchmark")
+    if not isinstance(found, Benchmark):
+        raise ConfigError(f"benchmark: {name} is {type(found).__name__}; it must be a Benchmark")
     return found

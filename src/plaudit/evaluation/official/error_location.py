@@ -6,7 +6,7 @@ exactly the label. A solution whose steps do not all have a reward has no predic
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import final
@@ -17,12 +17,23 @@ from pydantic import JsonValue
 from plaudit.data.reading.sources.fields import Row, found, items, required, text, whole
 from plaudit.data.schema.group import Step
 from plaudit.errors import DataError
-from plaudit.evaluation.metrics.estimates import Estimator
-from plaudit.evaluation.metrics.measure import Findings, decision
-from plaudit.evaluation.metrics.pooled import Floats, Formula, Pool, Sums, harmonic, ratio
+from plaudit.evaluation.metrics.composite import lowest_first
+from plaudit.evaluation.metrics.metric_set import MetricSet
+from plaudit.evaluation.metrics.reward_scale import right_threshold
 from plaudit.evaluation.official.benchmark import Gathering
-from plaudit.records import Interval, ItemScore, LabelCounts
-from plaudit.statistics.aggregation import first_error
+from plaudit.records import ItemScore, LabelCounts
+from plaudit.statistics.metric import (
+    Columns,
+    Exact,
+    Floats,
+    Metric,
+    PromptSums,
+    RowMean,
+    exact_value,
+    harmonic,
+    ratio,
+)
+from plaudit.statistics.steps import first_error
 
 NO_ERROR = -1
 """Label and prediction of a solution without an error."""
@@ -96,7 +107,7 @@ def gather(solutions: Sequence[LabelledSolution], gathering: Gathering) -> None:
 
 
 def facts_of(solutions: Sequence[LabelledSolution]) -> dict[str, JsonValue]:
-    """Return what the figures need to know of the solutions of one group."""
+    """Return the metadata of one group's solutions that the metrics need."""
     return {
         "ids": [each.id for each in solutions],
         "errors": [each.error for each in solutions],
@@ -118,7 +129,7 @@ def longest(steps: Sequence[str]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """One solution of an item, with what a model says of it."""
+    """One solution of an item, with the model's prediction."""
 
     subset: str
     prompt: str
@@ -128,7 +139,7 @@ class Solution:
     rewards: tuple[float, ...] | None
     """One per step, or None where one is missing."""
     predicted: int | None
-    """Of a model that names the first wrong step itself; None where it did not, or gives rewards."""
+    """First wrong step as named by the model; None where it did not, or gives rewards."""
 
     def guess(self, threshold: float) -> int | None:
         """Return the prediction at ``threshold``; None where there is none."""
@@ -144,12 +155,13 @@ def solutions_of(given: Sequence[ItemScore]) -> list[Solution]:
 
 
 def _solutions(item: ItemScore) -> Iterator[Solution]:
-    columns = (_integers(item, name) for name in ("errors", "num_steps", "longest_steps"))
+    names = ("errors", "num_steps", "longest_steps")
+    columns = ([int(str(value)) for value in items(item.metadata[name], name)] for name in names)
     for k, (error, num_steps, longest) in enumerate(zip(*columns, strict=True)):
-        predicted = item.facts.get("predictions")
+        predicted = item.metadata.get("predictions")
         guess = predicted[k] if isinstance(predicted, list) else None
         yield Solution(
-            subset=str(item.facts["subset"]),
+            subset=str(item.metadata["subset"]),
             prompt=item.prompt_key,
             error=error,
             num_steps=num_steps,
@@ -157,12 +169,6 @@ def _solutions(item: ItemScore) -> Iterator[Solution]:
             rewards=step_rewards(item, k, num_steps),
             predicted=guess if isinstance(guess, int) else None,
         )
-
-
-def _integers(item: ItemScore, name: str) -> list[int]:
-    values = item.facts[name]
-    assert isinstance(values, list)
-    return [int(str(value)) for value in values]
 
 
 def step_rewards(item: ItemScore, k: int, count: int) -> tuple[float, ...] | None:
@@ -187,8 +193,8 @@ def threshold_of(solutions: Sequence[Solution]) -> tuple[float, str]:
     if any(each.rewards is None and each.predicted is not None for each in solutions):
         return 0.5, "none: the model names the first wrong step itself"
     every = np.array([reward for each in solutions for reward in each.rewards or ()], dtype=float)
-    cut = decision(every, name="step reward")
-    return cut.threshold, f"{cut.threshold:g}: {cut.rule}{f'; {cut.reason}' if cut.reason else ''}"
+    cut = right_threshold(every, name="step reward")
+    return cut.value, f"{cut.value:g}: {cut.rule}{f'; {cut.reason}' if cut.reason else ''}"
 
 
 def located_counts(given: Sequence[ItemScore]) -> LabelCounts:
@@ -198,11 +204,11 @@ def located_counts(given: Sequence[ItemScore]) -> LabelCounts:
 
 
 def solution_counts(given: Sequence[ItemScore], solutions: Sequence[Solution]) -> dict[str, int]:
-    """Return what the figures of items rest on, and how many solutions have the id of another of their subset.
+    """Return the counts behind the metrics, and the number of solutions with a repeated id in their subset.
 
     A prediction that names no step, as 99 of three, locates nothing: such are counted, where there are any.
     """
-    ids = [(item.facts["subset"], id) for item in given for id in items(item.facts["ids"], "ids")]
+    ids = [(item.metadata["subset"], id) for item in given for id in items(item.metadata["ids"], "ids")]
     erroneous = sum(each.error != NO_ERROR for each in solutions)
     predicted = [(each.predicted, each.num_steps) for each in solutions if each.predicted is not None]
     no_step = sum(not NO_ERROR <= guess < count for guess, count in predicted)
@@ -217,28 +223,18 @@ def solution_counts(given: Sequence[ItemScore], solutions: Sequence[Solution]) -
     }
 
 
-def constant_guesses(solutions: Sequence[Solution]) -> dict[str, list[int | None]]:
-    """Return the predictions of rules that read no step: no error, the first step, the longest step."""
-    return {
-        "no_error": [NO_ERROR] * len(solutions),
-        "first_step": [0] * len(solutions),
-        "longest_step": [each.longest_step for each in solutions],
-    }
-
-
 @final
 @dataclass
 class Locations:
-    """Shares of solutions whose first error is located exactly: of a model, and of rules that read nothing."""
+    """Proportions of solutions whose first error is located exactly: of a model, and of rules that read nothing."""
 
     solutions: Sequence[Solution]
     guesses: Mapping[str, Sequence[int | None]]
-    """Of each rule, and of the ``model``, the prediction for each solution."""
-    estimate: Estimator
+    """Predictions for each solution, by rule, with those of the ``model``."""
     _right: dict[str, Floats] = field(init=False)
     _counted: dict[str, np.ndarray] = field(init=False)
     _erroneous: np.ndarray = field(init=False)
-    _pool: Pool = field(init=False)
+    _sums: PromptSums = field(init=False)
 
     def __post_init__(self) -> None:
         """Compare every prediction with its label."""
@@ -253,14 +249,14 @@ class Locations:
         self._counted = {rule: np.ones(len(self.solutions), dtype=bool) for rule in self._right}
         guessed = np.array([guess is not None for guess in self.guesses["model"]], dtype=bool)
         self._right["scored"], self._counted["scored"] = self._right["model"], guessed
-        self._pool = Pool(self._columns(), [each.prompt for each in self.solutions], self.estimate)
+        self._sums = PromptSums.of_rows(self._columns(), [each.prompt for each in self.solutions])
 
     @property
     def subsets(self) -> list[str]:
         """Return the subsets that have a solution."""
         return sorted({each.subset for each in self.solutions})
 
-    def f1(self, rule: str, parts: Sequence[Collection[str]]) -> Interval | None:
+    def f1(self, rule: str, parts: Sequence[Collection[str]]) -> Metric | None:
         """Return the harmonic mean of both accuracies over the subsets of each part, as a mean over the parts.
 
         A part that lacks solutions of a kind does not count; None where every one does.
@@ -270,44 +266,57 @@ class Locations:
         if not whole:
             return None
         n = int(sum((self._of(part) & counted).sum() for part in whole))
-        make = self._pool.exact if rule == "random" else self._pool.figure
-        return make(_mean_f1(rule, whole), n)
+        return self._metric(rule, lambda totals: _mean_f1(totals, rule, whole), n)
 
-    def accuracy(self, rule: str, subsets: Collection[str], *, erroneous: bool | None = None) -> Interval | None:
-        """Return the share of solutions that are located exactly, of one kind where ``erroneous`` is given."""
+    def accuracy(self, rule: str, subsets: Collection[str], *, erroneous: bool | None = None) -> Metric | None:
+        """Return the proportion of solutions that are located exactly, of one kind where ``erroneous`` is given."""
         rows = self._of(subsets) & self._counted[rule]
         if erroneous is not None:
             rows &= self._erroneous == erroneous
         right = self._right[rule][rows]
-        if rule == "random" and len(right):
-            value = float(right.mean())
-            return Interval(
-                value=value, low=value, high=value, confidence=self.estimate.confidence, method="exact", n=len(right)
-            )
-        return self.estimate.share(right, np.array([each.prompt for each in self.solutions])[rows])
+        if not len(right):
+            return None
+        if rule == "random":
+            return Exact(float(right.mean()), len(right))
+        return RowMean(right, np.array([each.prompt for each in self.solutions], dtype=object)[rows])
 
-    def mean_accuracy(self, rule: str, subsets: Sequence[str]) -> Interval | None:
+    def mean_accuracy(self, rule: str, subsets: Sequence[str]) -> Metric | None:
         """Return the mean over ``subsets`` of their accuracy."""
-        make = self._pool.exact if rule == "random" else self._pool.figure
 
-        def formula(sums: Sums) -> Floats:
-            return np.mean([_accuracy(sums, rule, [subset], ("erroneous", "correct")) for subset in subsets], axis=0)
+        def formula(totals: Columns) -> Floats:
+            return np.mean([_accuracy(totals, rule, [subset], ("erroneous", "correct")) for subset in subsets], axis=0)
 
-        return make(formula, int(self._of(subsets).sum())) if subsets else None
+        return self._metric(rule, formula, int(self._of(subsets).sum())) if subsets else None
 
-    def put_f1(self, found: Findings, name: str, parts: Sequence[Collection[str]]) -> None:
-        """Put the model's F1 as figure ``name``, and that of every rule beside it."""
-        found.put(name, self.f1("model", parts), BOTH_KINDS)
-        found.beside(name, **{rule: self.f1(rule, parts) for rule in self.rules})
+    def _metric(self, rule: str, formula: Callable[[Columns], Floats], n: int) -> Metric | None:
+        made = self._sums.metric(formula, n)
+        return exact_value(made) if rule == "random" else made
+
+    def put(self, found: MetricSet, name: str, made: Callable[[str], Metric | None], why: str) -> None:
+        """Put the metric that ``made`` returns of the model's predictions, and that of every rule beside it."""
+        found.put(name, made("model"), why)
+        found.beside(name, **{rule: made(rule) for rule in self.rules})
+
+    def put_f1(self, found: MetricSet, name: str, parts: Sequence[Collection[str]]) -> None:
+        """Put the F1 over ``parts`` as metric ``name``."""
+        self.put(found, name, lambda rule: self.f1(rule, parts), BOTH_KINDS)
 
     def put_accuracy(
-        self, found: Findings, name: str, subsets: Collection[str], *, erroneous: bool | None = None
+        self, found: MetricSet, name: str, subsets: Collection[str], *, erroneous: bool | None = None
     ) -> None:
-        """Put the model's accuracy as figure ``name``, and that of every rule beside it."""
+        """Put the accuracy over ``subsets`` as metric ``name``."""
         kind = {True: " with an error", False: " without an error", None: ""}[erroneous]
-        found.put(name, self.accuracy("model", subsets, erroneous=erroneous), f"there is no solution{kind}")
-        beside = {rule: self.accuracy(rule, subsets, erroneous=erroneous) for rule in self.rules}
-        found.beside(name, **beside)
+        why = f"there is no solution{kind}"
+        self.put(found, name, lambda rule: self.accuracy(rule, subsets, erroneous=erroneous), why)
+
+    def slices(self, primary: str, made: Callable[[str, str], Metric | None]) -> dict[str, dict[str, Metric]]:
+        """Return by subset the metrics that ``made`` gives for the model and each rule, the lowest first."""
+        named = {primary: "model"} | {rule: rule for rule in self.rules}
+        slices = {
+            subset: {name: metric for name, rule in named.items() if (metric := made(rule, subset)) is not None}
+            for subset in self.subsets
+        }
+        return lowest_first({subset: metrics for subset, metrics in slices.items() if primary in metrics}, primary)
 
     @property
     def rules(self) -> list[str]:
@@ -329,17 +338,44 @@ class Locations:
         return columns
 
 
-def _accuracy(sums: Sums, rule: str, subsets: Collection[str], kinds: Sequence[str]) -> Floats:
+def _accuracy(totals: Columns, rule: str, subsets: Collection[str], kinds: Sequence[str]) -> Floats:
     names = [f"{rule}/{subset}/{kind}" for subset in subsets for kind in kinds]
-    right, count = (np.sum([sums.of(f"{name}/{end}") for name in names], axis=0) for end in ("right", "n"))
-    return ratio(right, count)
+    return ratio(totals.sum(f"{name}/right" for name in names), totals.sum(f"{name}/n" for name in names))
 
 
-def _mean_f1(rule: str, parts: Sequence[Collection[str]]) -> Formula:
-    def formula(sums: Sums) -> Floats:
-        return np.mean(
-            [harmonic(*(_accuracy(sums, rule, part, (kind,)) for kind in ("erroneous", "correct"))) for part in parts],
-            axis=0,
-        )
+def _mean_f1(totals: Columns, rule: str, parts: Sequence[Collection[str]]) -> Floats:
+    kinds = ("erroneous", "correct")
+    return np.mean([harmonic(*(_accuracy(totals, rule, part, (kind,)) for kind in kinds)) for part in parts], axis=0)
 
-    return formula
+
+def located(solutions: Sequence[Solution], threshold: float, **rivals: Sequence[int | None]) -> Locations:
+    """Return the model's predictions at ``threshold``, with ``rivals`` and rules that read no step beside it.
+
+    These say that there is no error, or name the first step, or the longest one.
+    """
+    guesses = {
+        "model": [each.guess(threshold) for each in solutions],
+        **rivals,
+        "no_error": [NO_ERROR] * len(solutions),
+        "first_step": [0] * len(solutions),
+        "longest_step": [each.longest_step for each in solutions],
+    }
+    return Locations(solutions, guesses)
+
+
+def first_error_metrics(
+    items: Sequence[ItemScore], primary: str, put: Callable[[MetricSet, Locations, float], None]
+) -> MetricSet:
+    """Return the metrics that ``put`` puts of the predictions at the threshold, with the counts that they rest on.
+
+    There are none of a model that gives no rewards to steps.
+    """
+    solutions = solutions_of(items)
+    found = MetricSet("benchmark", primary, located_counts(items))
+    threshold, why = threshold_of(solutions)
+    found.rules, found.details = {"threshold": why}, solution_counts(items, solutions)
+    if says_where(solutions):
+        put(found, located(solutions, threshold), threshold)
+    else:
+        found.absent[primary] = NO_STEP_REWARDS
+    return found

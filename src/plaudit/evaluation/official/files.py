@@ -1,20 +1,24 @@
 """The rows of a benchmark's official files: one file, a folder of them, a saved data set, or the hub.
 
-And those of published per-item results, which come in more shapes than data does: see ``result_rows``.
+And those of published per-item results, which come in more shapes than data does: see ``result_rows``. A number there
+that is none is missing, and says why; see ``recorded``.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from plaudit.data.reading.files import SUFFIXES, check_readable, read_rows
-from plaudit.data.reading.hub import hub_rows
-from plaudit.data.reading.sources.fields import Row, found, is_list
+from plaudit.data.reading.files import SUFFIXES, check_readable, hub_rows, read_rows
+from plaudit.data.reading.sources.fields import Row, found, is_list, items, mapping, required, text
+from plaudit.data.schema.group import Message
 from plaudit.errors import DataError
+
+Numbers = tuple[float | None, ...]
 
 _COLUMNS = ("id", "subset")
 """Fields of which each is one value in a row, and a list in an object of columns."""
@@ -24,7 +28,7 @@ _SPACE = re.compile(r"\s*")
 
 @dataclass(frozen=True, slots=True)
 class HubSet:
-    """One split of one data set on the hub; ``stem`` is what its rows have in place of a file's path."""
+    """One split of one data set on the hub; ``stem`` stands in for a file's path in its rows."""
 
     name: str
     split: str
@@ -85,13 +89,13 @@ def result_rows(path: str) -> Iterator[PlacedRow]:
     list is that of every row. Other kinds of files are read as data is.
 
     Raises:
-        DataError: naming the file, and where it can the row, for what cannot be read.
+        DataError: naming the file, and where possible the row, that cannot be read.
     """
     root = Path(path)
     if not root.is_dir():
         yield from _result_file(path)
         return
-    files = sorted(file for file in root.rglob("*") if file.is_file() and file.name.lower().endswith(SUFFIXES))
+    files = _data_files(root)
     if not files:
         raise DataError(f"{path}: holds no data files")
     for file in files:
@@ -104,14 +108,14 @@ def _result_file(path: str) -> Iterator[PlacedRow]:
         return
     check_readable(path)
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        content = Path(path).read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from None
-    if text.lstrip().startswith("["):
+    if content.lstrip().startswith("["):
         yield from _file_rows(path)
         return
     stem = _without_suffix(Path(path).absolute().as_posix())
-    values = list(_json_values(path, text))
+    values = list(_json_values(path, content))
     rows = _columns(path, values[0]) if len(values) == 1 and _is_columns(values[0]) else iter(values)
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, Mapping):
@@ -119,19 +123,19 @@ def _result_file(path: str) -> Iterator[PlacedRow]:
         yield PlacedRow(row, f"{path}:{number}", stem, number)
 
 
-def _json_values(path: str, text: str) -> Iterator[object]:
-    decoder, position = json.JSONDecoder(), _after_space(text, 0)
-    while position < len(text):
+def _json_values(path: str, content: str) -> Iterator[object]:
+    decoder, position = json.JSONDecoder(), _after_space(content, 0)
+    while position < len(content):
         try:
-            value, position = decoder.raw_decode(text, position)
+            value, position = decoder.raw_decode(content, position)
         except (ValueError, RecursionError) as error:
             raise DataError(f"{path}: JSON is broken: {error}") from None
         yield value
-        position = _after_space(text, position)
+        position = _after_space(content, position)
 
 
-def _after_space(text: str, position: int) -> int:
-    match = _SPACE.match(text, position)
+def _after_space(content: str, position: int) -> int:
+    match = _SPACE.match(content, position)
     return position if match is None else match.end()
 
 
@@ -163,7 +167,7 @@ def _file_rows(path: str) -> Iterator[PlacedRow]:
 
 
 def _official_files(root: Path, files: str | tuple[str, ...], *, title: str, official: str) -> list[Path]:
-    found = sorted(file for file in root.rglob("*") if file.is_file() and file.name.lower().endswith(SUFFIXES))
+    found = _data_files(root)
     for pattern in (files,) if isinstance(files, str) else files:
         chosen = [file for file in found if re.fullmatch(pattern, file.absolute().as_posix())]
         if chosen:
@@ -172,6 +176,58 @@ def _official_files(root: Path, files: str | tuple[str, ...], *, title: str, off
     raise DataError(f"{root}: holds no file of {title}; it has: {seen}; the official files are at {official}")
 
 
+def _data_files(root: Path) -> list[Path]:
+    return sorted(file for file in root.rglob("*") if file.is_file() and file.name.lower().endswith(SUFFIXES))
+
+
 def _without_suffix(path: str) -> str:
     suffix = next((each for each in sorted(SUFFIXES, key=len, reverse=True) if path.lower().endswith(each)), "")
     return path[: len(path) - len(suffix)]
+
+
+def turns_of(value: object, name: str) -> list[Message]:
+    """Return the messages of a list of turns, each with ``role`` and ``content``, whatever else it has.
+
+    Raises:
+        DataError: naming the field that is missing or of another kind.
+    """
+    turns = [mapping(turn, f"{name}[{index}]") for index, turn in enumerate(items(value, name))]
+    return [Message(text(required(turn, "role"), "role"), text(required(turn, "content"), "content")) for turn in turns]
+
+
+def prompt_of(value: object) -> str | list[Message]:
+    """Return a prompt that is a text or a list of turns."""
+    return turns_of(value, "prompt") if is_list(value) else text(value, "prompt")
+
+
+def recorded(values: Sequence[object], name: str) -> tuple[Numbers, str | None]:
+    """Return the rewards that a row holds, and why some are missing, or None where they are all there.
+
+    A list of one number counts as the number, as models with one output leave it. Null, NaN and infinities are no
+    rewards: an official script would compare them, and NaN would lose, or win, by where it stands.
+
+    Raises:
+        DataError: naming the entry, for text, booleans and lists of several numbers.
+    """
+    numbers: list[float | None] = []
+    reasons: list[str] = []
+    for index, value in enumerate(values):
+        number, why = recorded_number(value, f"{name}[{index}]")
+        numbers.append(number)
+        if why is not None:
+            reasons.append(why)
+    return tuple(numbers), "; ".join(reasons) or None
+
+
+def recorded_number(value: object, name: str) -> tuple[float | None, str | None]:
+    """Return a number and None, or None and why there is no number. See ``recorded``."""
+    bare = value[0] if is_list(value) and len(value) == 1 else value
+    if bare is None:
+        return None, f"{name} is null"
+    if isinstance(bare, bool) or not isinstance(bare, int | float):
+        raise DataError(f"{name} is {found(bare)}; it must be a number or null")
+    try:
+        number = float(bare)
+    except OverflowError:
+        raise DataError(f"{name} is {found(bare)}; it must fit a 64-bit float") from None
+    return (number, None) if math.isfinite(number) else (None, f"{name} is {number}")

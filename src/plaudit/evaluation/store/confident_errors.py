@@ -5,14 +5,14 @@ from __future__ import annotations
 import heapq
 
 from plaudit.data.schema.group import Group
-from plaudit.evaluation.metrics.pairs import labelled_pairs
+from plaudit.evaluation.metrics.preference import labelled_pairs
 from plaudit.records import ItemScore, Record
 
 MAX_PAIRS = 20
 MAX_CHARACTERS = 1500
 
 
-class SurprisingPair(Record):
+class ConfidentError(Record):
     """A preference pair that the model orders the wrong way round."""
 
     id: str
@@ -37,22 +37,22 @@ class SurprisingPair(Record):
     """Characters of the whole prompt."""
 
 
-class SurprisingPairs(Record):
-    """What ``surprising.json`` holds."""
+class ConfidentErrors(Record):
+    """Content of ``confident_errors.json``."""
 
     max_characters: int
     """Each text is cut to this many characters."""
-    pairs: tuple[SurprisingPair, ...]
+    pairs: tuple[ConfidentError, ...]
     """The most confidently wrong pairs, the largest error first, at most one per prompt."""
 
 
-class SurpriseCollector:
+class ConfidentErrorCollector:
     """Keeps the ``limit`` most confidently wrong pairs of a stream, one per prompt, in constant memory."""
 
     def __init__(self, *, limit: int = MAX_PAIRS, max_characters: int = MAX_CHARACTERS) -> None:
         self._limit = limit
         self._max_characters = max_characters
-        self._heap: list[tuple[float, int, str, SurprisingPair]] = []
+        self._heap: list[tuple[float, int, str, ConfidentError]] = []
         self._count = 0
 
     def add(self, group: Group, item: ItemScore) -> None:
@@ -76,18 +76,18 @@ class SurpriseCollector:
         if len(self._heap) > self._limit:
             heapq.heappop(self._heap)
 
-    def pairs(self) -> SurprisingPairs:
-        """Return what was kept, the largest error first; of equal errors, the first in the data."""
+    def pairs(self) -> ConfidentErrors:
+        """Return the confident errors kept, the largest first; of equal errors, the first in the data."""
         ordered = sorted(self._heap, key=lambda entry: (-entry[0], -entry[1]))
-        return SurprisingPairs(max_characters=self._max_characters, pairs=tuple(entry[3] for entry in ordered))
+        return ConfidentErrors(max_characters=self._max_characters, pairs=tuple(entry[3] for entry in ordered))
 
 
-def _pair(group: Group, item: ItemScore, chosen: int, rejected: int, max_characters: int) -> SurprisingPair:
+def _pair(group: Group, item: ItemScore, chosen: int, rejected: int, max_characters: int) -> ConfidentError:
     chosen_reward, rejected_reward = item.rewards[chosen], item.rewards[rejected]
     assert chosen_reward is not None
     assert rejected_reward is not None
     prompt = _prompt_text(group)
-    return SurprisingPair(
+    return ConfidentError(
         id=group.id,
         source=group.source,
         prompt=_cut_middle(prompt, max_characters),

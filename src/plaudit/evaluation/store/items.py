@@ -1,4 +1,4 @@
-"""From a group and its rewards to one line of ``items.jsonl``."""
+"""Conversion of a group and its rewards to one line of ``items.jsonl``."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import math
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from plaudit.data.schema.group import LARGEST, Group
-from plaudit.errors import ModelError
+from plaudit.errors import DataError, ModelError
 from plaudit.evaluation.metrics.answers import LAST_NUMBER, extract_answer
-from plaudit.records import ItemScore, RewardUnit
-from plaudit.scoring.scorer import GroupRewards, Scorer, compares
+from plaudit.records import ItemScore, RewardScale
+from plaudit.scoring.scorer import GroupRewards, Scorer, info_of
 
 _LAST_NUMBER = re.compile(LAST_NUMBER)
 
@@ -23,14 +24,14 @@ def item_score(
     *,
     answers: re.Pattern[str] = _LAST_NUMBER,
     relative: bool = False,
-    reward_unit: RewardUnit | None = None,
+    reward_scale: RewardScale | None = None,
 ) -> ItemScore:
     """Return the scored item of ``group``; where it has outcomes, ``answers`` finds the responses' final answers.
 
-    ``relative`` and ``reward_unit`` say what the rewards are, see ``ItemScore``.
+    ``relative`` and ``reward_scale`` are as in ``ItemScore``.
 
     A reward that is NaN, infinite or above ``LARGEST`` becomes null with a reason: it is counted as failed and never
-    compared. So do such numbers of an attribute or of a step, without a reason: what they are needed for says so.
+    compared. So do such numbers of an attribute or of a step, without a reason: the metrics that need them give it.
 
     Raises:
         ModelError: when the rewards are of another group, or are not one per response, or, of a response whose steps
@@ -48,26 +49,20 @@ def item_score(
         )
     values, reason = _finite(rewards)
     return ItemScore(
-        id=group.id,
+        **_labels(group),
         source=group.source,
-        prompt_key=prompt_hash(group),
         rewards=values,
-        lengths=tuple(len(response) for response in group.responses),
-        preferences=tuple((preference.chosen, preference.rejected) for preference in group.preferences),
         probabilities=tuple(preference.probability for preference in group.preferences),
         margins=tuple(preference.margin for preference in group.preferences),
         reason=reason,
         relative=relative,
-        reward_unit=reward_unit,
+        reward_scale=reward_scale,
         attributes={name: _attribute(name, numbers, group) for name, numbers in rewards.attributes.items()},
         steps=None if rewards.steps is None else _step_rewards(rewards.steps, group),
-        ranks=group.ranks,
-        ratings={name: tuple(values) for name, values in group.ratings.items()},
-        outcomes=group.outcomes,
         answers=None
         if group.outcomes is None
         else tuple(extract_answer(response, answers) for response in group.responses),
-        step_labels=step_labels(group),
+        comparisons=rewards.comparisons,
     )
 
 
@@ -76,6 +71,29 @@ def step_labels(group: Group) -> tuple[tuple[float | None, ...] | None, ...] | N
     if group.steps is None:
         return None
     return tuple(None if steps is None else tuple(step.label for step in steps) for steps in group.steps)
+
+
+def _labels(group: Group) -> dict[str, Any]:
+    """Return the fields of an item that its group determines: id, prompt, lengths and labels."""
+    return {
+        "id": group.id,
+        "prompt_key": prompt_hash(group),
+        "lengths": tuple(len(response) for response in group.responses),
+        "preferences": tuple((preference.chosen, preference.rejected) for preference in group.preferences),
+        "ranks": group.ranks,
+        "ratings": {name: tuple(values) for name, values in group.ratings.items()},
+        "outcomes": group.outcomes,
+        "step_labels": step_labels(group),
+    }
+
+
+def check_same(group: Group, item: ItemScore, place: str) -> None:
+    """Raise DataError, naming ``place``, unless ``item`` may be that of ``group``: id, prompt, lengths and labels."""
+    if any(getattr(item, name) != value for name, value in _labels(group).items()):
+        raise DataError(
+            f"{place}: item {item.id!r} is not group {group.id!r} of the data at this place (another id, "
+            "prompt, length of a response or label); the file is of other data: remove it to start again"
+        )
 
 
 def prompt_hash(group: Group) -> str:
@@ -128,21 +146,30 @@ def _finite_or_none(value: float | None) -> float | None:
     return float(value) if value is not None and abs(value) <= LARGEST else None
 
 
-def scored_groups(
-    scorer: Scorer, groups: Iterable[Group], *, answers: re.Pattern[str] = _LAST_NUMBER
-) -> Iterator[tuple[Group, ItemScore]]:
-    """Yield each group with its item, in order, reading ``groups`` only as far ahead as the scorer does.
+def scored_groups(scorer: Scorer, groups: Iterable[Group]) -> Iterator[tuple[Group, ItemScore]]:
+    """Yield each group with its item, as ``scored_with_rewards`` does."""
+    for group, _, item in scored_with_rewards(scorer, groups):
+        yield group, item
 
-    Each item says what the rewards of ``scorer`` are, as far as it is known.
+
+def scored_with_rewards(
+    scorer: Scorer,
+    groups: Iterable[Group],
+    *,
+    answers: re.Pattern[str] = _LAST_NUMBER,
+    in_log_odds: bool = False,
+) -> Iterator[tuple[Group, GroupRewards, ItemScore]]:
+    """Yield each group with its rewards and its item, in order, reading ``groups`` only as far as the scorer does.
+
+    Each item holds the scale of its rewards, as far as ``scorer`` knows it. ``in_log_odds`` takes the strengths of a
+    scorer that gives them beside win rates.
 
     Raises:
         ModelError: when the scorer gives too few or too many results, other ids, another order, or another
             number of rewards than a group has responses.
     """
-    # What knows every scorer loads torch, which items do without.
-    from plaudit.scoring.units import reward_unit
-
-    how = {"answers": answers, "relative": compares(scorer), "reward_unit": reward_unit(scorer)}
+    info = info_of(scorer)
+    scale = info.strengths if in_log_odds and info.strengths is not None else info.scale
     waiting: deque[Group] = deque()
     remaining = iter(groups)
 
@@ -156,7 +183,8 @@ def scored_groups(
         if not waiting:
             raise ModelError(f"the scorer gave more results than the {done} groups it was given")
         group = waiting.popleft()
-        yield group, item_score(group, rewards, **how)
+        found = rewards.in_log_odds() if in_log_odds else rewards
+        yield group, found, item_score(group, found, answers=answers, relative=info.relative, reward_scale=scale)
         done += 1
     missing = len(waiting) + sum(1 for _ in remaining)
     if missing:

@@ -1,9 +1,9 @@
-"""Published per-item results as results of plaudit: of which benchmark they are, their items, their figures.
+"""Published per-item results as results of plaudit: their benchmark, items and metrics.
 
 ::
 
     result = recorded_result("results/RewardMATH/ArmoRM_reward.json")
-    result.measures[0].figures["accuracy"]
+    result.measures[0].metrics["accuracy"]
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from plaudit.evaluation.metrics.preference import CONFIDENCE, DEFAULT_TIE_RULE, 
 from plaudit.evaluation.official.benchmark import Benchmark
 from plaudit.evaluation.official.catalog import CATALOG, benchmark_named
 from plaudit.evaluation.official.files import result_rows
-from plaudit.evaluation.official.result import benchmark_result
+from plaudit.evaluation.result import assemble_result
 from plaudit.records import ItemScore, Result
 
 
@@ -31,7 +31,7 @@ def recorded_result(
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
 ) -> Result:
-    """Return the result of published per-item results: the official figures first, in ``measures[0]``.
+    """Return the result of published per-item results: the official metrics first, in ``measures[0]``.
 
     ``path`` is a file, or a folder of the files of one model. Without ``benchmark``, a name of the catalogue, it is
     found by the fields of the first row. ``data`` is needed only where the results do not hold the labels: the path of
@@ -42,9 +42,10 @@ def recorded_result(
         UnknownNameError: for a ``benchmark`` that the catalogue does not have.
     """
     found, items = recorded_items(path, benchmark, data=data)
-    return benchmark_result(
+    return assemble_result(
         items,
-        found,
+        name=found.name,
+        benchmark=found,
         model=path if model is None else model,
         tie_rule=tie_rule,
         seed=seed,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from plaudit.data.schema.group import Group
-from plaudit.evaluation.metrics.pairs import labelled_pairs
+from plaudit.evaluation.metrics.preference import labelled_pairs
 from plaudit.evaluation.stress.robustness import ORIGINAL, TRANSFORM
 from plaudit.evaluation.stress.transforms import Transform
 from plaudit.records import ItemScore, Record
@@ -16,7 +16,7 @@ MAX_CHARACTERS = 1200
 
 
 class ChangedText(Record):
-    """A text before and after a transform, both cut to what stands around the first difference."""
+    """A text before and after a transform, both cut to the surroundings of the first difference."""
 
     before: str
     """The text as it is."""
@@ -24,7 +24,7 @@ class ChangedText(Record):
     """The text as the transform makes it; equal where the transform leaves it alone."""
 
 
-class TurnedPair(Record):
+class FlippedPair(Record):
     """A preference pair whose two rewards stand in the opposite order after a transform."""
 
     transform: str
@@ -47,12 +47,12 @@ class TurnedPair(Record):
     """Reward of rejected before and after."""
 
 
-class TurnedPairs(Record):
-    """What ``turned.json`` holds."""
+class FlippedPairs(Record):
+    """Content of ``flipped_pairs.json``."""
 
     max_characters: int
     """Each text is cut to this many characters."""
-    pairs: tuple[TurnedPair, ...]
+    pairs: tuple[FlippedPair, ...]
     """By transform: first those that turn to the wrong side, the clearest first; at most one per prompt and three."""
 
 
@@ -65,20 +65,20 @@ class _Turn(NamedTuple):
     after: ItemScore
 
 
-def turned_pairs(
+def flipped_pairs(
     groups: Sequence[Group], items: Sequence[ItemScore], transforms: Sequence[Transform], *, seed: int
-) -> TurnedPairs:
+) -> FlippedPairs:
     """Return the pairs that each transform turns most clearly: the smaller of the two margins is largest.
 
-    ``items`` are those of a probe of ``groups`` with ``seed``, from which the changed texts are made again.
+    ``items`` are those of a stress test of ``groups`` with ``seed``, from which the changed texts are made again.
     """
-    originals = {item.facts["place"]: item for item in items if item.facts["probe"] == ORIGINAL}
+    originals = {item.metadata["place"]: item for item in items if item.metadata["probe"] == ORIGINAL}
     by_name = {each.name: each for each in transforms}
     turns: dict[str, list[_Turn]] = {name: [] for name in by_name}
     for item in items:
-        if item.facts["probe"] == TRANSFORM:
-            turns[str(item.facts["name"])] += _turns(originals[item.facts["place"]], item)
-    pairs = list[TurnedPair]()
+        if item.metadata["probe"] == TRANSFORM:
+            turns[str(item.metadata["name"])] += _turns(originals[item.metadata["place"]], item)
+    pairs = list[FlippedPair]()
     for name, found in turns.items():
         best: dict[str, _Turn] = {}
         for turn in sorted(found, key=lambda turn: (not turn.to_wrong, -turn.size, turn.place)):
@@ -86,11 +86,11 @@ def turned_pairs(
         for turn in list(best.values())[:MAX_PAIRS]:
             changed = by_name[name].apply(groups[turn.place], seed=seed)
             pairs.append(_pair(name, groups[turn.place], changed, originals[turn.place], turn))
-    return TurnedPairs(max_characters=MAX_CHARACTERS, pairs=tuple(pairs))
+    return FlippedPairs(max_characters=MAX_CHARACTERS, pairs=tuple(pairs))
 
 
 def _turns(before: ItemScore, after: ItemScore) -> list[_Turn]:
-    place = before.facts["place"]
+    place = before.metadata["place"]
     assert isinstance(place, int)
     both = zip(labelled_pairs(before), labelled_pairs(after), strict=False)
     return [
@@ -100,8 +100,8 @@ def _turns(before: ItemScore, after: ItemScore) -> list[_Turn]:
     ]
 
 
-def _pair(name: str, group: Group, changed: Group, before: ItemScore, turn: _Turn) -> TurnedPair:
-    return TurnedPair(
+def _pair(name: str, group: Group, changed: Group, before: ItemScore, turn: _Turn) -> FlippedPair:
+    return FlippedPair(
         transform=name,
         id=group.id,
         source=group.source,

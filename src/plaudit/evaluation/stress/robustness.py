@@ -1,16 +1,16 @@
-"""What a model's rewards do when a text changes and its quality does not: rankings that turn, styles that pay.
+"""Robustness of rewards to changes that leave quality alone: rankings that flip, styles that are rewarded.
 
-Every figure is made from items alone, by ``probe_report``: an item per group as it is (``facts["probe"]`` is
+Every metric is made from items alone, by ``stress_report``: an item per group as it is (``facts["probe"]`` is
 ``original``), one per group and transform, and for styles one per response, which holds the rewards of the response
 as it is and in each of the styles ``facts["names"]``, in this order. Where the model compares responses,
-``orders`` of a group as it is says what the order of two responses does.
+``orders`` of a group as it is gives the position bias.
 """
 
 from __future__ import annotations
 
 import datetime
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
@@ -18,28 +18,28 @@ from typing import Literal, TypeVar
 import numpy as np
 from pydantic import Field, JsonValue
 
-from plaudit.evaluation.metrics.pairs import labelled_pairs
-from plaudit.evaluation.metrics.position_bias import position_effect
+from plaudit.evaluation.metrics.preference import labelled_pairs
+from plaudit.evaluation.result import position_effect
 from plaudit.evaluation.stress.transforms import STYLES, TRANSFORMS
 from plaudit.provenance import package_versions
 from plaudit.records import Interval, ItemScore, PositionEffect, Record
 from plaudit.statistics.agreement import TieRule, preference_accuracy
-from plaudit.statistics.clustered import mean_interval, share_interval
+from plaudit.statistics.intervals import mean_interval, proportion_interval
 from plaudit.statistics.paired_tests import holm, paired_difference, permutation_test
 
 ORIGINAL, TRANSFORM, STYLE = "original", "transform", "style"
-"""What ``facts["probe"]`` of an item can be."""
+"""Values of ``facts["probe"]`` of an item."""
 
 Verdict = Literal["found", "not found"]
 
 
 class TransformEffect(Record):
-    """What a transform that must not change a ranking did to it, over pairs that were judged before and after."""
+    """Effect of a transform that must not change a ranking, over pairs that were judged before and after."""
 
     name: str
     """The transform."""
     about: str
-    """What it changes."""
+    """The change, in words."""
     groups: int
     """Groups with a preference: changed + left out + failed."""
     changed: int
@@ -61,18 +61,18 @@ class TransformEffect(Record):
     ties_after: int = 0
     """Pairs of equal rewards after."""
     p_value: float | None = None
-    """Of no difference: sign-flip permutation over prompts, adjusted for all transforms (Holm)."""
+    """P-value of no difference: sign-flip permutation over prompts, adjusted for all transforms (Holm)."""
     verdict: Verdict = "not found"
-    """Whether accuracy changes, at the level of the report."""
+    """Verdict on a change in accuracy, at the level of the report."""
 
 
 class StyleEffect(Record):
-    """What a change of style alone adds to the reward of a response."""
+    """Effect of a change of style alone on the reward of a response."""
 
     name: str
     """The style."""
     about: str
-    """What it changes."""
+    """The change, in words."""
     responses: int
     """Responses: changed + left out + failed."""
     changed: int
@@ -88,13 +88,13 @@ class StyleEffect(Record):
     raised: Interval | None = None
     """Share of responses whose reward rises, a tie counting one half."""
     p_value: float | None = None
-    """Of no difference: sign-flip permutation over prompts, adjusted for all styles (Holm)."""
+    """P-value of no difference: sign-flip permutation over prompts, adjusted for all styles (Holm)."""
     verdict: Verdict = "not found"
-    """Whether the style changes the reward, at the level of the report."""
+    """Verdict on a change in reward, at the level of the report."""
 
 
-class ProbeReport(Record):
-    """What ``probe.json`` holds."""
+class StressReport(Record):
+    """Content of ``stress.json``."""
 
     name: str
     """The data."""
@@ -109,7 +109,7 @@ class ProbeReport(Record):
     seed: int
     """Seed of the transforms' draws."""
     tie_rule: str
-    """What an exact tie counts as."""
+    """Tie rule: the value of an exact tie."""
     alpha: float
     """Level of the tests, after Holm's adjustment within each of the two families."""
     groups: int
@@ -120,7 +120,7 @@ class ProbeReport(Record):
     failures: dict[str, int] = Field(default_factory=dict)
     """Items that were asked and lack a reward, by reason."""
     position: PositionEffect | None = None
-    """What the order of two responses does, of a model that compares responses."""
+    """Position bias, of a model that compares responses."""
     transforms: tuple[TransformEffect, ...] = ()
     """Every transform, the largest drop first."""
     styles: tuple[StyleEffect, ...] = ()
@@ -131,7 +131,7 @@ class ProbeReport(Record):
     """UTC time, ISO 8601."""
 
 
-def probe_report(
+def stress_report(
     items: Sequence[ItemScore],
     *,
     name: str,
@@ -139,18 +139,20 @@ def probe_report(
     seed: int = 0,
     tie_rule: TieRule = "loss",
     alpha: float = 0.05,
-) -> ProbeReport:
-    """Return every figure of a probe, from its items alone."""
-    originals = {item.facts["place"]: item for item in items if item.facts["probe"] == ORIGINAL}
+) -> StressReport:
+    """Return every metric of a stress test, from its items alone."""
+    originals = {item.metadata["place"]: item for item in items if item.metadata["probe"] == ORIGINAL}
     about = {each.name: each.about for each in TRANSFORMS}, {each.name: each.about for each in STYLES}
-    kept = [item for item in items if item.facts["probe"] == TRANSFORM]
+    changed: dict[str, list[ItemScore]] = defaultdict(list)
+    for item in items:
+        if item.metadata["probe"] == TRANSFORM:
+            changed[str(item.metadata["name"])].append(item)
     turned = [
-        _transform_effect(key, about[0].get(key, key), rows, originals, tie_rule)
-        for key, rows in _by_name(kept).items()
+        _transform_effect(key, about[0].get(key, key), rows, originals, tie_rule) for key, rows in changed.items()
     ]
     spread = within_prompt_spread(list(originals.values()))
     paid = [_style_effect(key, about[1].get(key, key), rows, spread) for key, rows in _by_style(items).items()]
-    return ProbeReport(
+    return StressReport(
         name=name,
         model=model,
         seed=seed,
@@ -181,7 +183,7 @@ _Effect = TypeVar("_Effect", TransformEffect, StyleEffect)
 
 @dataclass(slots=True)
 class _Styled:
-    """What is known of one style: (reward without, reward with, prompt) of each response that was changed."""
+    """Rows of one style: (reward without, reward with, prompt) of each response that was changed."""
 
     rows: list[tuple[float | None, float | None, str]] = field(default_factory=list)
     left_out: int = 0
@@ -189,31 +191,24 @@ class _Styled:
 
 def _failed(item: ItemScore) -> bool:
     """Return whether the item was asked and lacks a reward."""
-    asked = bool(item.facts["names"]) if item.facts["probe"] == STYLE else "left_out" not in item.facts
+    asked = bool(item.metadata["names"]) if item.metadata["probe"] == STYLE else "left_out" not in item.metadata
     return asked and None in item.rewards
 
 
-def _by_name(items: Sequence[ItemScore]) -> dict[str, list[ItemScore]]:
-    found: dict[str, list[ItemScore]] = {}
-    for item in items:
-        found.setdefault(str(item.facts["name"]), []).append(item)
-    return found
-
-
 def _by_style(items: Sequence[ItemScore]) -> dict[str, _Styled]:
-    found: dict[str, _Styled] = {}
+    found: dict[str, _Styled] = defaultdict(_Styled)
     for item in items:
-        if item.facts["probe"] != STYLE:
+        if item.metadata["probe"] != STYLE:
             continue
         for place, name in enumerate(_names(item, "names"), start=1):
-            found.setdefault(name, _Styled()).rows.append((item.rewards[0], item.rewards[place], item.prompt_key))
+            found[name].rows.append((item.rewards[0], item.rewards[place], item.prompt_key))
         for name in _names(item, "left_out"):
-            found.setdefault(name, _Styled()).left_out += 1
+            found[name].left_out += 1
     return found
 
 
 def _names(item: ItemScore, field_name: str) -> list[str]:
-    listed = item.facts[field_name]
+    listed = item.metadata[field_name]
     assert isinstance(listed, list)
     return [str(name) for name in listed]
 
@@ -221,8 +216,8 @@ def _names(item: ItemScore, field_name: str) -> list[str]:
 def _transform_effect(
     name: str, about: str, items: Sequence[ItemScore], originals: Mapping[JsonValue, ItemScore], tie_rule: TieRule
 ) -> TransformEffect:
-    left_out = Counter(str(item.facts["left_out"]) for item in items if "left_out" in item.facts)
-    tried = [(originals[item.facts["place"]], item) for item in items if "left_out" not in item.facts]
+    left_out = Counter(str(item.metadata["left_out"]) for item in items if "left_out" in item.metadata)
+    tried = [(originals[item.metadata["place"]], item) for item in items if "left_out" not in item.metadata]
     whole = [(one, other) for one, other in tried if None not in (*one.rewards, *other.rewards)]
     rows = [
         (before.margin, after.margin, one.prompt_key)
@@ -231,7 +226,7 @@ def _transform_effect(
     ]
     margins = np.array([row[:2] for row in rows], dtype=np.float64).reshape(-1, 2)
     prompts = np.array([row[2] for row in rows], dtype=object)
-    right = np.stack([_right(column, tie_rule) for column in margins.T], axis=1)
+    right = np.stack([preference_accuracy(column, tie_rule=tie_rule).by_pair for column in margins.T], axis=1)
     judged = np.isfinite(right).all(axis=1)
     differences = right[judged, 1] - right[judged, 0]
     signs = np.sign(margins)
@@ -242,22 +237,14 @@ def _transform_effect(
         changed=len(whole),
         failed=len(tried) - len(whole),
         left_out=dict(left_out),
-        before=share_interval(right[judged, 0], prompts[judged]),
-        after=share_interval(right[judged, 1], prompts[judged]),
+        before=proportion_interval(right[judged, 0], prompts[judged]),
+        after=proportion_interval(right[judged, 1], prompts[judged]),
         difference=paired_difference(differences, prompts[judged]),
-        flipped=share_interval((signs[:, 0] * signs[:, 1] < 0).astype(np.float64), prompts),
+        flipped=proportion_interval((signs[:, 0] * signs[:, 1] < 0).astype(np.float64), prompts),
         ties_before=int((signs[:, 0] == 0).sum()),
         ties_after=int((signs[:, 1] == 0).sum()),
         p_value=permutation_test(differences, prompts[judged]) if judged.any() else None,
     )
-
-
-def _right(margins: np.ndarray, tie_rule: TieRule) -> np.ndarray:
-    """Return [pair] 1 right, 0 wrong, a tie by the rule; NaN where the rule leaves ties out."""
-    found = preference_accuracy(margins, tie_rule=tie_rule)
-    right = np.full(len(margins), np.nan)
-    right[found.scored] = found.correct
-    return right
 
 
 def _style_effect(name: str, about: str, found: _Styled, spread: float | None) -> StyleEffect:
@@ -276,7 +263,7 @@ def _style_effect(name: str, about: str, found: _Styled, spread: float | None) -
         left_out=found.left_out,
         difference=difference,
         in_spreads=_divided(difference, spread) if difference and spread else None,
-        raised=share_interval((np.sign(differences) + 1.0) / 2.0, prompts),
+        raised=proportion_interval((np.sign(differences) + 1.0) / 2.0, prompts),
         p_value=permutation_test(differences, prompts) if len(known) else None,
     )
 
@@ -300,7 +287,7 @@ def _judged(effects: Sequence[_Effect], alpha: float) -> list[_Effect]:
 
 
 def _drop(effect: TransformEffect) -> tuple[float, float]:
-    """Return what orders transforms: the largest drop first, then the most flips; those without pairs last."""
+    """Return the sort key of transforms: the largest drop first, then the most flips; those without pairs last."""
     if effect.difference is None or effect.flipped is None:
         return (math.inf, 0.0)
     return (effect.difference.value, -effect.flipped.value)

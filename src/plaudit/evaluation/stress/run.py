@@ -1,69 +1,48 @@
-"""Probes a scorer: the groups as they are, each transform of them, each style of each response, as items."""
+"""Stress tests of a scorer: the groups as they are, each transform of them, each style of each response, as items."""
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import ClassVar
 
 from pydantic import JsonValue
-from typing_extensions import override
 
 from plaudit.data.schema.group import Group
 from plaudit.errors import ConfigError, DataError, InvalidGroupError
-from plaudit.evaluation.metrics.position_bias import orders_kept
-from plaudit.evaluation.store.existing import drop_unfinished
-from plaudit.evaluation.store.items import item_score, prompt_hash, scored_groups
-from plaudit.evaluation.store.partial import PartialHeader, check_same, scored_once
-from plaudit.evaluation.stress.flipped_pairs import turned_pairs
-from plaudit.evaluation.stress.robustness import ORIGINAL, STYLE, TRANSFORM, ProbeReport, probe_report
+from plaudit.evaluation.store.items import check_same, item_score, prompt_hash, scored_with_rewards
+from plaudit.evaluation.stress.flipped_pairs import FlippedPairs, flipped_pairs
+from plaudit.evaluation.stress.robustness import ORIGINAL, STYLE, TRANSFORM, StressReport, stress_report
 from plaudit.evaluation.stress.transforms import STYLES, TRANSFORMS, Style, Transform
-from plaudit.records import ItemScore, write_json_lines, write_record
-from plaudit.scoring.scorer import GivesLogOdds, GroupRewards, Scorer, compares
+from plaudit.journal import Header, Journal
+from plaudit.records import ItemScore, first_problem, write_json_lines, write_record
+from plaudit.scoring.scorer import GroupRewards, Scorer, info_of
 from plaudit.statistics.agreement import TieRule
 
-PARTIAL_NAME = "probe_items.partial.jsonl"
-_HASHES = ("recipe_hash", "weights_hash", "data_fingerprint")
-ITEMS_NAME = "probe_items.jsonl"
-TURNED_NAME = "turned.json"
-REPORT_NAME = "probe.json"
+PARTIAL_NAME = "stress_items.partial.jsonl"
+ITEMS_NAME = "stress_items.jsonl"
+FLIPPED_NAME = "flipped_pairs.json"
+REPORT_NAME = "stress.json"
+OLD_NAMES = {ITEMS_NAME: "probe_items.jsonl", FLIPPED_NAME: "turned.json", REPORT_NAME: "probe.json"}
+"""Names of the files in plaudit 0.1."""
 
 UNCHANGED = "nothing to change"
 EMPTY = "a text would become empty"
 EQUAL = "different responses would become equal"
 
 Progress = Callable[[int, int], None]
-
-
-class ProbeHeader(PartialHeader):
-    """First line of ``probe_items.partial.jsonl``: which probe the lines below it belong to."""
-
-    task: ClassVar[str] = "probe"
-
-    seed: int
-    """Seed of the transforms' draws."""
-    transforms: tuple[str, ...]
-    """Names of the transforms."""
-    styles: tuple[str, ...]
-    """Names of the styles."""
-
-    @override
-    def in_words(self) -> str:
-        """Return what tells this from another one, in words."""
-        probes = f"{len(self.transforms)} transforms and {len(self.styles)} styles"
-        return f"{super().in_words()}, seed {self.seed}, {probes}"
+"""Is told the number of items done, and of all."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """What the scorer is asked, of which group, for which probe; or why it is not asked."""
+    """A group to score, the group that it was made of, and its metadata; or why it is not scored."""
 
     original: Group
     shown: Group
-    facts: dict[str, JsonValue]
+    metadata: dict[str, JsonValue]
     left_out: str | None = None
 
 
@@ -73,7 +52,7 @@ def has_preference(group: Group) -> bool:
 
 
 def check_pairs(groups: Iterable[Group], name: str) -> None:
-    """Raise DataError unless a group has a preference that says which response is better, naming what there is."""
+    """Raise DataError, naming the labels there are, unless a group has a preference that is no tie."""
     kinds = Counter[str]()
     for group in groups:
         if has_preference(group):
@@ -84,11 +63,11 @@ def check_pairs(groups: Iterable[Group], name: str) -> None:
     there = ", ".join(f"{kind} ({count} groups)" for kind, count in kinds.items()) or "no labels"
     raise DataError(
         f"{name}: no group has a preference, and a ranking can only turn where pairs are labelled; found: {there}. "
-        "Probe styles alone, or make pairs of the labels first"
+        "Test styles alone, or make pairs of the labels first"
     )
 
 
-def probe_items(
+def stress_items(
     scorer: Scorer,
     groups: Sequence[Group],
     *,
@@ -96,20 +75,18 @@ def probe_items(
     transforms: Sequence[Transform] = TRANSFORMS,
     styles: Sequence[Style] = STYLES,
 ) -> list[ItemScore]:
-    """Return the items of every probe: the groups as they are, each transform's, each style's.
+    """Return the items of every stress test: the groups as they are, each transform's, each style's.
 
-    A group or response that a probe does not change has an item without rewards whose ``reason`` says why. Of win
-    rates the log-odds are asked for.
+    A group or response that a test does not change has an item without rewards whose ``reason`` says why. Of win rates
+    the log-odds are taken.
 
     Raises:
         ModelError: when the scorer answers in another order or number.
     """
-    asked = scorer.in_log_odds() if isinstance(scorer, GivesLogOdds) else scorer
-    questions = _questions(groups, seed, transforms, _together(scorer, styles))
-    return [item for _, item in _answers(asked, questions)]
+    return list(_answers(scorer, _questions(groups, seed, transforms, _together(scorer, styles))))
 
 
-def probe(
+def stress(
     scorer: Scorer,
     groups: Sequence[Group],
     *,
@@ -126,99 +103,82 @@ def probe(
     data_fingerprint: str | None = None,
     progress: Progress | None = None,
     overwrite: bool = False,
-) -> ProbeReport:
-    """Return what the probes found, and write it.
+) -> StressReport:
+    """Return the report of a stress test, and write it.
 
-    ``output_dir`` receives ``probe_items.jsonl`` (every reward), ``turned.json`` (the texts of the pairs that turn most
-    clearly) and, last, ``probe.json``. Until then each scored item is a line of ``probe_items.partial.jsonl``; a probe
-    that was killed finds it there and scores only what is missing, as an evaluation does. ``progress`` is told the
-    number of items done, and of all. ``overwrite`` replaces the probe of another model or of other data.
+    ``output_dir`` receives ``stress_items.jsonl`` (every reward), ``flipped_pairs.json`` (texts of the pairs that flip
+    most clearly) and ``stress.json``, together. Until then each scored item is a line of
+    ``stress_items.partial.jsonl``; a killed run is resumed at the end of a whole window, as an evaluation is.
+    ``overwrite`` replaces the report of another model or of other data. Hashes that are not given are those of
+    ``scorer.info``.
 
     Raises:
-        ConfigError: for an alpha outside 0 to 1; when the folder holds the probe of another model or of other data.
-        DataError: when there are transforms and no group has a preference; when ``probe_items.partial.jsonl`` is of
-            another probe, another model or other data.
-        ModelError, OutputError: see ``probe_items``; when a file cannot be written.
+        ConfigError: for an alpha outside 0 to 1; when the folder holds finished or unfinished work of another model, of
+            other data, seed, transforms or styles.
+        DataError: when there are transforms and no group has a preference; when items on file are of other groups.
+        ModelError: when the scorer answers in another order or number.
+        OutputError: when a file cannot be written, or another process is writing the folder.
     """
     if not 0.0 < alpha < 1.0:
         raise ConfigError(f"alpha is {alpha}; it must lie between 0 and 1")
     if transforms:
         check_pairs(groups, name)
-    header = ProbeHeader(
-        name=name,
-        model=model,
-        recipe_hash=recipe_hash,
-        weights_hash=weights_hash,
-        data_fingerprint=data_fingerprint,
-        seed=seed,
-        transforms=tuple(each.name for each in transforms),
-        styles=tuple(each.name for each in styles),
+    info, together = info_of(scorer), _together(scorer, styles)
+    hashes = {
+        "recipe_hash": info.recipe_hash if recipe_hash is None else recipe_hash,
+        "weights_hash": info.weights_hash if weights_hash is None else weights_hash,
+    }
+    identity = {"name": name, "model": model, **hashes}
+    asked = {"seed": seed, "transforms": [each.name for each in transforms], "styles": [each.name for each in styles]}
+    header = Header(
+        journal="stress", identity={**identity, **asked}, settings=dict(info.settings), data=data_fingerprint
     )
-    _make_place(output_dir, header, overwrite=overwrite)
-    together = _together(scorer, styles)
-    total = _count(groups, transforms, together)
-    questions = _questions(groups, seed, transforms, together)
-    items = _resumed(scorer, questions, header, output_dir, partial(_tell, progress, total))
-    report = probe_report(items, name=name, model=model, seed=seed, tie_rule=tie_rule, alpha=alpha)
-    report = report.model_copy(update={name: getattr(header, name) for name in _HASHES})
-    # An older report goes first, so that it never stands beside items that are not its own.
-    (output_dir / REPORT_NAME).unlink(missing_ok=True)
-    write_json_lines(output_dir / ITEMS_NAME, items)
-    write_record(output_dir / TURNED_NAME, turned_pairs(groups, items, transforms, seed=seed))
-    write_record(output_dir / REPORT_NAME, report)
-    (output_dir / PARTIAL_NAME).unlink()
+    with Journal(output_dir / PARTIAL_NAME, header, window=info.window) as journal:
+        if not overwrite:
+            _check_existing(output_dir, {**identity, "data_fingerprint": data_fingerprint})
+        journal.resume(discard=lambda found: overwrite)
+        total = _count(groups, transforms, together)
+        told = progress or (lambda done, total: None)
+        items = list(_answers(scorer, _questions(groups, seed, transforms, together), journal, told, total))
+        report = stress_report(items, name=name, model=model, seed=seed, tie_rule=tie_rule, alpha=alpha)
+        report = report.model_copy(update={**hashes, "data_fingerprint": data_fingerprint})
+        _write(journal, output_dir, report, items, flipped_pairs(groups, items, transforms, seed=seed))
     return report
 
 
-def _make_place(folder: Path, header: ProbeHeader, *, overwrite: bool) -> None:
-    """Raise ConfigError where ``folder`` holds the probe of another model or of other data; a damaged one is none."""
-    if overwrite:
-        drop_unfinished(folder / PARTIAL_NAME, header, with_items=True)
-        return
+def _write(
+    journal: Journal, folder: Path, report: StressReport, items: Sequence[ItemScore], flipped: FlippedPairs
+) -> None:
+    with journal.commit() as files:
+        write_json_lines(files.stage(folder / ITEMS_NAME), items)
+        write_record(files.stage(folder / FLIPPED_NAME), flipped)
+        for name in OLD_NAMES.values():
+            files.remove(folder / name)
+        write_record(files.stage(folder / REPORT_NAME), report)
+
+
+def file_of(folder: Path, name: str) -> Path:
+    """Return the file ``name`` of a stress test in ``folder``, of plaudit 0.1 under its old name."""
+    old = folder / OLD_NAMES[name]
+    return old if old.exists() and not (folder / name).exists() else folder / name
+
+
+def _check_existing(folder: Path, wanted: dict[str, str | None]) -> None:
+    """Raise ConfigError where ``folder`` holds a report of another model or of other data; a damaged one is none."""
     try:
-        found = ProbeReport.model_validate_json((folder / REPORT_NAME).read_bytes())
+        found = StressReport.model_validate_json(file_of(folder, REPORT_NAME).read_bytes())
     except (OSError, ValueError):
         return
-    if any(getattr(found, name) != getattr(header, name) for name in ("name", "model", *_HASHES)):
+    if any(getattr(found, name) != value for name, value in wanted.items()):
         raise ConfigError(
-            f"{folder} holds the probe of {found.name!r} with model {found.model!r}, and this is another one (another "
-            f"model, other settings or other data); give another folder with -o, or --overwrite"
+            f"{folder} holds the stress test of {found.name!r} with model {found.model!r}, and this is another one "
+            "(another model, other settings or other data); give another folder with -o, or --overwrite"
         )
 
 
-def _resumed(
-    scorer: Scorer,
-    questions: Iterable[_Question],
-    header: ProbeHeader,
-    output_dir: Path,
-    tell: Callable[[int], None],
-) -> list[ItemScore]:
-    """Return the items on file, then those asked for now; of those on file only the last is told: they set no pace."""
-    asked = scorer.in_log_odds() if isinstance(scorer, GivesLogOdds) else scorer
-    items = list[ItemScore]()
-    past_those_on_file = False
-
-    def score(remaining: Iterator[_Question]) -> Iterator[tuple[_Question, ItemScore]]:
-        nonlocal past_those_on_file
-        past_those_on_file = True
-        tell(len(items))
-        yield from _answers(asked, remaining)
-
-    for _, item in scored_once(output_dir / PARTIAL_NAME, header, questions, check=_check, score=score):
-        items.append(item)
-        if past_those_on_file:
-            tell(len(items))
-    return items
-
-
-def _tell(progress: Progress | None, total: int, done: int) -> None:
-    if progress is not None:
-        progress(done, total)
-
-
 def _together(scorer: Scorer, styles: Sequence[Style]) -> list[Sequence[Style]]:
-    """Return the styles that are asked about together: one by one where a reward is one against the group's others."""
-    if compares(scorer):
+    """Return the styles that are scored in one group: one by one where a reward is relative to its group."""
+    if info_of(scorer).relative:
         return [[each] for each in styles]
     return [styles] if styles else []
 
@@ -250,19 +210,21 @@ def _transformed(groups: Sequence[Group], transform: Transform, seed: int) -> It
     for place, group in enumerate(groups):
         if not has_preference(group):
             continue
-        facts: dict[str, JsonValue] = {"probe": TRANSFORM, "name": transform.name, "place": place}
+        metadata: dict[str, JsonValue] = {"probe": TRANSFORM, "name": transform.name, "place": place}
         plain = replace(group, steps=None)
+        why = None
         try:
             changed = transform.apply(group, seed=seed)
+            if (changed.prompt, changed.responses) == (group.prompt, group.responses):
+                why = UNCHANGED
+            elif len(set(changed.responses)) < len(set(group.responses)):
+                why = EQUAL
         except InvalidGroupError:
-            yield _Question(group, plain, facts | {"left_out": EMPTY}, EMPTY)
-            continue
-        if (changed.prompt, changed.responses) == (group.prompt, group.responses):
-            yield _Question(group, plain, facts | {"left_out": UNCHANGED}, UNCHANGED)
-        elif len(set(changed.responses)) < len(set(group.responses)):
-            yield _Question(group, plain, facts | {"left_out": EQUAL}, EQUAL)
+            changed, why = plain, EMPTY
+        if why is None:
+            yield _Question(group, changed, metadata)
         else:
-            yield _Question(group, changed, facts)
+            yield _Question(group, plain, metadata | {"left_out": why}, why)
 
 
 def _styled(groups: Sequence[Group], styles: Sequence[Style]) -> Iterator[_Question]:
@@ -271,7 +233,7 @@ def _styled(groups: Sequence[Group], styles: Sequence[Style]) -> Iterator[_Quest
         for index, response in enumerate(group.responses):
             made = {style.name: style.change(response) for style in styles}
             changed = {name: text for name, text in made.items() if text is not None}
-            facts: dict[str, JsonValue] = {
+            metadata: dict[str, JsonValue] = {
                 "probe": STYLE,
                 "place": place,
                 "response": index,
@@ -279,51 +241,87 @@ def _styled(groups: Sequence[Group], styles: Sequence[Style]) -> Iterator[_Quest
                 "left_out": [name for name in made if name not in changed],
             }
             shown = Group(group.prompt, (response, *changed.values()), id=group.id, source=group.source)
-            yield _Question(group, shown, facts, None if changed else UNCHANGED)
+            yield _Question(group, shown, metadata, None if changed else UNCHANGED)
+
+
+def _answers(
+    scorer: Scorer,
+    questions: Iterable[_Question],
+    journal: Journal | None = None,
+    progress: Progress = lambda done, total: None,
+    total: int = 0,
+) -> Iterator[ItemScore]:
+    """Yield the item of each question, in order, reading as far ahead as the scorer does.
+
+    Those on file in ``journal`` come first, the others are written there; one that is not scored has no rewards and no
+    line. ``progress`` is told first of those on file.
+    """
+    waiting: deque[_Question] = deque()
+
+    def asked() -> Iterator[_Question]:
+        for question in questions:
+            waiting.append(question)
+            if question.left_out is None:
+                yield question
+
+    remaining = asked()
+    done = 0
+    for question, item, place in journal.matched(remaining, _parse) if journal is not None else ():
+        _check(question, item, place)
+        found = [*_up_to(question, waiting), item]
+        done += len(found)
+        yield from found
+    progress(done, total)
+    shown, paired = itertools.tee(remaining)
+    scored = scored_with_rewards(scorer, (question.shown for question in shown), in_log_odds=True)
+    for (_, _, item), question in zip(scored, paired, strict=False):
+        known: dict[str, object] = {"metadata": question.metadata, "prompt_key": prompt_hash(question.original)}
+        if question.metadata["probe"] != ORIGINAL:
+            known["comparisons"] = ()
+        found = [*_up_to(question, waiting), item.model_copy(update=known)]
+        if journal is not None:
+            journal.append(found[-1].model_dump_json())
+        for each in found:
+            done += 1
+            progress(done, total)
+            yield each
+    for question in waiting:
+        done += 1
+        progress(done, total)
+        yield _not_asked(question)
+
+
+def _up_to(question: _Question, waiting: deque[_Question]) -> list[ItemScore]:
+    """Return the items of the questions before ``question``, which are not scored, and take them all away."""
+    found = []
+    while waiting[0] is not question:
+        found.append(_not_asked(waiting.popleft()))
+    waiting.popleft()
+    return found
+
+
+def _not_asked(question: _Question) -> ItemScore:
+    shown = question.shown
+    rewards = GroupRewards(shown.id, (None,) * len(shown.responses), reason=f"not asked: {question.left_out}")
+    return item_score(shown, rewards).model_copy(update={"metadata": question.metadata})
+
+
+def _parse(line: bytes) -> ItemScore:
+    try:
+        return ItemScore.model_validate_json(line)
+    except ValueError as error:
+        raise DataError(f"not an item of plaudit: {first_problem(error)}") from None
 
 
 def _check(question: _Question, item: ItemScore, place: str) -> None:
     """Raise DataError unless ``item``, which is on file, answers ``question``."""
     check_same(replace(question.shown, prompt=question.original.prompt), item, place)
-    if any(item.facts.get(name) != value for name, value in question.facts.items()):
+    if any(item.metadata.get(name) != value for name, value in question.metadata.items()):
         raise DataError(
-            f"{place}: item {item.id!r} is of {_probe_of(item.facts)}, but this probe asks for "
-            f"{_probe_of(question.facts)} there; the file is of another probe: delete it to start again"
+            f"{place}: item {item.id!r} is of {_test_of(item.metadata)}, but this stress test asks for "
+            f"{_test_of(question.metadata)} there; the file is of another one: remove it to start again"
         )
 
 
-def _probe_of(facts: dict[str, JsonValue]) -> str:
-    return " ".join(str(facts[key]) for key in ("probe", "name", "names") if facts.get(key))
-
-
-def _answers(scorer: Scorer, questions: Iterable[_Question]) -> Iterator[tuple[_Question, ItemScore]]:
-    """Yield each question with its item, in order, reading as far ahead as the scorer does.
-
-    One that is not asked has no rewards.
-    """
-    waiting: deque[_Question] = deque()
-
-    def asked() -> Iterator[Group]:
-        for question in questions:
-            waiting.append(question)
-            if question.left_out is None:
-                yield question.shown
-
-    with orders_kept(scorer) as orders:
-        for _, item in scored_groups(scorer, asked()):
-            while waiting[0].left_out is not None:
-                yield _not_asked(waiting.popleft())
-            question = waiting.popleft()
-            compared = orders.popleft() if orders is not None else []
-            known: dict[str, object] = {"facts": question.facts, "prompt_key": prompt_hash(question.original)}
-            if question.facts["probe"] == ORIGINAL:
-                known["orders"] = tuple(compared)
-            yield question, item.model_copy(update=known)
-    while waiting:
-        yield _not_asked(waiting.popleft())
-
-
-def _not_asked(question: _Question) -> tuple[_Question, ItemScore]:
-    shown = question.shown
-    rewards = GroupRewards(shown.id, (None,) * len(shown.responses), reason=f"not asked: {question.left_out}")
-    return question, item_score(shown, rewards).model_copy(update={"facts": question.facts})
+def _test_of(metadata: dict[str, JsonValue]) -> str:
+    return " ".join(str(metadata[key]) for key in ("probe", "name", "names") if metadata.get(key))

@@ -1,8 +1,8 @@
 """Changes of texts that say nothing of quality: of whole groups, whose ranking must stay, and of a single response.
 
 A transform changes the prompt, or all responses of a group alike, as in reWordBench (Wu et al., 2025, arXiv
-2503.11751); only those are here that need no model, so that nothing is rewritten. A style changes one response: what a
-model's reward moves by is what it pays for that style.
+2503.11751); only those are here that need no model, so that nothing is rewritten. A style changes one response: the
+change in reward is the model's bias towards that style.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from plaudit.data.mixing.augment.style import restyled
+from plaudit.data.mixing.edits import restyled
 from plaudit.data.schema.columns import hash64
 from plaudit.data.schema.group import Group, Message
 
@@ -43,7 +43,7 @@ class Transform:
     name: str
     about: str
     of_prompt: bool
-    """Whether it changes the last turn of the prompt; else it changes every response."""
+    """True where it changes the last turn of the prompt; else it changes every response."""
     change: Change
 
     def apply(self, group: Group, *, seed: int) -> Group:

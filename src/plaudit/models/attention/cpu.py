@@ -3,7 +3,7 @@
 Small trees: each segment's scores against its path are one dense block, which stays in the cache. Large trees: the
 depth-first layout makes two kinds of block, each segment with itself (causal) and all descendants of a segment with
 that segment (no mask); both go to the flash kernel behind SDPA, and the partial results are merged by their
-log-sum-exp.
+log-sum-exp. Where a sliding window or a soft cap binds, each segment is one masked block.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from torch import Tensor
 from typing_extensions import override
 
 from plaudit.batching.batch import Forest
-from plaudit.models.attention.masked import visible_ranges
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
 _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default
@@ -25,15 +24,27 @@ DENSE_KEYS = 512
 """Longest path whose segment is attended as one dense block; beyond it the scores leave the cache."""
 
 
+class ScoreRule(NamedTuple):
+    """Attention logits from products of queries and keys: scale, sliding window, cap c of c·tanh(z / c)."""
+
+    scale: float
+    window: int | None = None
+    softcap: float | None = None
+
+
 class _Plan(NamedTuple):
-    """Which blocks make up a forest: (rows, ranges of the path) for dense ones, segments for flash ones."""
+    """The blocks of a forest: (rows, ranges of the path) for dense ones, (rows, keys) for flash ones.
+
+    Flash blocks of a segment with itself, whose rows are its keys, come before those of its descendants with it.
+    """
 
     dense: list[tuple[int, int, list[tuple[int, int]]]]
-    flash: list[tuple[int, int, int]]
+    flash: list[tuple[slice, slice]]
 
 
 def _plan(forest: Forest, *, allow_dense: bool) -> _Plan:
     plan = _Plan([], [])
+    below: list[tuple[slice, slice]] = []
     tree_end, is_dense = -1, False
     for number, (start, stop, subtree_end) in enumerate(forest.segments):
         if start >= tree_end:
@@ -42,7 +53,11 @@ def _plan(forest: Forest, *, allow_dense: bool) -> _Plan:
         if is_dense:
             plan.dense.append((start, stop, visible_ranges(forest, number, 0)))
         else:
-            plan.flash.append((start, stop, subtree_end))
+            own = slice(start, stop)
+            plan.flash.append((own, own))
+            if subtree_end > stop:
+                below.append((slice(stop, subtree_end), own))
+    plan.flash.extend(below)
     return plan
 
 
@@ -157,16 +172,13 @@ def _flash_forward(
     if not plan.flash:
         return None
     lse = query.new_empty(query.shape[:-1], dtype=torch.float32 if query.dtype != torch.float64 else query.dtype)
-    for start, stop, _ in plan.flash:
-        own = slice(start, stop)
-        part, part_lse = _flash(query[:, :, own], key[:, :, own], value[:, :, own], 0.0, True, scale=scale)
-        output[:, :, own] = part
-        lse[:, :, own] = part_lse
-    for start, stop, subtree_end in plan.flash:
-        if subtree_end > stop:
-            own, below = slice(start, stop), slice(stop, subtree_end)
-            part, part_lse = _flash(query[:, :, below], key[:, :, own], value[:, :, own], 0.0, False, scale=scale)
-            _merge(output[:, :, below], lse[:, :, below], part, part_lse)
+    for rows, keys in plan.flash:
+        is_own = rows == keys
+        part, part_lse = _flash(query[:, :, rows], key[:, :, keys], value[:, :, keys], 0.0, is_own, scale=scale)
+        if is_own:
+            output[:, :, rows], lse[:, :, rows] = part, part_lse
+        else:
+            _merge(output[:, :, rows], lse[:, :, rows], part, part_lse)
     return lse
 
 
@@ -190,28 +202,68 @@ def _flash_backward_blocks(
 ) -> None:
     """Write the gradients of the flash blocks: each block's, given the merged log-sum-exp, add up exactly."""
     query, key, value, output, lse = saved
-
-    def block(rows: slice, own: slice, is_causal: bool) -> tuple[Tensor, Tensor, Tensor]:
+    for rows, keys in plan.flash:
         assert lse is not None
-        return _flash_backward(
+        is_own = rows == keys
+        parts = _flash_backward(
             grad_output[:, :, rows],
             query[:, :, rows],
-            key[:, :, own],
-            value[:, :, own],
+            key[:, :, keys],
+            value[:, :, keys],
             output[:, :, rows],
             lse[:, :, rows],
             0.0,
-            is_causal,
+            is_own,
             scale=scale,
         )
-
-    for start, stop, _ in plan.flash:
-        own = slice(start, stop)
-        for grad, part in zip(grads, block(own, own, True), strict=True):
-            grad[:, :, own] = part
-    for start, stop, subtree_end in plan.flash:
-        if subtree_end > stop:
-            own, below = slice(start, stop), slice(stop, subtree_end)
-            parts = block(below, own, False)
-            for grad, part, where in zip(grads, parts, (below, own, own), strict=True):
+        for grad, part, where in zip(grads, parts, (rows, keys, keys), strict=True):
+            if is_own:
+                grad[:, :, where] = part
+            else:
                 grad[:, :, where] += part
+
+
+def masked_tree_attention(query: Tensor, key: Tensor, value: Tensor, forest: Forest, rule: ScoreRule) -> Tensor:
+    r"""Return softmax attention ``[1, head, token, feature]`` over the forest, with its exact window and soft cap.
+
+    A query at position p sees the keys of its path at positions in (p − window, p]. The logits become
+    :math:`c \tanh(z / c)` for a soft cap c. Each segment attends to its ancestors' keys and its own, of which those
+    that no query of the segment can see are left out.
+    """
+    pieces = []
+    for segment, (start, stop, _) in enumerate(forest.segments):
+        first = forest.first_position[segment]
+        lowest = 0 if rule.window is None else max(0, first - rule.window + 1)
+        keep = torch.cat([torch.arange(a, b) for a, b in visible_ranges(forest, segment, lowest)])
+        keep = keep.to(query.device)
+        q_position = torch.arange(first, first + stop - start, device=query.device)[:, None]
+        k_position = forest.position_ids[keep][None, :]
+        allowed = k_position <= q_position
+        if rule.window is not None:
+            allowed &= k_position > q_position - rule.window
+        q = query[:, :, start:stop]
+        k, v = key[:, :, keep], value[:, :, keep]
+        pieces.append(masked_block(q, k, v, allowed, rule))
+    return torch.cat(pieces, dim=2)
+
+
+def visible_ranges(forest: Forest, segment: int, lowest: int) -> list[tuple[int, int]]:
+    """Return the flat ranges of the tokens on a segment's path whose position is at least ``lowest``, in order."""
+    ranges = []
+    while segment >= 0:
+        start, stop, _ = forest.segments[segment]
+        begin = start + max(0, lowest - forest.first_position[segment])
+        if begin < stop:
+            ranges.append((begin, stop))
+        segment = forest.parent[segment]
+    return ranges[::-1]
+
+
+def masked_block(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor, rule: ScoreRule) -> Tensor:
+    """Return softmax attention of the queries over the keys that ``allowed[query, key]`` lets them see."""
+    logits = q @ k.transpose(-1, -2) * rule.scale
+    if rule.softcap is not None:
+        logits = torch.tanh(logits / rule.softcap) * rule.softcap
+    logits = logits.masked_fill(~allowed, float("-inf"))
+    dtype = torch.float32 if q.dtype in (torch.bfloat16, torch.float16) else q.dtype
+    return torch.softmax(logits, dim=-1, dtype=dtype).to(q.dtype) @ v

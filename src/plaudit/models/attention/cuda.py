@@ -11,20 +11,13 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
 from plaudit.batching.batch import Forest
+from plaudit.models.attention.cpu import ScoreRule
 
 _BLOCK = 128
 
 
 def flex_tree_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    forest: Forest,
-    *,
-    scale: float,
-    window: int | None,
-    softcap: float | None,
-    grouped: bool,
+    query: Tensor, key: Tensor, value: Tensor, forest: Forest, rule: ScoreRule, *, grouped: bool
 ) -> Tensor:
     """Return softmax attention ``[1, head, token, feature]`` over the forest.
 
@@ -39,9 +32,9 @@ def flex_tree_attention(
         query,
         key,
         value,
-        score_mod=None if softcap is None else _softcap(softcap),
-        block_mask=_block_mask(forest, window, tokens + padding),
-        scale=scale,
+        score_mod=None if rule.softcap is None else _softcap(rule.softcap),
+        block_mask=_block_mask(forest, rule.window, tokens + padding),
+        scale=rule.scale,
         enable_gqa=grouped,
     )
     return output[:, :, :tokens]

@@ -1,8 +1,8 @@
 """Attention over prefix trees, registered with transformers' attention interface.
 
 A token sees its own segment causally and every ancestor segment entirely: token q sees token t exactly when
-``t <= q < subtree_end[t]``. The CPU works block by block (``attention_cpu``; ``attention_masked`` where a sliding
-window or a soft cap binds), CUDA through FlexAttention (``attention_cuda``); no T×T mask is ever made.
+``t <= q < subtree_end[t]``. The CPU works block by block (``attention.cpu``), masked where a sliding
+window or a soft cap binds, CUDA through FlexAttention (``attention.cuda``); no T×T mask is ever made.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from transformers import AttentionInterface
 
 from plaudit.batching.batch import Forest
 from plaudit.errors import LayoutError
-from plaudit.models.attention.cpu import TreeAttention
+from plaudit.models.attention.cpu import ScoreRule, TreeAttention, masked_tree_attention
 from plaudit.models.attention.cuda import flex_tree_attention
-from plaudit.models.attention.masked import masked_tree_attention
-from plaudit.models.heads.read_out import FOREST_ARGUMENT, read_attention, reads_only_some
+from plaudit.models.attention.read_out import FOREST_ARGUMENT, read_attention, reads_only_some
 
 ATTENTION_NAME = "plaudit_prefix_tree"
 """Name under which the attention is registered with transformers."""
@@ -50,24 +49,19 @@ def prefix_tree_attention(
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     groups = query.shape[1] // key.shape[1]
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-    window, softcap = kwargs.get("sliding_window"), kwargs.get("softcap")
-    forest.windows.add(window)
+    rule = ScoreRule(scale, kwargs.get("sliding_window"), kwargs.get("softcap"))
+    forest.windows.add(rule.window)
     if query.is_cuda:
-        output = flex_tree_attention(
-            query, key, value, forest, scale=scale, window=window, softcap=softcap, grouped=groups > 1
-        )
+        output = flex_tree_attention(query, key, value, forest, rule, grouped=groups > 1)
         return output.transpose(1, 2).contiguous(), None
     if groups > 1:
         key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-    binds = window is not None and longest_path(forest) > window
+    if rule.window is not None and longest_path(forest) <= rule.window:
+        rule = rule._replace(window=None)
     if reads_only_some(module, forest):
-        output = read_attention(
-            query, key, value, forest, scale=scale, window=window if binds else None, softcap=softcap
-        )
-    elif binds or softcap is not None or value.shape[-1] != query.shape[-1]:
-        output = masked_tree_attention(
-            query, key, value, forest, scale=scale, window=window if binds else None, softcap=softcap
-        )
+        output = read_attention(query, key, value, forest, rule)
+    elif rule.window is not None or rule.softcap is not None or value.shape[-1] != query.shape[-1]:
+        output = masked_tree_attention(query, key, value, forest, rule)
     else:
         output = TreeAttention.apply(query, key, value, forest, scale)
     return output.transpose(1, 2).contiguous(), None

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from plaudit.errors import ConfigError, ModelError
+from plaudit.models.backbone import tokenizer_difference
 from plaudit.models.checkpoint.files import load_reward_model
-from plaudit.models.checkpoint.same_tokenizer import tokenizer_difference
 from plaudit.models.create import merge_lora
 from plaudit.models.reward_model import RewardModel
 
 _AVERAGED = ("gain", "bias")
 """Fields of a recipe that training changes: numbers of the head, averaged like its weights."""
 _INCIDENTAL = ("_name_or_path", "architectures", "transformers_version")
-"""Fields of a transformers config that say nothing about what the model computes."""
+"""Fields of a transformers config that do not affect the model's outputs."""
 
 
 def average_models(
@@ -69,11 +69,11 @@ def average_models(
 
 
 def model_difference(first: RewardModel, second: RewardModel) -> str | None:
-    """Return the first thing but the values of weights in which two models differ, in words; None where there is none.
+    """Return the first difference between two models beside their weights' values, in words; None without one.
 
     Looked at are the scoring recipes, the tokenizers, the transformers configs, and the names and shapes of weights.
     """
-    recipes = [_without(model.recipe.model_dump(mode="json"), _AVERAGED) for model in (first, second)]
+    recipes = [model.recipe.model_dump(mode="json", exclude=set(_AVERAGED)) for model in (first, second)]
     found = _first_field(*recipes)
     if found:
         return f"the recipes differ in {found}"
@@ -105,7 +105,7 @@ def _loaded(source: str, device: str) -> RewardModel:
 
 
 def _add(total: dict[str, Tensor], name: str, weight: Tensor, share: float) -> None:
-    """Add a share of a weight to the sum; what is no floating-point number must be equal in all models."""
+    """Add a share of a weight to the sum; weights of other than floating-point type must be equal in all models."""
     if not weight.is_floating_point():
         if not torch.equal(total.setdefault(name, weight), weight):
             raise ModelError(
@@ -122,7 +122,7 @@ def _without(fields: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
 
 
 def _first_field(first: dict[str, Any], second: dict[str, Any]) -> str | None:
-    for name in [*first, *(name for name in second if name not in first)]:
+    for name in first | second:
         if first.get(name) != second.get(name):
             return f"{name}: {second.get(name)!r:.60} where the first has {first.get(name)!r:.60}"
     return None
@@ -133,7 +133,7 @@ def _named_weights(model: RewardModel) -> dict[str, Tensor]:
 
 
 def _weight_difference(first: dict[str, Tensor], second: dict[str, Tensor]) -> str | None:
-    for name in [*first, *(name for name in second if name not in first)]:
+    for name in first | second:
         if name not in second:
             return f"it lacks the weight {name}"
         if name not in first:

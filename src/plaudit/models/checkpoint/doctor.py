@@ -11,14 +11,14 @@ import torch
 
 from plaudit.batching.batch import build_batch
 from plaudit.batching.encode import EncodingReport
+from plaudit.batching.token_set import encode_stream
 from plaudit.batching.tokens import TokenGroup
 from plaudit.data.schema.group import Group, Preference, conversation
 from plaudit.errors import PlauditError
-from plaudit.models.backbone import head_parameters, load_config_of, load_tokenizer, resolve_source
+from plaudit.models.backbone import checkpoint_file, head_parameters, load_config_of, load_tokenizer, resolve_source
 from plaudit.models.checkpoint.files import load_reward_model
 from plaudit.models.checkpoint.foreign import assumed
 from plaudit.models.checkpoint.four_bit import share_in_words
-from plaudit.models.checkpoint.head_weights import checkpoint_file
 from plaudit.models.checkpoint.recipe import RECIPE_FILE, GateRule, QuantizationChoice, ScoringRecipe
 from plaudit.models.parity import TOLERANCE, prove_layout
 from plaudit.models.reward_model import RewardModel
@@ -38,7 +38,7 @@ _SAMPLES = (
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at: what was found, and what to do where it is not well."""
+    """A check of a checkpoint: its finding, and advice where something is wrong."""
 
     name: str
     status: Status
@@ -47,7 +47,7 @@ class Check:
 
 
 def diagnose(model: str, *, quantization: QuantizationChoice | None = None) -> list[Check]:
-    """Return what ``plaudit doctor`` has to say of the model in a directory or hub id; it never raises PlauditError.
+    """Return the checks of ``plaudit doctor`` on the model in a directory or hub id; never raises PlauditError.
 
     ``quantization`` is as in ``load_reward_model``.
     """
@@ -76,7 +76,7 @@ def diagnose(model: str, *, quantization: QuantizationChoice | None = None) -> l
 
 
 def _origin_check(source: str, recipe: ScoringRecipe) -> Check:
-    """Tell whether the recipe is that of the checkpoint, or was inferred, and then what was assumed."""
+    """Check whether the checkpoint brings its recipe; an inferred one is shown with its assumptions."""
     if checkpoint_file(source, RECIPE_FILE) is not None:
         return Check("scoring recipe", "ok", f"hash {recipe.hash}, of {RECIPE_FILE}")
     return Check(
@@ -114,7 +114,7 @@ def _recipe_checks(model: RewardModel) -> list[Check]:
 
 
 def _head_in_words(recipe: ScoringRecipe) -> str:
-    """Return the kind of head, and what its outputs stand for."""
+    """Return the kind of head, and the meaning of its outputs."""
     kind = recipe.head.replace("_", " ")
     if recipe.form == "comparison":
         return f"{kind}, asked which of two responses is better, {recipe.comparison_mode.replace('_', ' ')} of a group"
@@ -124,7 +124,7 @@ def _head_in_words(recipe: ScoringRecipe) -> str:
 
 @torch.inference_mode()
 def _gate_check(model: RewardModel, rule: GateRule) -> Check:
-    """Tell what the gate is, where it reads, and what it says of two prompts."""
+    """Check the gate: its sizes, the token that it reads, and its weights for two prompts."""
     gate, opening = model.gate, list(rule.opening)
     moved = int((gate.transform != torch.eye(gate.num_attributes, device=gate.transform.device)).any(dim=0).sum())
     matrix = f"changes {moved} of {gate.num_attributes} attributes" if moved else "is the identity"
@@ -133,10 +133,7 @@ def _gate_check(model: RewardModel, rule: GateRule) -> Check:
         f"its matrix {matrix}; read at {model.tokenizer.decode(opening[:1])!r}, the first token of "
         f"{model.tokenizer.decode(opening)!r} before a response"
     )
-    encoder = model.recipe.encoder(model.tokenizer)
-    encoded = [
-        each for each in encoder.encode(list(enumerate(_SAMPLES)), EncodingReport()) if isinstance(each, TokenGroup)
-    ]
+    encoded = _encoded_samples(model)
     weights = None
     if len(encoded) == len(_SAMPLES):
         batch = build_batch(encoded, layout=model.layout, pad_id=model.recipe.pad_token)
@@ -148,7 +145,7 @@ def _gate_check(model: RewardModel, rule: GateRule) -> Check:
 
 
 def _units_in_words(recipe: ScoringRecipe) -> str:
-    """Return how the outputs of a head for attributes become rewards, and what other tools make of them."""
+    """Return how the outputs of a head for attributes become rewards, here and in other tools."""
     if not recipe.attribute_scales:
         return "the outputs of the head are in the units of the ratings, here and for every other tool"
     affine = zip(recipe.attributes, recipe.attribute_scales, recipe.attribute_locations, strict=True)
@@ -159,12 +156,13 @@ def _units_in_words(recipe: ScoringRecipe) -> str:
     return f"{listed}; other tools read the outputs as they are, standardised: plaudit.json holds the numbers in full"
 
 
+def _encoded_samples(model: RewardModel) -> list[TokenGroup]:
+    return list(encode_stream(_SAMPLES, model.recipe.encoder(model.tokenizer), EncodingReport()))
+
+
 def _sample_checks(model: RewardModel) -> list[Check]:
-    encoder = model.recipe.encoder(model.tokenizer)
-    text = encoder.texts(_SAMPLES[0])[0]
-    encoded = [
-        each for each in encoder.encode(list(enumerate(_SAMPLES)), EncodingReport()) if isinstance(each, TokenGroup)
-    ]
+    text = model.recipe.encoder(model.tokenizer).texts(_SAMPLES[0])[0]
+    encoded = _encoded_samples(model)
     if len(encoded) < len(_SAMPLES):
         return [Check("sample", "error", f"two short {model.recipe.form}s cannot be encoded", "raise max_length")]
     ids = encoded[0].tree.sequence(0).tolist()
@@ -184,11 +182,10 @@ def _transformers_check(model: RewardModel, groups: list[TokenGroup]) -> Check:
     model.use_layout("padded")
     batch = build_batch(groups, layout="padded", pad_id=model.recipe.pad_token).to(model.device)
     rows = batch.response_end
-    reads_hidden = model.recipe.read_out == "last_token"
-    ours = model.outputs_from(model.features_at(batch, rows)) if reads_hidden else model.classified(batch, rows)
+    ours = model.classified(batch, rows) if model.is_classifier else model.outputs_from(model.features_at(batch, rows))
     with _head_like_backbone(model):
         logits = model.network(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.float()
-    theirs = _outputs_in(logits.flatten(0, 1)[rows] if logits.ndim == 3 else logits, model)
+    theirs = model.head.outputs_in(logits.flatten(0, 1)[rows] if logits.ndim == 3 else logits, model)
     difference = float((ours - theirs).abs().max() / ours.abs().max().clamp_min(1e-6))
     allowed = TOLERANCE[next(model.network.parameters()).dtype]
     what = "rewards" if model.recipe.gate is None else "attributes (transformers knows no gate)"
@@ -201,17 +198,6 @@ def _transformers_check(model: RewardModel, groups: list[TokenGroup]) -> Check:
         found,
         "transformers reads another position, mostly because conversations end in the pad token",
     )
-
-
-def _outputs_in(logits: torch.Tensor, model: RewardModel) -> torch.Tensor:
-    """Return the head's outputs among the logits of transformers: all of them, or those of the class words."""
-    if model.recipe.head != "language_model":
-        return logits
-    columns = list(model.recipe.class_tokens)
-    if model.gain_and_bias is None:
-        return torch.log_softmax(logits, dim=-1)[:, columns]
-    gain, bias = model.gain_and_bias.unbind()
-    return gain * logits[:, columns] + bias
 
 
 @contextlib.contextmanager

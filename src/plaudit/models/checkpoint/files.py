@@ -1,4 +1,7 @@
-"""Saving and loading reward models. Loading is strict: what would silently change a reward is an error."""
+"""Saving and loading reward models, and loading plain causal language models.
+
+Loading is strict: anything that would silently change a reward is an error.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +18,11 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from plaudit.errors import CheckpointError, ModelError, OutputError
-from plaudit.models.backbone import (
-    HeadSpec,
-    LoadedNetwork,
-    default_device,
-    ensure_padding,
-    head_in_float32,
-    load_config_of,
-    load_network,
-    load_tokenizer,
-    resolve_source,
-)
-from plaudit.models.checkpoint.foreign import foreign_recipe, foreign_spec
+from plaudit.models import backbone
+from plaudit.models.backbone import LoadedNetwork, checkpoint_file, restore_head
+from plaudit.models.checkpoint import foreign
+from plaudit.models.checkpoint.foreign import PublishedGate
 from plaudit.models.checkpoint.four_bit import without_quantization
-from plaudit.models.checkpoint.head_weights import checkpoint_file, restore_head
 from plaudit.models.checkpoint.recipe import (
     RECIPE_FILE,
     Quantization,
@@ -36,18 +30,12 @@ from plaudit.models.checkpoint.recipe import (
     ScoringRecipe,
     check_special_tokens,
     read_recipe,
+    resolve_template,
     save_recipe,
     template_hash,
 )
-from plaudit.models.heads.gated import (
-    PUBLISHED_CLASS,
-    PublishedGate,
-    fill_published,
-    is_published_gate,
-    published_gate,
-    restore_gate,
-)
-from plaudit.models.heads.kinds import head_spec
+from plaudit.models.heads.head import HeadSpec
+from plaudit.models.heads.kinds import head_of
 from plaudit.models.parity import LayoutProof, choose_layout
 from plaudit.models.reward_model import RewardModel, core_of
 
@@ -69,7 +57,8 @@ def load_reward_model(
     A checkpoint of plaudit brings its scoring recipe; for any other sequence classifier with one output the recipe
     is worked out from its tokenizer (``models.foreign``). One with several outputs is a model of attributes where its
     config says so; ArmoRM's gated layout is read without its code. ``strict=False`` turns the end-token check of
-    foreign checkpoints into a warning. ``dtype`` and ``quantization`` replace what the recipe says, and stand in the
+    foreign checkpoints into a warning. ``trust_remote_code`` allows code of the model's repository, and the import of a
+    custom head that its recipe names. ``dtype`` and ``quantization`` override the recipe's, and stand in the
     recipe of the loaded model, since they change rewards. ``quantization="none"`` loads the weights in full.
 
     Raises:
@@ -78,28 +67,29 @@ def load_reward_model(
         LayoutError: when a layout that was asked for by name is not exact for this model.
         MissingExtraError: when it is to be quantised, and bitsandbytes is not installed.
     """
-    source = resolve_source(source)
+    source = backbone.resolve_source(source)
     directory, adapter = Path(source), Path(source) / _ADAPTER
-    is_gated = is_published_gate(source)
+    is_gated = foreign.is_published_gate(source)
     trust_remote_code = trust_remote_code and not is_gated
-    config = None if adapter.exists() else load_config_of(source, trust_remote_code=trust_remote_code)
-    recipe_file = checkpoint_file(source, RECIPE_FILE)
-    recipe = None if recipe_file is None else read_recipe(recipe_file.parent)
-    published = published_gate(source, config) if is_gated and recipe is None and config is not None else None
+    config = None if adapter.exists() else backbone.load_config_of(source, trust_remote_code=trust_remote_code)
+    recipe = _own_recipe(source, trust_remote_code=trust_remote_code)
+    published = foreign.published_gate(source, config) if is_gated and recipe is None and config is not None else None
     if config is not None and published is None:
-        _check_class(source, HeadSpec() if recipe is None else head_spec(recipe), config)
+        _check_class(source, HeadSpec() if recipe is None else head_of(recipe).spec(), config)
     spec = _spec(source, config, recipe, published)
     wanted_dtype = dtype or (recipe.dtype if recipe else "float32")
     quantized = _quantization(quantization, recipe)
-    place = device or default_device()
-    tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code)
-    load = partial(load_network, dtype=wanted_dtype, spec=spec, trust_remote_code=trust_remote_code)
+    place = device or backbone.default_device()
+    tokenizer = backbone.load_tokenizer(source, trust_remote_code=trust_remote_code)
+    load = partial(backbone.load_network, dtype=wanted_dtype, spec=spec, trust_remote_code=trust_remote_code)
     load = partial(load, quantization=quantized, device=place)
     filled = () if published is None else ("score.weight",)
     network = _load_adapter(directory, load, spec, tokenizer) if config is None else _load_whole(source, load, filled)
     core = core_of(network)
     if recipe is None:
-        recipe = foreign_recipe(source, core, tokenizer, wanted_dtype, spec=spec, published=published, strict=strict)
+        recipe = foreign.inferred_recipe(
+            source, core, tokenizer, wanted_dtype, spec=spec, published=published, strict=strict
+        )
     else:
         recipe = recipe.model_copy(update={"dtype": wanted_dtype})
         _check_recipe(source, recipe, tokenizer)
@@ -114,19 +104,30 @@ def load_reward_model(
     return model, choose_layout(model, layout)
 
 
+def _own_recipe(source: str, *, trust_remote_code: bool) -> ScoringRecipe | None:
+    """Return the scoring recipe that a checkpoint brings, unless it asks for code that may not be imported."""
+    file = checkpoint_file(source, RECIPE_FILE)
+    recipe = None if file is None else read_recipe(file.parent)
+    if recipe is not None and recipe.custom_head is not None and not trust_remote_code:
+        raise CheckpointError(
+            f"{source} has a custom head, {recipe.custom_head.path}; pass trust_remote_code=True to import it"
+        )
+    return recipe
+
+
 def _complete_head(core: PreTrainedModel, source: str, recipe: ScoringRecipe, published: PublishedGate | None) -> None:
-    """Give the head what from_pretrained does not: its full precision, and a gate."""
-    head_in_float32(core, recipe.read_out)
-    if recipe.gate is not None and published is None:
-        restore_gate(core, source, recipe.gate)
+    """Give the head its full precision and a gate, which from_pretrained does not."""
+    backbone.head_in_float32(core, recipe.read_out)
+    if published is None:
+        head_of(recipe).restore(core, source)
     if recipe.dtype in ("bfloat16", "float16"):
         restore_head(core, source)
     if published is not None:
-        fill_published(core, published)
+        foreign.fill_published(core, published)
 
 
 def _quantization(wanted: QuantizationChoice | None, recipe: ScoringRecipe | None) -> Quantization | None:
-    """Return what the weights are rounded to: as asked for, or else as the recipe says."""
+    """Return the quantisation of the weights: as asked for, or else as the recipe says."""
     match wanted:
         case None:
             return None if recipe is None else recipe.quantization
@@ -151,7 +152,7 @@ def save_reward_model(model: RewardModel, directory: Path) -> None:
     Sequence classifiers of transformers load it as it is; an adapter is saved as adapter plus head.
 
     Raises:
-        ModelError: when its weights were quantised on loading: what they were before is not known.
+        ModelError: when its weights were quantised on loading, so that the originals are not known.
         OutputError: when the directory cannot be written.
     """
     _check_replaceable(directory)
@@ -199,7 +200,7 @@ def write_reward_model(
     finally:
         model.core.config._attn_implementation = kept
     if isinstance(model.network, PeftModel):
-        # The folder says what its base is in full; the recipe says that rewards were read on top of it in 4 bit.
+        # The folder names its base in full precision; the recipe says that rewards were read on top of it in 4 bit.
         without_quantization(model.core.config).save_pretrained(directory)
     model.tokenizer.save_pretrained(directory)
     save_recipe(model.saved_recipe(gain_and_bias), directory)
@@ -221,13 +222,6 @@ def _check_recipe(source: str, recipe: ScoringRecipe, tokenizer: PreTrainedToken
         )
 
 
-_CLASS_ENDINGS = {
-    "sequence": "ForSequenceClassification",
-    "token": "ForTokenClassification",
-    "language_model": "ForCausalLM",
-}
-
-
 def _spec(
     source: str, config: PreTrainedConfig | None, recipe: ScoringRecipe | None, published: PublishedGate | None
 ) -> HeadSpec:
@@ -236,8 +230,8 @@ def _spec(
     An adapter brings no config of its own; without a recipe it has one output.
     """
     if recipe is None:
-        return HeadSpec() if config is None else foreign_spec(source, config, published)
-    spec = head_spec(recipe)
+        return HeadSpec() if config is None else foreign.inferred_spec(source, config, published)
+    spec = head_of(recipe).spec()
     if config is None and recipe.gate is not None:
         raise CheckpointError(f"{source} is an adapter, and its recipe one of a gated model; gates take no adapters")
     if config is not None and spec.task != "language_model" and config.num_labels != spec.outputs:
@@ -253,7 +247,7 @@ def _check_class(source: str, spec: HeadSpec, config: PreTrainedConfig) -> None:
     if config.to_dict().get("auto_map"):
         raise CheckpointError(
             f"{source} was saved as {architectures[0]}, a class of its own code (auto_map in config.json), which is "
-            f"not run here; of such classes only {PUBLISHED_CLASS} is known"
+            f"not run here; of such classes only {foreign.PUBLISHED_CLASS} is known"
         )
     wanted = "no reward head" if spec.task == "sequence" else f"not the head of its recipe ({spec.task})"
     raise CheckpointError(
@@ -265,7 +259,7 @@ def _check_class(source: str, spec: HeadSpec, config: PreTrainedConfig) -> None:
 def _has_head(architecture: str, spec: HeadSpec) -> bool:
     """Return whether a class of this name has the head; causal models end in ForCausalLM or LMHeadModel."""
     is_language = spec.task == "language_model" and architecture.endswith("LMHeadModel")
-    return architecture.endswith(_CLASS_ENDINGS[spec.task]) or is_language
+    return architecture.endswith(spec.class_ending) or is_language
 
 
 def _check_nothing_missing(source: str, missing: tuple[str, ...]) -> None:
@@ -321,5 +315,86 @@ def _load_adapter(
         raise CheckpointError(f"{directory} holds an adapter without its reward head; save it with modules_to_save")
     loaded = load(base)
     _check_nothing_missing(base, tuple(m for m in loaded.missing if not any(n.endswith(f".{m}") for n in names)))
-    ensure_padding(loaded.network, tokenizer)
+    backbone.ensure_padding(loaded.network, tokenizer)
     return PeftModel.from_pretrained(loaded.network, str(directory))
+
+
+_LANGUAGE_ENDINGS = ("ForCausalLM", "LMHeadModel")
+_LANGUAGE = HeadSpec("language_model")
+
+
+def load_language_model(
+    source: str,
+    *,
+    layout: str = "auto",
+    dtype: str = "float32",
+    device: str | None = None,
+    chat_template: str | None = None,
+    trust_remote_code: bool = False,
+    quantization: Quantization | None = None,
+) -> tuple[RewardModel, LayoutProof]:
+    """Return the causal language model in a directory or hub id, in evaluation mode, and the proof of its layout.
+
+    It is loaded as it is: no token is added, so its probabilities are those of transformers. Its recipe has no class
+    words, since it is used for log-likelihoods of tokens (``log_likelihoods``). ``chat_template`` is as in
+    ``resolve_template``; without it the tokenizer's own is taken. With ``quantization`` its linear layers, but not its
+    vocabulary head, are quantised on loading.
+
+    Raises:
+        CheckpointError: when it is no causal language model, weights are missing, or the template doubles the BOS.
+        ModelError: when there is no model, tokenizer or chat template, or it is an adapter.
+        LayoutError: when a layout that was asked for by name is not exact for this model.
+        MissingExtraError: when it is to be quantised, and bitsandbytes is not installed.
+    """
+    source = backbone.resolve_source(source)
+    _check_language_class(source, trust_remote_code=trust_remote_code)
+    tokenizer = backbone.load_tokenizer(source, trust_remote_code=trust_remote_code)
+    if chat_template is None and not isinstance(tokenizer.chat_template, str):
+        raise ModelError(f"{source} has no chat template, so how its responses were written is unknown; give it one")
+    place = device or backbone.default_device()
+    loaded = backbone.load_network(
+        source,
+        dtype=dtype,
+        spec=_LANGUAGE,
+        trust_remote_code=trust_remote_code,
+        quantization=quantization,
+        device=place,
+    )
+    if loaded.missing:
+        raise CheckpointError(f"{source} lacks {', '.join(loaded.missing[:5])}: these weights would be random")
+    template, special_tokens = resolve_template(chat_template, tokenizer, source)
+    if backbone.read_out_of(loaded.network) != "last_token":
+        raise ModelError(f"{type(loaded.network).__name__} keeps its layers where they are not known to be")
+    recipe = backbone.recipe_of(
+        loaded.network,
+        tokenizer,
+        chat_template=template,
+        special_tokens=special_tokens,
+        max_length=backbone.longest_conversation(loaded.network, tokenizer) or 4096,
+        dtype=dtype,
+        pad_token=_filler(tokenizer.pad_token_id, tokenizer.eos_token_id),
+        head="language_model",
+        quantization=quantization,
+    )
+    problem = check_special_tokens(recipe, tokenizer)
+    if problem:
+        raise CheckpointError(f"{source}: {problem}; correct the template or the tokenizer's settings")
+    model = RewardModel(loaded.network, tokenizer, recipe)
+    model.to(place)
+    model.eval()
+    return model, choose_layout(model, layout)
+
+
+def _check_language_class(source: str, *, trust_remote_code: bool) -> None:
+    """Raise ModelError for an adapter, and CheckpointError for a model that was saved as another kind."""
+    if (Path(source) / "adapter_config.json").exists():
+        raise ModelError(f"{source} holds an adapter; merge it into its base model, and give the merged one")
+    config = backbone.load_config_of(source, trust_remote_code=trust_remote_code)
+    classes = config.architectures if isinstance(config.architectures, list) else []
+    if classes and not any(name.endswith(_LANGUAGE_ENDINGS) for name in classes):
+        raise CheckpointError(f"{source} was saved as {classes[0]}, which is no causal language model")
+
+
+def _filler(pad: int | None, end: int | None) -> int:
+    """Return a token to fill rows with: the mask hides it, so any will do."""
+    return pad if pad is not None else end if end is not None else 0

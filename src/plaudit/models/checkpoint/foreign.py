@@ -1,16 +1,23 @@
-"""Checkpoints without a scoring recipe: what their rewards are taken to be, and what is refused."""
+"""Checkpoints without a scoring recipe: sequence classifiers of other tools, and ArmoRM's layout without its code."""
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 import warnings
+from dataclasses import dataclass
+from typing import Any
 
+import torch
+from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from plaudit.errors import CheckpointError
-from plaudit.models.backbone import HeadSpec, longest_conversation, output_names, read_out_of
+from plaudit.errors import CheckpointError, ModelError
+from plaudit.models.backbone import checkpoint_file, longest_conversation, output_names, recipe_of, tensors_outside
 from plaudit.models.checkpoint.recipe import RECIPE_FILE, GateRule, ScoringRecipe
-from plaudit.models.heads.gated import PUBLISHED_ATTRIBUTES, PUBLISHED_TEMPERATURE, PublishedGate, published_opening
+from plaudit.models.heads.gate import Gate, attach_gate, turn_opening
+from plaudit.models.heads.head import HeadSpec
 
 DEFAULT_LENGTH = 4096
 """Longest conversation in tokens, where neither the config nor the tokenizer tells."""
@@ -19,15 +26,50 @@ _UNNAMED = "LABEL_"
 
 _log = logging.getLogger(__name__)
 
+PUBLISHED_CLASS = "LlamaForRewardModelWithGating"
+"""The class that ``RLHFlow/ArmoRM-Llama3-8B-v0.1`` was saved as; its code is never run here."""
 
-def foreign_spec(source: str, config: PreTrainedConfig, published: PublishedGate | None) -> HeadSpec:
+PUBLISHED_OPENING = "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"
+"""Text between a prompt and a response there; the gate reads the first of its tokens."""
+
+PUBLISHED_TEMPERATURE = 10.0
+"""That class's default divisor of the logits of the gate."""
+
+# fmt: off
+PUBLISHED_ATTRIBUTES = (
+    "helpsteer-helpfulness", "helpsteer-correctness", "helpsteer-coherence", "helpsteer-complexity",
+    "helpsteer-verbosity", "ultrafeedback-overall_score", "ultrafeedback-instruction_following",
+    "ultrafeedback-truthfulness", "ultrafeedback-honesty", "ultrafeedback-helpfulness", "beavertails-is_safe",
+    "prometheus-score", "argilla-overall_quality", "argilla-judge_lm", "code-complexity", "code-style",
+    "code-explanation", "code-instruction-following", "code-readability",
+)
+# fmt: on
+"""The attributes of the published model, in the order of its outputs: its config does not name them."""
+
+_REGRESSION, _MATRIX, _SCALE = "regression_layer.weight", "reward_transform_matrix", "gating.logit_scale"
+_LAYER = re.compile(r"gating\.(layers\.\d+\.(?:weight|bias))")
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedGate:
+    """The heads of a checkpoint in the published layout.
+
+    ``regression`` is ``[attribute, feature]``, in at least float32.
+    """
+
+    attributes: tuple[str, ...]
+    regression: Tensor
+    gate: Gate
+
+
+def inferred_spec(source: str, config: PreTrainedConfig, published: PublishedGate | None) -> HeadSpec:
     """Return the outputs of a sequence classifier that brings no recipe: one reward, or attributes with names.
 
     Several outputs are attributes only where the config says that they are numbers (``problem_type: regression``) and
     names them: the logits of classes are no ratings.
 
     Raises:
-        CheckpointError: when what its outputs are cannot be known.
+        CheckpointError: when the meaning of its outputs cannot be known.
     """
     if published is not None:
         return HeadSpec("sequence", len(published.attributes), published.attributes)
@@ -53,7 +95,7 @@ def foreign_spec(source: str, config: PreTrainedConfig, published: PublishedGate
     return HeadSpec("sequence", count, names)
 
 
-def foreign_recipe(
+def inferred_recipe(
     source: str,
     network: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -63,7 +105,7 @@ def foreign_recipe(
     published: PublishedGate | None,
     strict: bool,
 ) -> ScoringRecipe:
-    """Return the recipe that a checkpoint without one is read by; what it takes for granted, ``assumed`` says.
+    """Return the recipe that a checkpoint without one is read by; ``assumed`` puts its assumptions in words.
 
     Raises:
         CheckpointError: without one chat template, or where the pad token is the end token (``strict``).
@@ -76,19 +118,15 @@ def foreign_recipe(
         )
     _check_padding(source, tokenizer, strict)
     limit = longest_conversation(network, tokenizer)
-    recipe = ScoringRecipe(
+    recipe = recipe_of(
+        network,
+        tokenizer,
         chat_template=tokenizer.chat_template,
         special_tokens=False,
-        final_token=None,
-        pad_token=tokenizer.pad_token_id,
-        vocabulary=len(tokenizer),
         max_length=limit or DEFAULT_LENGTH,
-        truncation="truncate_prompt",
-        read_out=read_out_of(network),
+        dtype=dtype,
         head="attributes" if spec.names else "scalar",
         attributes=spec.names,
-        architecture=type(network).__name__,
-        dtype=dtype,
     )
     if published is not None:
         opening = published_opening(source, recipe, tokenizer)
@@ -119,7 +157,7 @@ def _mean(recipe: ScoringRecipe) -> str:
 
 
 def assumed(recipe: ScoringRecipe) -> str:
-    """Return in words what was taken for granted of a checkpoint that brought no recipe."""
+    """Return in words the assumptions about a checkpoint without a recipe."""
     parts = [
         "conversations by the tokenizer's own chat template, which writes the special tokens itself and is the whole "
         "text",
@@ -137,3 +175,108 @@ def assumed(recipe: ScoringRecipe) -> str:
         parts.append(f"the attributes {named if known else 'have the names in its config, or numbers without any'}")
         parts.append(f"the temperature of the gate is that of its config, or {PUBLISHED_TEMPERATURE:g} without one")
     return "; ".join(parts)
+
+
+def is_published_gate(source: str) -> bool:
+    """Return whether a checkpoint was saved as the published class; looked up without running any code of it."""
+    try:
+        path = checkpoint_file(source, "config.json")
+        record: Any = None if path is None else json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    found = record.get("architectures") if isinstance(record, dict) else None
+    return isinstance(found, list) and PUBLISHED_CLASS in found
+
+
+def published_gate(source: str, config: PreTrainedConfig) -> PublishedGate:
+    """Return the heads of a checkpoint in the published layout.
+
+    Raises:
+        ModelError: when weights are missing or of no use here, their shapes do not fit together, or the config
+            contradicts them.
+    """
+    fields = config.to_dict()
+    if fields.get("num_quantiles") is not None:
+        raise ModelError(
+            f"{source} predicts {fields['num_quantiles']} quantiles of each attribute (QRM); gated models here predict "
+            "one number of each"
+        )
+    tensors = tensors_outside(source, "model.")
+    missing = [name for name in (_REGRESSION, _MATRIX, _SCALE, "gating.layers.0.weight") if name not in tensors]
+    if missing:
+        raise ModelError(f"{source} lacks {', '.join(missing)}, without which a gated model has no rewards")
+    layers = {name: match[1] for name in tensors if (match := _LAYER.fullmatch(name))}
+    unknown = sorted(tensors.keys() - layers.keys() - {_REGRESSION, _MATRIX, _SCALE})
+    if unknown:
+        raise ModelError(f"{source} holds weights that {PUBLISHED_CLASS} has no place for: {', '.join(unknown[:5])}")
+    whole = sorted(name for name, tensor in tensors.items() if not tensor.is_floating_point())
+    if whole:
+        raise ModelError(f"{source}: {', '.join(whole)} holds whole numbers; weights are floating point")
+    regression = tensors[_REGRESSION]
+    if regression.ndim != 2 or regression.shape[1] != config.get_text_config().hidden_size:
+        raise ModelError(
+            f"{source}: {_REGRESSION} has shape {list(regression.shape)}; the hidden states have "
+            f"{config.get_text_config().hidden_size} features"
+        )
+    renamed = {own: tensors[name] for name, own in layers.items()}
+    renamed |= {"transform": tensors[_MATRIX], "scale": tensors[_SCALE]}
+    temperature = fields.get("gating_temperature", PUBLISHED_TEMPERATURE)
+    if not isinstance(temperature, (int, float)):
+        raise ModelError(f"{source}: gating_temperature is {temperature!r}; it must be a number above 0")
+    try:
+        gate = Gate.from_tensors(renamed, temperature=float(temperature))
+    except ModelError as error:
+        raise ModelError(f"{source}: {error}") from None
+    _check_sizes(source, fields, regression, gate)
+    return PublishedGate(_attributes(config, len(regression)), regression.float(), gate)
+
+
+def _check_sizes(source: str, fields: dict[str, object], regression: Tensor, gate: Gate) -> None:
+    """Refuse a gate for other attributes than there are, and sizes other than the config says."""
+    count = len(regression)
+    if gate.num_attributes != count:
+        raise ModelError(f"{source}: {_REGRESSION} gives {count} attributes, the gate weighs {gate.num_attributes}")
+    if gate.sizes[0] != regression.shape[1]:
+        raise ModelError(
+            f"{source}: the gate reads {gate.sizes[0]} features; the hidden states have {regression.shape[1]}"
+        )
+    hidden = gate.sizes[1:-1]
+    claims = {"num_objectives": {count}, "gating_n_hidden": {len(hidden)}, "gating_hidden_dim": set(hidden)}
+    for name, found in claims.items():
+        if fields.get(name) is not None and found and found != {fields[name]}:
+            listed = ", ".join(map(str, sorted(found)))
+            raise ModelError(f"{source}: {name} is {fields[name]} in config.json; the weights say {listed}")
+
+
+def _attributes(config: PreTrainedConfig, count: int) -> tuple[str, ...]:
+    """Return the names in the config, or else those of the published model, or else numbers."""
+    named = output_names(config)
+    if len(named) == count and not any(name.startswith("LABEL_") for name in named):
+        return named
+    if count == len(PUBLISHED_ATTRIBUTES):
+        return PUBLISHED_ATTRIBUTES
+    return tuple(f"attribute_{place}" for place in range(count))
+
+
+def published_opening(source: str, recipe: ScoringRecipe, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """Return the tokens of ``PUBLISHED_OPENING``, checked to stand right before every response.
+
+    Raises:
+        ModelError: when the chat template writes something else there.
+    """
+    opening = tuple(tokenizer.encode(PUBLISHED_OPENING, add_special_tokens=False))
+    found = turn_opening(recipe, tokenizer)
+    if found[-len(opening) :] != opening:
+        raise ModelError(
+            f"{source}: the gate reads where {PUBLISHED_OPENING!r} stands right before a response, but the chat "
+            f"template writes {tokenizer.decode(list(found))!r} there; restore the template of the published model"
+        )
+    return opening
+
+
+def fill_published(core: PreTrainedModel, published: PublishedGate) -> None:
+    """Put the published heads on the network, in at least float32, and leave the name of their code out of it."""
+    core.config.__dict__.pop("auto_map", None)
+    with torch.no_grad():
+        next(core.get_submodule("score").parameters()).copy_(published.regression)
+    attach_gate(core, published.gate)

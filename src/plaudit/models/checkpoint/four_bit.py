@@ -1,4 +1,4 @@
-"""Weights in four bits: what is quantised on loading, what is never, and how much of a model that is.
+"""Weights in four bits: linear layers of the backbone are quantised on loading, heads never.
 
 The linear layers of the backbone become NF4 with double quantisation (Dettmers et al., 2023, QLoRA, arXiv 2305.14314),
 multiplied in the precision that the model is loaded in. The head, a pooler and the vocabulary head stay as they are:
@@ -6,7 +6,7 @@ a reward is the difference of numbers that four bits cannot tell apart. Embeddin
 
 Nothing is done to the network for training beyond what training does to any model with adapters: adapters freeze the
 weights below them, and ``RewardModel.gradient_checkpointing_enable`` lets gradients into the first layer. Casting
-what is not quantised to float32, as peft's ``prepare_model_for_kbit_training`` does, is left out: scoring would have to
+the other weights to float32, as peft's ``prepare_model_for_kbit_training`` does, is left out: scoring would have to
 do it too, or give other rewards than training did, and norms compute in float32 by themselves.
 """
 
@@ -35,7 +35,7 @@ def four_bit_arguments(
     device: str,
     trust_remote_code: bool = False,
 ) -> dict[str, Any]:
-    """Return what ``from_pretrained`` needs to quantise on the way to ``device``, and nothing of the head.
+    """Return the arguments of ``from_pretrained`` that quantise a backbone on ``device``, and leave its head whole.
 
     Which modules are the head is asked of the class itself, made without memory.
 

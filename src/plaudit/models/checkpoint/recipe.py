@@ -5,29 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Literal, Self, assert_never
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, JsonValue, ValidationError, model_validator
 from transformers import PreTrainedTokenizerBase
 
 from plaudit.batching.comparison import ComparisonEncoder
-from plaudit.batching.encode import Encoder, check_fast
-from plaudit.batching.lengths import Truncation
+from plaudit.batching.encode import Encoder, Truncation, check_fast
 from plaudit.batching.turns import Shown, TurnsEncoder
 from plaudit.data.schema.group import Group, Message, Preference
 from plaudit.errors import CheckpointError, ConfigError, ModelError, closest_or_all
 from plaudit.records import Record, first_problem, write_record
-from plaudit.statistics.aggregation import Aggregation
+from plaudit.statistics.steps import Aggregation
 
 RECIPE_FILE = "plaudit.json"
 
 ReadOut = Literal["last_token", "classifier"]
-HeadKind = Literal["scalar", "attributes", "gated", "odin", "token", "language_model"]
+HeadKind = Literal["scalar", "attributes", "gated", "odin", "token", "language_model", "custom"]
 Form = Literal["conversation", "turns", "one_turn", "comparison"]
 ComparisonMode = Literal["all_pairs", "linear"]
 Quantization = Literal["4bit"]
 QuantizationChoice = Literal["4bit", "none"]
-"""What can be asked for in place of what a recipe says."""
+"""A quantisation that overrides that of a recipe."""
 
 _AFFINE = ("attribute_scales", "attribute_locations")
 
@@ -43,12 +42,21 @@ NAMED_TEMPLATES = {
 
 
 class GateRule(Record):
-    """How a gate reads the prompt."""
+    """Reading of the prompt by a gate."""
 
     opening: Annotated[tuple[int, ...], Field(min_length=1)]
     """Tokens that stand right before a response; the first of them ends the prompt, and there the gate reads."""
     temperature: Annotated[float, Field(gt=0)]
     """Divides the logits of the gate."""
+
+
+class CustomHeadRule(Record):
+    """A head of one's own: the class and its fields."""
+
+    path: Annotated[str, Field(pattern=r"^[^:]+:[^:]+$")]
+    """Import path, ``my_package.heads:QuantileHead``."""
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    """Its fields."""
 
 
 class ScoringRecipe(Record):
@@ -57,7 +65,7 @@ class ScoringRecipe(Record):
     chat_template: str
     """Jinja template that renders a conversation."""
     special_tokens: bool
-    """Whether the tokenizer adds its own special tokens (BOS, EOS, CLS, SEP) to the rendered text."""
+    """True where the tokenizer adds its own special tokens (BOS, EOS, CLS, SEP) to the rendered text."""
     final_token: int | None
     """Token appended to conversations that do not end in it."""
     pad_token: int
@@ -71,7 +79,8 @@ class ScoringRecipe(Record):
     read_out: ReadOut
     """``last_token``: the head reads hidden states of the backbone. ``classifier``: the class's own head."""
     head: HeadKind = "scalar"
-    """Kind of head: one reward; one per attribute, also gated; quality and length; of tokens; or the model's own."""
+    """Kind of head: one reward; one per attribute, also gated; quality and length; of tokens; the model's own; or
+    one that a user wrote."""
     attributes: tuple[str, ...] = ()
     """Names of the outputs of a head for attributes, in order."""
     attribute_weights: tuple[float, ...] = ()
@@ -81,7 +90,9 @@ class ScoringRecipe(Record):
     attribute_locations: tuple[float, ...] = ()
     """Added to them: the rating for which the output is 0."""
     gate: GateRule | None = None
-    """How the gate reads the prompt that weighs the attributes; null: there is none."""
+    """Reading of the prompt by the gate that weighs the attributes; null: there is none."""
+    custom_head: CustomHeadRule | None = None
+    """The class of a head of kind custom; null for every other."""
     classes: tuple[float, ...] = ()
     """Values of the classes of a step, in the order of the outputs; empty: an outcome model, read at every token."""
     class_tokens: tuple[int, ...] = ()
@@ -91,26 +102,26 @@ class ScoringRecipe(Record):
     bias: float = 0.0
     """Added to it."""
     form: Form = "conversation"
-    """How a group becomes text: a conversation per response; its steps, or all of it, as turns; or comparisons."""
+    """Text form of a group: a conversation per response; its steps, or all of it, as turns; or comparisons."""
     class_words: tuple[str, ...] = ()
     """Texts of the class tokens, which are the assistant's turns where steps are turns."""
     shown_words: Shown = "best"
     """Words that earlier turns showed in training, where steps are turns; in use it is always the best one."""
     comparison_mode: ComparisonMode = "all_pairs"
-    """Which comparisons make the rewards: of every pair of responses, or of each with one anchor."""
+    """The comparisons that make the rewards: of every pair of responses, or of each with one anchor."""
     step_separator: str = "\n"
-    """What separates the reasoning steps of a response that brings none of its own."""
+    """Separator of the reasoning steps of a response that brings none of its own."""
     aggregation: Aggregation = "last"
-    """How the rewards of its steps make the reward of a response."""
+    """Aggregation of step rewards into the reward of a response."""
     trained_as_log_odds: bool | None = None
-    """Whether training made σ of a difference of two rewards the probability that the first is better; null: nothing
-    says so. It changes no reward, so it is not in the hash."""
+    """True where training made σ of a reward difference the probability that the first is better; null where unknown.
+    It changes no reward, so it is not in the hash."""
     architecture: str
     """Model class."""
     dtype: str
     """Precision of the weights."""
     quantization: Quantization | None = None
-    """What the weights of the backbone were rounded to on loading; null: nothing."""
+    """Precision to which the weights of the backbone were rounded on loading; null: none."""
 
     @model_validator(mode="after")
     def _one_scale_and_location_per_attribute(self) -> Self:
@@ -123,9 +134,11 @@ class ScoringRecipe(Record):
         return self
 
     @model_validator(mode="after")
-    def _gated_with_attributes(self) -> Self:
+    def _head_is_whole(self) -> Self:
         if (self.head == "gated") != (self.gate is not None) or (self.gate is not None and not self.attributes):
             raise ValueError("a head of kind gated has a gate and attributes, and no other head has a gate")
+        if (self.head == "custom") != (self.custom_head is not None):
+            raise ValueError("a head of kind custom has a custom_head, and no other head has one")
         return self
 
     @model_validator(mode="after")
@@ -153,15 +166,15 @@ class ScoringRecipe(Record):
 
     @property
     def hash(self) -> str:
-        """Return a short hash of what fixes a reward; younger fields, where absent, leave it as it was."""
+        """Return a short hash of everything that fixes a reward; younger fields, where absent, leave it as it was."""
         left_out = {"trained_as_log_odds"} | (set() if self.attribute_scales else set(_AFFINE))
-        left_out |= {name for name in ("quantization", "gate") if getattr(self, name) is None}
+        left_out |= {name for name in ("quantization", "gate", "custom_head") if getattr(self, name) is None}
         text = json.dumps(self.model_dump(mode="json", exclude=left_out), sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Return the names of what is told of a response beside its reward: its attributes, then their gate weights."""
+        """Return the names of the outputs beside the reward: attributes, then their gate weights."""
         return self.attributes + tuple(f"gate:{name}" for name in self.attributes if self.gate is not None)
 
     @property
@@ -191,59 +204,38 @@ class ScoringRecipe(Record):
         """
         if for_training and self.truncation == "truncate_response":
             raise ModelError("truncation is truncate_response, which is for evaluation; train with another")
-        match self.form:
-            case "conversation" | "turns" | "one_turn":
-                return self.response_encoder(tokenizer, for_training=for_training)
-            case "comparison":
-                return self.comparison_encoder(tokenizer)
-            case _:
-                assert_never(self.form)
-
-    def _turns_encoder(self, tokenizer: PreTrainedTokenizerBase, *, shown: Shown) -> TurnsEncoder:
-        check_fast(tokenizer)
-        return TurnsEncoder(
-            tokenizer=tokenizer,
-            chat_template=self.chat_template,
-            special_tokens=self.special_tokens,
-            max_length=self.max_length,
-            truncation=self.truncation,
-            words=self.class_words,
-            word_tokens=self.class_tokens,
-            classes=self.classes,
-            unit="step" if self.form == "turns" else "response",
-            shown=shown,
-        )
+        if self.form == "comparison":
+            return self.comparison_encoder(tokenizer)
+        return self.response_encoder(tokenizer, for_training=for_training)
 
     def response_encoder(
         self, tokenizer: PreTrainedTokenizerBase, *, for_training: bool = False
     ) -> Encoder | TurnsEncoder:
         """Return the encoder of one text per response, by which a response gets a reward of its own."""
-        if self.form in ("turns", "one_turn"):
-            return self._turns_encoder(tokenizer, shown=self.shown_words if for_training else "best")
-        return self.conversation_encoder(tokenizer)
+        if self.form not in ("turns", "one_turn"):
+            return self.conversation_encoder(tokenizer)
+        return TurnsEncoder(
+            **self._rule(tokenizer),
+            words=self.class_words,
+            word_tokens=self.class_tokens,
+            classes=self.classes,
+            unit="step" if self.form == "turns" else "response",
+            shown=self.shown_words if for_training else "best",
+        )
 
     def comparison_encoder(self, tokenizer: PreTrainedTokenizerBase) -> ComparisonEncoder:
         """Return the encoder of comparisons of two responses."""
-        check_fast(tokenizer)
-        return ComparisonEncoder(
-            tokenizer=tokenizer,
-            chat_template=self.chat_template,
-            special_tokens=self.special_tokens,
-            max_length=self.max_length,
-            truncation=self.truncation,
-        )
+        return ComparisonEncoder(**self._rule(tokenizer))
 
     def conversation_encoder(self, tokenizer: PreTrainedTokenizerBase) -> Encoder:
         """Return the encoder of whole conversations."""
+        return Encoder(**self._rule(tokenizer), final_token=self.final_token)
+
+    def _rule(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+        """Return the fields that every ``GroupEncoder`` has."""
         check_fast(tokenizer)
-        return Encoder(
-            tokenizer=tokenizer,
-            chat_template=self.chat_template,
-            special_tokens=self.special_tokens,
-            final_token=self.final_token,
-            max_length=self.max_length,
-            truncation=self.truncation,
-        )
+        names = ("chat_template", "special_tokens", "max_length", "truncation")
+        return {"tokenizer": tokenizer} | {name: getattr(self, name) for name in names}
 
 
 def template_hash(template: str) -> str:
@@ -306,7 +298,7 @@ def resolve_template(template: str | None, tokenizer: PreTrainedTokenizerBase, m
 
 
 def check_special_tokens(recipe: ScoringRecipe, tokenizer: PreTrainedTokenizerBase) -> str | None:
-    """Return what is wrong with the special tokens of a rendered conversation, or None.
+    """Return a fault of the special tokens of a rendered conversation in words, or None.
 
     Found: a BOS written twice (by the template and by the tokenizer).
     """

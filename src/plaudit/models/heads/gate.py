@@ -1,23 +1,38 @@
-"""The gate of a multi-objective model: what a prompt weighs each attribute by, and where in the prompt it is read."""
+"""The gated head of a multi-objective model: a gate reads the prompt and weighs the attributes of the response."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Int
+from peft import PeftModel
 from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from typing_extensions import override
 
 from plaudit.batching.batch import TokenBatch
-from plaudit.errors import ModelError
+from plaudit.batching.encode import EncodingReport, NotEncoded
+from plaudit.batching.prefix_tree import Int32Array, shared_length
+from plaudit.data.schema.group import Group, conversation
+from plaudit.errors import CheckpointError, ModelError
+from plaudit.models.backbone import tensors_outside
+from plaudit.models.checkpoint.recipe import GateRule, ScoringRecipe
+from plaudit.models.heads.head import AttributesHead, DecodedRewards, as_float64, linear_head
+from plaudit.objectives.objective import BatchLabels, Rewards
+
+if TYPE_CHECKING:
+    from plaudit.models.reward_model import RewardModel
 
 GATE = "reward_gate"
 """Name of the gate in a network and in its files."""
 
 _LAYER = re.compile(r"layers\.(\d+)\.(weight|bias)")
+_PROMPTS = ("Why?", "Name a colour", "Count to 1", "Stop!", "Say 'yes'", "a")
 
 
 class Gate(nn.Module):
@@ -101,7 +116,7 @@ class Gate(nn.Module):
 
     @override
     def forward(self, hidden: Float[Tensor, "prompt feature"]) -> Float[Tensor, "prompt attribute"]:
-        """Return what each prompt weighs the attributes by: from 0, and 1 in sum."""
+        """Return the weight of each attribute for each prompt: from 0, and 1 in sum."""
         for layer in self.layers[:-1]:
             hidden = torch.relu(layer(hidden))
         return torch.softmax(self.layers[-1](hidden) / self.temperature, dim=-1)
@@ -157,7 +172,7 @@ def gate_rows(batch: TokenBatch, opening: Sequence[int]) -> tuple[Int[Tensor, " 
 def _path(batch: TokenBatch) -> tuple[Int[Tensor, " token"], Int[Tensor, " token"]]:
     """Return, per flattened position, that of the token before it in its conversation (or −1), and its last reader + 1.
 
-    A conversation that ends at e holds the token at t exactly when t ≤ e < the second figure at t.
+    A conversation that ends at e holds the token at t exactly when t ≤ e < the second number at t.
     """
     count, device = batch.num_tokens, batch.input_ids.device
     here = torch.arange(count, device=device)
@@ -174,3 +189,109 @@ def _path(batch: TokenBatch) -> tuple[Int[Tensor, " token"], Int[Tensor, " token
     first = batch.position_ids.flatten() == 0
     before = torch.where(first & held, -1, before)
     return before, torch.where(held, (here // width + 1) * width, -1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatedHead(AttributesHead):
+    """A head for attributes whose weights the prompt decides, by a gate that reads its end."""
+
+    kind = "gated"
+    gate: GateRule
+
+    @override
+    def rewards(self, model: RewardModel, batch: TokenBatch) -> Rewards:
+        """Return the attributes at the ends of the responses, their gate weights, and the rewards made of both.
+
+        The end of a prompt is worked out once for all responses that share it in the batch. Where the opening of the
+        rule does not stand right before a response, its reward is not a number.
+        """
+        rows, found = gate_rows(batch, self.gate.opening)
+        prompts, prompt_of = torch.unique(rows, return_inverse=True)
+        hidden = model.features_at(batch, torch.cat([batch.response_end, prompts]))
+        ends, at_prompts = hidden.split([batch.num_responses, len(prompts)])
+        told = self.read(self.outputs(model, ends), batch, model)
+        assert told.attributes is not None
+        weights = linear_head(model.gate, at_prompts)[prompt_of].masked_fill(~found[:, None], torch.nan)
+        return told._replace(response=model.gate.reward(told.attributes, weights), gate=weights)
+
+    @override
+    def decode(self, rewards: Rewards, labels: BatchLabels) -> DecodedRewards:
+        """Return the rewards, the attributes, and the weights of the gate."""
+        assert rewards.response is not None
+        assert rewards.attributes is not None
+        assert rewards.gate is not None
+        return DecodedRewards(
+            as_float64(rewards.response), as_float64(torch.cat([rewards.attributes, rewards.gate], dim=1))
+        )
+
+    @override
+    def restore(self, core: PreTrainedModel, source: str) -> None:
+        """Put the gate that plaudit saved in ``source`` on the network.
+
+        Raises:
+            CheckpointError: when it is not there whole.
+        """
+        prefix = f"{GATE}."
+        saved = tensors_outside(source, f"{core.base_model_prefix}.")
+        own = {name.removeprefix(prefix): tensor for name, tensor in saved.items() if name.startswith(prefix)}
+        try:
+            attach_gate(core, Gate.from_tensors(own, temperature=self.gate.temperature))
+        except ModelError as error:
+            raise CheckpointError(f"{source}: {error}; its recipe says that it has a gate") from None
+
+
+def with_gate(model: RewardModel, gate: Gate) -> RewardModel:
+    """Return a model of attributes with a gate on it, whose reward is ``gate.reward`` of its attributes.
+
+    The gate reads the hidden state at the end of the prompt: of the tokens that the chat template writes right before
+    every response, the first. ``attribute_weights`` of the recipe are no longer used, and are left out. The network is
+    changed in place.
+
+    Raises:
+        ModelError: when the model has no head of its own for attributes, has adapters, or its template writes nothing
+            before a response; when the gate is for other attributes or hidden states.
+    """
+    recipe, core = model.recipe, model.core
+    if recipe.head != "attributes" or recipe.read_out != "last_token" or isinstance(model.network, PeftModel):
+        raise ModelError(
+            f"a gate needs a decoder with a head for attributes and no adapters, not {recipe.architecture} with a head "
+            f"of kind {recipe.head}"
+        )
+    if gate.num_attributes != len(recipe.attributes):
+        raise ModelError(f"the gate weighs {gate.num_attributes} attributes; the model has {len(recipe.attributes)}")
+    attach_gate(core, gate)
+    rule = GateRule(opening=turn_opening(recipe, model.tokenizer), temperature=gate.temperature)
+    changes = {"head": "gated", "gate": rule, "attribute_weights": ()}
+    return type(model)(model.network, model.tokenizer, recipe.model_copy(update=changes), layout=model.layout)
+
+
+def attach_gate(core: PreTrainedModel, gate: Gate) -> None:
+    """Put the gate on the network, on the device of its head and in its precision, in at least float32.
+
+    Raises:
+        ModelError: when it reads hidden states of another width.
+    """
+    head = next(core.get_submodule("score").parameters())
+    if gate.sizes[0] != head.shape[1]:
+        raise ModelError(f"the gate reads {gate.sizes[0]} features; the hidden states have {head.shape[1]}")
+    core.add_module(GATE, gate.to(head.device, torch.promote_types(head.dtype, torch.float32)))
+
+
+def turn_opening(recipe: ScoringRecipe, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """Return the tokens that stand right before a response, whatever the prompt.
+
+    Raises:
+        ModelError: when the template writes none there.
+    """
+    encoder = recipe.conversation_encoder(tokenizer)
+    groups = [Group(conversation(text), ("Response",), id=text) for text in _PROMPTS]
+    found = encoder.encode(list(enumerate(groups)), EncodingReport())
+    tails: list[Int32Array] = []
+    for each in found:
+        if isinstance(each, NotEncoded):
+            raise ModelError("short conversations cannot be encoded; raise max_length")
+        tails.append(each.tree.sequence(0)[: each.response_start[0]][::-1])
+    shared = shared_length(tails)
+    if not shared:
+        raise ModelError("the chat template writes nothing between prompt and response by which a gate could find it")
+    return tuple(tails[0][:shared][::-1].tolist())

@@ -1,4 +1,4 @@
-"""From groups to batches that fit into memory: token groups taken apart and put together, and what was left out."""
+"""Chunks: token groups split and packed into batches that fit into memory, with counts of responses left out."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from plaudit.batching.batch import Layout, TokenBatch, build_batch
-from plaudit.batching.encode import Encoder, EncodingReport, LeftOut
-from plaudit.batching.lengths import tokens_cut
+from plaudit.batching.encode import Encoder, EncodingReport, NotEncoded, tokens_cut
 from plaudit.batching.planner import GroupSizes, micro_batches
 from plaudit.batching.prefix_tree import build_prefix_tree
 from plaudit.batching.tokens import TokenGroup
@@ -25,7 +24,7 @@ Part = tuple[TokenGroup, np.ndarray]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Encoded:
-    """Groups as parts, and per group why responses are left out and what was cut of them."""
+    """Groups as parts, and per group why responses are left out, and their truncation."""
 
     parts: list[Part]
     reasons: list[str | None]
@@ -39,33 +38,20 @@ def encoded_parts(
     layout: Layout,
     max_tokens: int,
     report: EncodingReport,
-) -> tuple[list[Part], list[str | None]]:
-    """Return ``groups`` as parts that each cost at most ``max_tokens``, and per group why responses are left out.
+) -> Encoded:
+    """Return ``groups`` as parts of at most ``max_tokens`` each, and per group the responses left out and truncated.
 
     The index of a part is the row of its group. A group that is not encoded whole is encoded response by response, as
-    if each stood alone, so that no reward depends on what stands beside it. ``report`` counts groups, kept where any
-    response was encoded; what was cut or left out it counts in responses.
+    if each stood alone, so that no reward depends on its neighbours. ``report`` counts groups, kept where any
+    response was encoded; truncated and dropped ones it counts in responses.
     """
-    found = encoded_with_cuts(groups, encoder, layout=layout, max_tokens=max_tokens, report=report)
-    return found.parts, found.reasons
-
-
-def encoded_with_cuts(
-    groups: Sequence[Group],
-    encoder: Encoder | TurnsEncoder,
-    *,
-    layout: Layout,
-    max_tokens: int,
-    report: EncodingReport,
-) -> Encoded:
-    """Return what ``encoded_parts`` does, and the tokens that each response lost."""
     uncut = dataclasses.replace(encoder, truncation="drop")
     parts: list[Part] = []
     reasons: list[str | None] = [None] * len(groups)
     cuts: list[ResponseTruncation | None] = [None] * len(groups)
     for row, each in enumerate(uncut.encode(list(enumerate(groups)), EncodingReport())):
         members = np.arange(len(groups[row].responses))
-        if isinstance(each, LeftOut):
+        if isinstance(each, NotEncoded):
             each, members, reasons[row], cuts[row] = _one_by_one(row, groups[row], encoder, report)
         report.groups += 1
         if each is not None:
@@ -78,7 +64,7 @@ def encoded_with_cuts(
 def _one_by_one(
     row: int, group: Group, encoder: Encoder | TurnsEncoder, report: EncodingReport
 ) -> tuple[TokenGroup | None, np.ndarray, str | None, ResponseTruncation | None]:
-    """Return what can be encoded of a group that is not whole, its responses, why others are left out, and the cut."""
+    """Return the encoded parts of a group that is not whole, their responses, why others are left out, and the cut."""
     steps = group.steps or (None,) * len(group.responses)
     alone = [
         (k, Group(group.prompt, (text,), steps=None if own is None else (own,), id=group.id))
@@ -89,7 +75,7 @@ def _one_by_one(
     reasons: dict[str, None] = {}
     lost = [0] * len(alone)
     for k, each in enumerate(encoder.encode(alone, counts)):
-        # The encoder counts while it yields, so what was added since the response before is this one's.
+        # The encoder counts while it yields, so the increase since the response before is this one's.
         lost[k] = tokens_cut(counts.changed) - sum(lost)
         if isinstance(each, TokenGroup):
             kept.append(each)

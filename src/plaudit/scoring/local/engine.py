@@ -3,37 +3,95 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import hashlib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
+from transformers import PreTrainedTokenizerBase
 
-from plaudit.batching.batch import build_batch
-from plaudit.batching.encode import Encoder, EncodingReport, LeftOut
+from plaudit.batching.batch import TokenBatch, build_batch
+from plaudit.batching.encode import Encoder, EncodingReport, NotEncoded, Truncation
 from plaudit.batching.turns import TurnsEncoder
-from plaudit.data.schema.group import Group, Message, conversation
+from plaudit.data.schema.group import Group, Message, Step, conversation
 from plaudit.data.schema.steps import split_steps
-from plaudit.errors import ConfigError, DataError, InvalidGroupError, ModelError
+from plaudit.errors import ConfigError, DataError, ModelError
+from plaudit.models.backbone import head_hash, longest_conversation
 from plaudit.models.checkpoint.recipe import ScoringRecipe
-from plaudit.models.parity import LayoutProof
+from plaudit.models.heads.head import DecodedRewards, as_float64
+from plaudit.models.heads.kinds import head_of
 from plaudit.models.reward_model import RewardModel
-from plaudit.scoring.local.chunks import Part, encoded_with_cuts, part_batches, parts_within
-from plaudit.scoring.local.decode import Readings, TokenValues, read, values_of_tokens, with_aggregation
-from plaudit.scoring.local.weights import weights_hash
-from plaudit.scoring.scorer import GroupRewards
-from plaudit.statistics.aggregation import Aggregation
-
-WINDOW = 256
-"""Groups that are read, sorted by length and scored together; the memory of scoring does not grow beyond it."""
+from plaudit.objectives.objective import Rewards
+from plaudit.scoring.local.chunks import Part, encoded_parts, part_batches, parts_within
+from plaudit.scoring.scorer import WINDOW, GroupRewards, ScorerInfo, finite_or_none, score_responses, windows
+from plaudit.statistics.steps import Aggregation
 
 DEFAULT_MAX_TOKENS = 16_384
 
 NO_STEP = "a response has no reasoning step"
 
 
-class RewardScorer:
+Prompt = str | Sequence[Message | Mapping[str, str]]
+"""A text, which is one user turn, or a conversation."""
+
+_SAMPLE = 256
+"""Values of each weight of the backbone that go into the hash."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TokenValues:
+    """The tokens of a response as texts, and for each the probability that the response ends right."""
+
+    tokens: tuple[str, ...]
+    values: tuple[float, ...]
+
+
+class ModelScorer(ABC):
+    """Base of the scorers around models on this machine, which score a window of groups together."""
+
+    def __init__(self, max_tokens: int) -> None:
+        """Score at most ``max_tokens`` positions at a time.
+
+        Raises:
+            ConfigError: when ``max_tokens`` is below 1.
+        """
+        if max_tokens < 1:
+            raise ConfigError(f"max_tokens is {max_tokens}; it must be at least 1")
+        self.max_tokens = max_tokens
+        # Counts groups, kept where any response was scored; truncated and dropped ones it counts in responses.
+        self.report = EncodingReport()
+
+    @property
+    @abstractmethod
+    def info(self) -> ScorerInfo:
+        """Identity, settings and scale."""
+
+    @abstractmethod
+    def score_window(self, groups: Sequence[Group]) -> list[GroupRewards]:
+        """Return the rewards of ``groups``, scored together, with their truncation."""
+
+    def score(self, prompt: Prompt, responses: Sequence[str]) -> tuple[float, ...]:
+        """Return one reward per response to ``prompt``, a text (one user turn) or a conversation.
+
+        Raises:
+            InvalidGroupError: when the prompt or a response is not valid.
+            DataError: when a response cannot be scored: it is too long, the chat template refuses it, or it cannot be
+                compared with the others.
+        """
+        return score_responses(self, prompt, responses)
+
+    def score_groups(self, groups: Iterable[Group]) -> Iterator[GroupRewards]:
+        """Yield the rewards of each group, in order, reading at most ``WINDOW`` groups ahead."""
+        for window in self._windows(groups):
+            yield from self.score_window(window)
+
+    def _windows(self, groups: Iterable[Group]) -> Iterator[list[Group]]:
+        return windows(groups, WINDOW)
+
+
+class RewardScorer(ModelScorer):
     """A ``Scorer`` around a reward model."""
 
     def __init__(
@@ -41,65 +99,43 @@ class RewardScorer:
         model: RewardModel,
         *,
         max_tokens: int = DEFAULT_MAX_TOKENS,
-        proof: LayoutProof | None = None,
         aggregation: Aggregation | None = None,
     ) -> None:
         """Score with ``model``, at most ``max_tokens`` positions at a time.
 
-        ``aggregation`` makes the reward of a response from those of its steps; absent means what the recipe says.
+        ``aggregation`` makes the reward of a response from those of its steps; the default is the recipe's.
 
         Raises:
             ConfigError: when ``max_tokens`` is below 1, or steps are to be aggregated of a model that reads none.
             ModelError: when the model compares responses, and gives none a reward by itself.
         """
-        if max_tokens < 1:
-            raise ConfigError(f"max_tokens is {max_tokens}; it must be at least 1")
+        super().__init__(max_tokens)
         if model.recipe.form == "comparison":
             raise ModelError(f"a model of the form {model.recipe.form} is scored by a PairwiseScorer; use plaudit.load")
         self.model = model.eval()
-        self.recipe = with_aggregation(model.recipe, aggregation)
-        self.max_tokens = max_tokens
-        self.proof = proof
-        # Counts groups, kept where any response was scored; what was cut or left out it counts in responses.
-        self.report = EncodingReport()
+        self.recipe = _with_aggregation(model.recipe, aggregation)
         self._encoder: Encoder | TurnsEncoder = model.recipe.response_encoder(model.tokenizer)
 
     @property
-    def recipe_hash(self) -> str:
-        """Return the hash of the scoring recipe, with the aggregation of this scorer."""
-        return self.recipe.hash
+    def info(self) -> ScorerInfo:
+        """The scoring recipe with the aggregation of this scorer, a hash of the weights, and the scale."""
+        return ScorerInfo(
+            recipe_hash=self.recipe.hash,
+            weights_hash=weights_hash(self.model),
+            settings=self.recipe.model_dump(mode="json"),
+            scale=head_of(self.recipe).scale,
+            window=WINDOW,
+            max_tokens=self.max_tokens,
+        )
 
-    @property
-    def head_hash(self) -> str:
-        """Return a short hash of weights, by which models of one recipe can be told apart."""
-        return weights_hash(self.model)
-
-    def score(self, prompt: str | Sequence[Message | Mapping[str, str]], responses: Sequence[str]) -> tuple[float, ...]:
-        """Return one reward per response to ``prompt``, a text (one user turn) or a conversation.
-
-        Raises:
-            InvalidGroupError: when the prompt or a response is not valid.
-            DataError: when the conversation is too long, or the chat template refuses it.
-        """
-        if isinstance(responses, str):
-            raise InvalidGroupError("responses is one string; it must be a list of strings")
-        group = Group(prompt=conversation(prompt), responses=tuple(responses), id="0")
-        (scored,) = self.score_groups([group])
-        rewards = [reward for reward in scored.rewards if reward is not None]
-        if len(rewards) < len(group.responses):
-            raise DataError(f"cannot score: {scored.reason}")
-        return tuple(rewards)
-
-    def score_groups(self, groups: Iterable[Group]) -> Iterator[GroupRewards]:
-        """Yield the rewards of each group, in order, reading at most ``WINDOW`` groups ahead."""
-        iterator = iter(groups)
-        while window := list(itertools.islice(iterator, WINDOW)):
-            yield from self.score_window(window)
+    def with_lengths(self, max_length: int | None, truncation: Truncation | None, *, name: str) -> RewardScorer:
+        """Return the scorer with another longest conversation and truncation, see ``HasLengths``."""
+        change_lengths(self.model, max_length, truncation, name=name)
+        aggregation = self.recipe.aggregation if self.recipe.reads_steps else None
+        return RewardScorer(self.model, max_tokens=self.max_tokens, aggregation=aggregation)
 
     @torch.inference_mode()
-    def token_values(
-        self, prompt: str | Sequence[Message | Mapping[str, str]], responses: Sequence[str]
-    ) -> tuple[TokenValues, ...]:
+    def token_values(self, prompt: Prompt, responses: Sequence[str]) -> tuple[TokenValues, ...]:
         """Return, for each response, the probability that it ends right, as seen from each of its tokens.
 
         Raises:
@@ -110,20 +146,20 @@ class RewardScorer:
             raise ModelError(f"a model with a head of kind {self.recipe.head} gives no values of tokens")
         group = Group(prompt=conversation(prompt), responses=tuple(responses), id="0")
         (encoded,) = self._encoder.encode([(0, group)], EncodingReport())
-        if isinstance(encoded, LeftOut):
+        if isinstance(encoded, NotEncoded):
             raise DataError(f"cannot score: {encoded.reason}")
         model, values = self.model, list[TokenValues]()
         for part, _ in parts_within(encoded, layout=model.layout, max_tokens=self.max_tokens):
             batch = build_batch([part], layout=model.layout, pad_id=model.recipe.pad_token, tokens=True)
-            values.extend(values_of_tokens(model(batch.to(model.device)), batch, model.tokenizer))
+            values.extend(_values_of_tokens(model(batch.to(model.device)), batch, model.tokenizer))
         return tuple(values)
 
     @torch.inference_mode()
     def score_window(self, groups: Sequence[Group]) -> list[GroupRewards]:
-        """Return the rewards of ``groups``, scored together; with what was truncated."""
+        """Return the rewards of ``groups``, scored together, with their truncation."""
         groups = [self._in_steps(group) for group in groups]
         found = [_Found.of(len(group.responses), self.recipe) for group in groups]
-        encoded = encoded_with_cuts(
+        encoded = encoded_parts(
             groups, self._encoder, layout=self.model.layout, max_tokens=self.max_tokens, report=self.report
         )
         self._fill(encoded.parts, found)
@@ -136,32 +172,28 @@ class RewardScorer:
         """Return the group with each response in steps, where the model reads steps: its own, or else split ones."""
         if not self.recipe.reads_steps or self.recipe.form == "one_turn":
             return group
-        own = group.steps or (None,) * len(group.responses)
-        steps = (
-            split_steps(response, self.recipe.step_separator) if given is None else given
-            for response, given in zip(group.responses, own, strict=True)
-        )
-        return dataclasses.replace(group, steps=tuple(steps))
+        return dataclasses.replace(group, steps=tuple(steps_of(group, self.recipe.step_separator)))
 
     def _fill(self, parts: Sequence[Part], found: Sequence[_Found]) -> None:
-        model = self.model
+        model, head = self.model, head_of(self.recipe)
         batches = part_batches(parts, layout=model.layout, max_tokens=self.max_tokens, pad_id=model.recipe.pad_token)
         for batch, chosen in batches:
             moved = batch.to(model.device)
-            readings = read(model(moved), moved.labels, self.recipe)
+            decoded = head.decode(model(moved), moved.labels)
             first = 0
             for group, members in chosen:
-                found[group.index].take(members, readings, first)
+                found[group.index].take(members, decoded, first)
                 first += len(members)
 
 
 @dataclasses.dataclass(slots=True)
 class _Found:
-    """What has been found out about the responses of one group: NaN where nothing has."""
+    """Rewards so far of the responses of one group: NaN where there is none yet."""
 
     rewards: np.ndarray
     attributes: np.ndarray
     steps: list[tuple[float, ...] | None] | None
+    uncertainty: np.ndarray | None = None
 
     @classmethod
     def of(cls, responses: int, recipe: ScoringRecipe) -> _Found:
@@ -172,18 +204,22 @@ class _Found:
             steps=[None] * responses if recipe.reads_steps else None,
         )
 
-    def take(self, members: np.ndarray, readings: Readings, first: int) -> None:
-        """Take over the readings from ``first`` on, for the responses ``members``."""
+    def take(self, members: np.ndarray, decoded: DecodedRewards, first: int) -> None:
+        """Copy the decoded rewards from row ``first`` on to the responses ``members``."""
         own = slice(first, first + len(members))
-        self.rewards[members] = readings.rewards[own]
-        self.attributes[members] = readings.attributes[own]
-        if self.steps is not None and readings.steps is not None:
-            for member, steps in zip(members.tolist(), readings.steps[own], strict=True):
+        self.rewards[members] = decoded.rewards[own]
+        self.attributes[members] = decoded.attributes[own]
+        if decoded.uncertainty is not None:
+            if self.uncertainty is None:
+                self.uncertainty = np.full(len(self.rewards), np.nan)
+            self.uncertainty[members] = decoded.uncertainty[own]
+        if self.steps is not None and decoded.steps is not None:
+            for member, steps in zip(members.tolist(), decoded.steps[own], strict=True):
                 self.steps[member] = steps if all(map(math.isfinite, steps)) else None
 
     def as_group_rewards(self, group: Group, recipe: ScoringRecipe, reason: str | None) -> GroupRewards:
         """Return the rewards of the group; one that is no finite number is None, with the reason."""
-        rewards = _finite(self.rewards)
+        rewards = finite_or_none(self.rewards)
         if self.steps is not None and () in self.steps:
             reason = "; ".join([*([] if reason is None else [reason]), NO_STEP])
         elif reason is None and None in rewards:
@@ -191,11 +227,77 @@ class _Found:
         return GroupRewards(
             id=group.id,
             rewards=rewards,
-            attributes={name: _finite(self.attributes[:, k]) for k, name in enumerate(recipe.outputs)},
+            attributes={name: finite_or_none(self.attributes[:, k]) for k, name in enumerate(recipe.outputs)},
             steps=None if self.steps is None else tuple(self.steps),
+            uncertainty=None if self.uncertainty is None else finite_or_none(self.uncertainty),
             reason=reason,
         )
 
 
-def _finite(values: np.ndarray) -> tuple[float | None, ...]:
-    return tuple(float(value) if math.isfinite(value) else None for value in values)
+def _with_aggregation(recipe: ScoringRecipe, aggregation: Aggregation | None) -> ScoringRecipe:
+    """Return the recipe with another aggregation of step rewards; None keeps its own.
+
+    Raises:
+        ConfigError: when the model reads no steps.
+    """
+    if aggregation is None:
+        return recipe
+    if not recipe.reads_steps:
+        raise ConfigError(
+            f"aggregation is {aggregation}, but this model (head {recipe.head}) gives no rewards to steps; leave it out"
+        )
+    return recipe.model_copy(update={"aggregation": aggregation})
+
+
+def _values_of_tokens(rewards: Rewards, batch: TokenBatch, tokenizer: PreTrainedTokenizerBase) -> list[TokenValues]:
+    """Return the values of the tokens of each response of a batch that was built for tokens."""
+    assert rewards.tokens is not None
+    values = as_float64(torch.sigmoid(rewards.tokens.double()))
+    ids = batch.input_ids.flatten()[batch.token_at].cpu().tolist()
+    texts = [str(tokenizer.decode([number])) for number in ids]
+    of = batch.labels.token_response.cpu().numpy()
+    return [
+        TokenValues(tuple(texts[place] for place in np.flatnonzero(of == k)), tuple(values[of == k].tolist()))
+        for k in range(batch.num_responses)
+    ]
+
+
+def steps_of(group: Group, separator: str) -> list[tuple[Step, ...]]:
+    """Return the steps of each response: its own, or else the pieces between separators."""
+    own = group.steps or (None,) * len(group.responses)
+    return [
+        split_steps(response, separator) if given is None else given
+        for response, given in zip(group.responses, own, strict=True)
+    ]
+
+
+def weights_hash(model: RewardModel) -> str:
+    """Return a short hash that tells models of one scoring recipe apart, so that no run is resumed with another model.
+
+    It is taken over every weight of the head and some values, evenly spread, of every other weight, those of adapters
+    too: training changes nearly all of them, and a head alone may be the same on top of another backbone.
+    """
+    digest = hashlib.blake2b(head_hash(model.core).encode(), digest_size=8)
+    for name, weight in model.core.named_parameters():
+        values = weight.detach().flatten()
+        digest.update(name.encode())
+        digest.update(values[:: max(1, values.numel() // _SAMPLE)].double().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def change_lengths(model: RewardModel, max_length: int | None, truncation: Truncation | None, *, name: str) -> None:
+    """Give the recipe of ``model`` another longest conversation and another truncation; None keeps its own.
+
+    Raises:
+        ConfigError: naming the model by ``name``, when its backbone has no positions for so long a conversation, or its
+            head reads rewards at tokens that the truncation would cut off.
+    """
+    limit = longest_conversation(model.core, model.tokenizer)
+    if max_length is not None and limit is not None and max_length > limit:
+        raise ConfigError(f"max_length is {max_length}, but {name} has positions for {limit} tokens only")
+    if max_length is not None and max_length < 2:
+        raise ConfigError(f"max_length is {max_length}; it must be at least 2")
+    try:
+        model.recipe = model.recipe.with_lengths(max_length, truncation)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from None

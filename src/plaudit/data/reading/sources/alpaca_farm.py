@@ -1,13 +1,14 @@
-"""AlpacaFarm's preference rows: an instruction with an optional input, two outputs and the number of the better one."""
+"""An instruction, two outputs and the number of the better one: OffsetBias's rows, and AlpacaFarm's with an input.
+
+Source: Park et al. (2024), OffsetBias; Dubois et al. (2023), AlpacaFarm.
+"""
 
 from __future__ import annotations
 
-from plaudit.data.reading.sources.fields import Row, UnusableRowError, compared, identity, place, required, text
-from plaudit.data.schema.group import Group, Message, Preference
-
-OUTPUTS = ("output_1", "output_2")
-NUMBERS = (1, 2)
-FIELDS = frozenset({"instruction", "input", *OUTPUTS, "preference", "id", "source"})
+from plaudit.data.reading.sources.declared import Choice, PairFormat
+from plaudit.data.reading.sources.fields import Row, UnusableRowError, required_text, text
+from plaudit.data.reading.sources.source import PARQUET_COPY, SCRIPT_NOTE, Source
+from plaudit.data.schema.group import Message
 
 WITHOUT_INPUT = (
     "Below is an instruction that describes a task. Write a response that appropriately completes the request."
@@ -20,35 +21,66 @@ WITH_INPUT = (
 )
 """AlpacaFarm's prompts ``v0_inputs_noinputs``, which its reward models and policies were trained with."""
 
-
-def is_pair(row: Row) -> bool:
-    """Return whether ``row`` has an instruction, two outputs and a preference."""
-    return row.keys() >= {"instruction", *OUTPUTS, "preference"}
+_CITATION = "Dubois et al. (2023), AlpacaFarm, arXiv:2305.14387"
 
 
-def group_from_row(row: Row) -> Group:
-    """Return the group of one pair: responses (1, 2) and one preference.
-
-    The prompt is one user turn in AlpacaFarm's template, with or without the input. ``preference`` is 1 or 2, the
-    number of the better output. Source: Dubois et al. (2023), AlpacaFarm.
-
-    Raises:
-        DataError: naming the field.
-        UnusableRowError: where the instruction or an output is blank, or the outputs are the same.
-    """
-    prompt = (Message("user", _prompt(row)),)
-    responses = compared(*(text(required(row, name), name) for name in OUTPUTS))
-    better = place(required(row, "preference"), "preference", NUMBERS)
-    identifier, source = identity(row)
-    return Group(prompt, responses, (Preference(better, 1 - better),), id=identifier, source=source)
-
-
-def _prompt(row: Row) -> str:
-    instruction = text(required(row, "instruction"), "instruction")
+def _prompt(row: Row) -> tuple[Message, ...]:
+    """Return one user turn in AlpacaFarm's template, with or without the input."""
+    instruction = required_text(row, "instruction")
     if not instruction.strip():
         raise UnusableRowError("empty turn in the prompt")
     given = row.get("input")
     context = "" if given is None else text(given, "input")
     if not context:
-        return WITHOUT_INPUT.format(instruction=instruction)
-    return WITH_INPUT.format(instruction=instruction, input=context)
+        return (Message("user", WITHOUT_INPUT.format(instruction=instruction)),)
+    return (Message("user", WITH_INPUT.format(instruction=instruction, input=context)),)
+
+
+FORMATS = (
+    PairFormat(
+        name="offsetbias",
+        prompt="instruction",
+        responses=("output_1", "output_2"),
+        better=Choice("label", (1, 2)),
+        sources=(
+            Source(
+                name="offsetbias",
+                hub="NCSOFT/offsetbias",
+                licence="BSD-3-Clause",
+                citation="Park et al. (2024), OffsetBias, arXiv:2407.06551",
+                rows={"train": 8_504},
+                note="Counter-examples to the biases of judges: meant to be added to other data.",
+            ),
+        ),
+    ),
+    PairFormat(
+        name="alpaca_farm",
+        keys=("instruction", "output_1", "output_2", "preference"),
+        optional=("input",),
+        prompt=_prompt,
+        responses=("output_1", "output_2"),
+        better=Choice("preference", (1, 2)),
+        sources=(
+            Source(
+                name="alpaca_farm_human",
+                hub="tatsu-lab/alpaca_farm",
+                subset="alpaca_human_preference",
+                licence="CC BY-NC 4.0",
+                citation=_CITATION,
+                rows={"preference": None},
+                revision=PARQUET_COPY,
+                note=f"About 9,690 rows. raw_preference is not read: its scale is not published. {SCRIPT_NOTE}",
+            ),
+            Source(
+                name="alpaca_farm_gpt4",
+                hub="tatsu-lab/alpaca_farm",
+                subset="alpaca_gpt4_preference",
+                licence="CC BY-NC 4.0",
+                citation=_CITATION,
+                rows={"preference": None},
+                revision=PARQUET_COPY,
+                note=f"About 19,500 rows. {SCRIPT_NOTE}",
+            ),
+        ),
+    ),
+)

@@ -1,29 +1,70 @@
-"""One response with a column of labels for each attribute, as in ArmoRM's multi-objective data."""
+"""One response with a column of labels for each attribute: any such table, and ArmoRM's multi-objective data.
+
+The labels of ArmoRM come from several data sets, and each was mapped to 0 … 1 by its publisher; most are null.
+Source: Wang et al. (2024), ArmoRM.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from plaudit.data.reading.sources.fields import (
-    Row,
-    UnusableRowError,
-    identity,
-    messages,
-    number,
-    prompt,
-    required,
-    response,
-)
+from plaudit.data.reading.sources import fields
+from plaudit.data.reading.sources.fields import Row, UnusableRowError
+from plaudit.data.reading.sources.source import NO_LICENCE, CodeFormat, RowOptions, Source
 from plaudit.data.schema.group import Group, Message
 from plaudit.errors import DataError
 
-FIELDS = frozenset({"messages", "prompt", "response", "id", "source"})
+_CITATION = "Wang et al. (2024), Interpretable Preferences via Multi-Objective Reward Modeling, arXiv:2406.12845"
+
+COLUMNS = ("messages", "prompt", "response")
+"""The columns of the conversation; with ``id`` and ``source`` those that are no labels."""
+
+ARMORM = (
+    "helpsteer-helpfulness",
+    "helpsteer-correctness",
+    "helpsteer-coherence",
+    "helpsteer-complexity",
+    "helpsteer-verbosity",
+    "ultrafeedback-overall_score",
+    "ultrafeedback-instruction_following",
+    "ultrafeedback-truthfulness",
+    "ultrafeedback-honesty",
+    "ultrafeedback-helpfulness",
+    "beavertails-is_safe",
+    "prometheus-score",
+    "argilla-overall_quality",
+    "argilla-judge_lm",
+    "code-complexity",
+    "code-style",
+    "code-explanation",
+    "code-instruction-following",
+    "code-readability",
+)
+"""In the order of the official code, which is the order of the heads of ArmoRM."""
 
 
-def group_from_row(row: Row, columns: Sequence[str]) -> Group:
-    """Return the group of ``{messages}``, or ``{prompt, response}``, with the ``columns`` as ratings.
+def read(row: Row, options: RowOptions) -> Group:
+    """Return the group of ``{messages}``, or ``{prompt, response}``, with the attributes of the options as ratings."""
+    return _rated(row, options.attributes)
 
-    The last message is the response. Each column must be there; null is a missing rating, true and false are 1 and 0.
+
+def read_armorm(row: Row, options: RowOptions) -> Group:
+    """Return the group of one conversation with 19 ratings; null is None.
+
+    Raises:
+        DataError: naming the field.
+        UnusableRowError: as ``read``, and where no attribute is rated.
+    """
+    group = _rated(row, ARMORM)
+    if all(value is None for values in group.ratings.values() for value in values):
+        raise UnusableRowError("no rating is given")
+    return group
+
+
+def _rated(row: Row, columns: Sequence[str]) -> Group:
+    """Return the group of a conversation whose last message is the response, with the ``columns`` as ratings.
+
+    Each column must be there; null is a missing rating, true and false are 1 and 0.
 
     Raises:
         DataError: naming the field.
@@ -36,16 +77,14 @@ def group_from_row(row: Row, columns: Sequence[str]) -> Group:
         if name not in row:
             raise DataError(f"{name} is missing; the row has: {', '.join(map(str, row))}")
     ratings = {name: (_rating(row[name], name),) for name in columns}
-    identifier, source = identity(row)
-    return Group(conversation, (content,), ratings=ratings, id=identifier, source=source)
+    return fields.group(row, conversation, (content,), ratings=ratings)
 
 
 def _sides(row: Row) -> tuple[tuple[Message, ...], str]:
-    if row.get("messages") is None:
-        return prompt(row), response(required(row, "response"), "response")
-    if row.get("prompt") is not None:
-        raise DataError("messages and prompt are both given; only one of them may be")
-    turns = messages(row["messages"], "messages")
+    name, given = fields.one_of(row, ("messages", "prompt"))
+    if name == "prompt":
+        return fields.prompt(row), fields.response(fields.required(row, "response"), "response")
+    turns = fields.messages(given, name)
     if not turns:
         raise DataError("messages is an empty list; it must end in an assistant message")
     if turns[-1].role != "assistant":
@@ -56,4 +95,24 @@ def _sides(row: Row) -> tuple[tuple[Message, ...], str]:
 
 
 def _rating(value: object, name: str) -> float | None:
-    return float(value) if isinstance(value, bool) else number(value, name)
+    return float(value) if isinstance(value, bool) else fields.number(value, name)
+
+
+FORMATS = (
+    CodeFormat(
+        name="armorm",
+        keys=("messages", *ARMORM),
+        reader=read_armorm,
+        joins=True,
+        sources=(
+            Source(
+                name="armorm_multi_objective",
+                hub="RLHFlow/ArmoRM-Multi-Objective-Data-v0.1",
+                licence=NO_LICENCE,
+                citation=_CITATION,
+                note="Between 100,000 and 1,000,000 rows; each comes from one set and has the labels of that one only.",
+            ),
+        ),
+    ),
+    CodeFormat(name="attributes", optional=COLUMNS, reader=read, joins=True),
+)

@@ -1,45 +1,22 @@
-"""What the readers of rows share: checked fields, and the reasons why a sound row cannot be used."""
+"""Checked fields of a row, and the error of a sound row that cannot be used."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Literal, TypeGuard
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeGuard, TypeVar
 
-from plaudit.data.schema.group import Message
+from plaudit.data.schema.group import Group, Message, Preference
 from plaudit.errors import DataError
 
 Row = Mapping[str, object]
-
-Reason = Literal[
-    "chosen equals rejected",
-    "dialogues differ before the last turn",
-    "last turn is not the assistant's",
-    "prompt ends in an assistant turn",
-    "empty turn in the prompt",
-    "empty response",
-    "no 'Step 1:' between problem and solution",
-    "more than one 'Step 1:' between problem and solution",
-    "a labelled step holds no text",
-    "no step is rated or followed",
-    "steps come after one that nobody followed",
-    "the labeller marked the problem as bad",
-    "no solution of the problem has a value",
-    "text holds a tag of the format more than once",
-    "turns of the context do not alternate",
-    "a mark of a turn names no role",
-    "the label contradicts the ratings",
-    "neither response is rated",
-    "no response to the prompt",
-    "there is no text to summarise",
-    "no rating is given",
-]
+Value = TypeVar("Value")
 
 
 class UnusableRowError(DataError):
     """A row is well-formed, but nothing can be learned from it: always counted, never an error."""
 
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
 
@@ -72,6 +49,11 @@ def text(value: object, name: str) -> str:
     return value
 
 
+def required_text(row: Row, name: str, inside: str = "") -> str:
+    """Return ``row[name]``, which must be there and a string; see ``required``."""
+    return text(required(row, name, inside), f"{inside}{name}")
+
+
 def is_list(value: object) -> TypeGuard[Sequence[object]]:
     """Return whether ``value`` is a JSON array (a list or tuple)."""
     return isinstance(value, (list, tuple))
@@ -82,6 +64,11 @@ def items(value: object, name: str) -> Sequence[object]:
     if not is_list(value):
         raise DataError(f"{name} is {found(value)}; it must be a list")
     return value
+
+
+def each(value: object, name: str, read: Callable[[object, str], Value]) -> tuple[Value, ...]:
+    """Return every entry of the list ``value`` as parsed by ``read``, given its place in errors: ``name[0]``."""
+    return tuple(read(entry, f"{name}[{index}]") for index, entry in enumerate(items(value, name)))
 
 
 def mapping(value: object, name: str) -> Mapping[str, object]:
@@ -166,18 +153,16 @@ def messages(value: object, name: str) -> tuple[Message, ...]:
 
     Raises:
         DataError: naming the turn and the field; tool calls and content that is not text are refused, because
-            leaving them out would change what was said.
+            leaving them out would change the conversation.
     """
-    turns = []
-    for index, turn in enumerate(items(value, name)):
-        place = f"{name}[{index}]"
+
+    def message(turn: object, place: str) -> Message:
         fields = mapping(turn, place)
         if fields.get("tool_calls"):
             raise DataError(f"{place}.tool_calls is not empty; only text turns can be read")
-        turns.append(
-            Message(text(fields.get("role"), f"{place}.role"), text(fields.get("content"), f"{place}.content"))
-        )
-    return tuple(turns)
+        return Message(text(fields.get("role"), f"{place}.role"), text(fields.get("content"), f"{place}.content"))
+
+    return each(value, name, message)
 
 
 def prompt(row: Row) -> tuple[Message, ...]:
@@ -209,7 +194,7 @@ def question(row: Row, name: str) -> tuple[Message, ...]:
         DataError: where it is not text.
         UnusableRowError: where it is blank.
     """
-    return answerable((Message("user", text(required(row, name), name)),))
+    return answerable((Message("user", required_text(row, name)),))
 
 
 def answerable(turns: Sequence[Message]) -> tuple[Message, ...]:
@@ -236,6 +221,22 @@ def compared(first: str, second: str) -> tuple[str, str]:
     if first.strip() == second.strip():
         raise UnusableRowError("chosen equals rejected")
     return first, second
+
+
+def answers(row: Row, name: str, key: str) -> tuple[Sequence[Mapping[str, object]], tuple[str, ...]]:
+    """Return the objects in the list ``name``, and the text that each response has under ``key``.
+
+    Raises:
+        DataError: naming the object and the field.
+        UnusableRowError: where there is no response, or one is blank.
+    """
+    entries = each(required(row, name), name, mapping)
+    if not entries:
+        raise UnusableRowError("no response to the prompt")
+    responses = tuple(required_text(entry, key, f"{name}[{index}].") for index, entry in enumerate(entries))
+    if not all(response.strip() for response in responses):
+        raise UnusableRowError("empty response")
+    return entries, responses
 
 
 def one_of(row: Row, names: Sequence[str]) -> tuple[str, object]:
@@ -265,3 +266,15 @@ def identity(row: Row) -> tuple[str, str]:
         raise DataError(f"id is {found(given)}; it must be a string or an integer")
     source = row.get("source")
     return identifier, "" if source is None else text(source, "source")
+
+
+def group(
+    row: Row,
+    prompt: tuple[Message, ...],
+    responses: Sequence[str],
+    preferences: tuple[Preference, ...] = (),
+    **labels: Any,
+) -> Group:
+    """Return the group of ``row`` under its own ``id`` and ``source``; ``labels`` are further fields of a ``Group``."""
+    identifier, source = identity(row)
+    return Group(prompt, tuple(responses), preferences, id=identifier, source=source, **labels)

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from plaudit.data.reading.sources.fields import (
-    Row,
-    found,
-    identity,
-    is_list,
-    items,
-    mapping,
-    number,
-    outcome,
-    prompt,
-    required,
-    text,
-    whole,
-)
+from plaudit.data.reading.sources import fields
+from plaudit.data.reading.sources.fields import Row
+from plaudit.data.reading.sources.source import CodeFormat, RowOptions
 from plaudit.data.schema.group import Group, Preference, Step
 from plaudit.errors import DataError
 
-FIELDS = frozenset({"id", "source", "prompt", "responses", "preferences", "ranks", "ratings", "outcomes", "steps"})
 
-
-def group_from_row(row: Row) -> Group:
+def read(row: Row, options: RowOptions) -> Group:
     """Return the group that ``group_to_row`` wrote, or one written by hand in the same layout.
 
     ``prompt`` is a string or a list of messages; every label is optional.
@@ -32,28 +19,29 @@ def group_from_row(row: Row) -> Group:
     Raises:
         DataError: naming the field.
     """
-    identifier, source = identity(row)
-    responses = items(required(row, "responses"), "responses")
-    ranks, outcomes = row.get("ranks"), row.get("outcomes")
-    return Group(
-        prompt(row),
-        tuple(text(response, f"responses[{index}]") for index, response in enumerate(responses)),
-        preferences=_preferences(row.get("preferences")),
-        ranks=None
-        if ranks is None
-        else tuple(whole(rank, f"ranks[{index}]") for index, rank in enumerate(items(ranks, "ranks"))),
-        ratings=_ratings(row.get("ratings")),
-        outcomes=None
-        if outcomes is None
-        else tuple(outcome(value, f"outcomes[{index}]") for index, value in enumerate(items(outcomes, "outcomes"))),
-        steps=_steps(row.get("steps")),
-        id=identifier,
-        source=source,
+    given: object = {} if row.get("ratings") is None else row["ratings"]
+    return fields.group(
+        row,
+        fields.prompt(row),
+        fields.each(fields.required(row, "responses"), "responses", fields.text),
+        _optional(row, "preferences", _preference) or (),
+        ranks=_optional(row, "ranks", fields.whole),
+        ratings={
+            attribute: fields.each(values, f"ratings[{attribute!r}]", fields.number)
+            for attribute, values in fields.mapping(given, "ratings").items()
+        },
+        outcomes=_optional(row, "outcomes", fields.outcome),
+        steps=_optional(row, "steps", _steps),
     )
 
 
+def _optional(row: Row, name: str, read: Callable[[object, str], fields.Value]) -> tuple[fields.Value, ...] | None:
+    """Return the list ``row[name]``, or None where it is absent or null."""
+    return None if row.get(name) is None else fields.each(row[name], name, read)
+
+
 def group_to_row(group: Group) -> dict[str, object]:
-    """Return ``group`` as a JSON object that ``group_from_row`` reads back equal.
+    """Return ``group`` as a JSON object that ``read`` reads back equal.
 
     ``preferences`` is always there: it marks a native row. Labels that the group does not have are left out.
     """
@@ -85,64 +73,53 @@ def _preference_row(preference: Preference) -> dict[str, object]:
 
 
 def _object(value: object, name: str, allowed: tuple[str, ...]) -> Mapping[str, object]:
-    fields = mapping(value, name)
-    for key in fields:
+    members = fields.mapping(value, name)
+    for key in members:
         if key not in allowed:
             raise DataError(f"{name} has the unknown field {key!r}; allowed: {', '.join(allowed)}")
-    return fields
+    return members
 
 
 def _index(value: object, name: str) -> int:
-    result = whole(value, name)
+    result = fields.whole(value, name)
     if result is None:
         raise DataError(f"{name} is missing; it must be an integer")
     return result
 
 
-def _preferences(value: object) -> tuple[Preference, ...]:
-    if value is None:
-        return ()
-    preferences = []
-    for index, entry in enumerate(items(value, "preferences")):
-        name = f"preferences[{index}]"
-        fields = _object(entry, name, ("chosen", "rejected", "margin", "probability"))
-        preferences.append(
-            Preference(
-                _index(fields.get("chosen"), f"{name}.chosen"),
-                _index(fields.get("rejected"), f"{name}.rejected"),
-                margin=number(fields.get("margin"), f"{name}.margin"),
-                probability=number(fields.get("probability"), f"{name}.probability"),
-            )
-        )
-    return tuple(preferences)
+def _preference(value: object, name: str) -> Preference:
+    members = _object(value, name, ("chosen", "rejected", "margin", "probability"))
+    return Preference(
+        _index(members.get("chosen"), f"{name}.chosen"),
+        _index(members.get("rejected"), f"{name}.rejected"),
+        margin=fields.number(members.get("margin"), f"{name}.margin"),
+        probability=fields.number(members.get("probability"), f"{name}.probability"),
+    )
 
 
-def _ratings(value: object) -> dict[str, tuple[float | None, ...]]:
-    if value is None:
-        return {}
-    return {
-        attribute: tuple(
-            number(entry, f"ratings[{attribute!r}][{index}]")
-            for index, entry in enumerate(items(entries, f"ratings[{attribute!r}]"))
-        )
-        for attribute, entries in mapping(value, "ratings").items()
-    }
-
-
-def _steps(value: object) -> tuple[tuple[Step, ...] | None, ...] | None:
+def _steps(value: object, name: str) -> tuple[Step, ...] | None:
     if value is None:
         return None
-    result: list[tuple[Step, ...] | None] = []
-    for index, entries in enumerate(items(value, "steps")):
-        if entries is None:
-            result.append(None)
-            continue
-        if not is_list(entries):
-            raise DataError(f"steps[{index}] is {found(entries)}; it must be a list of steps or null")
-        steps = []
-        for place, entry in enumerate(entries):
-            name = f"steps[{index}][{place}]"
-            fields = _object(entry, name, ("end", "label"))
-            steps.append(Step(_index(fields.get("end"), f"{name}.end"), number(fields.get("label"), f"{name}.label")))
-        result.append(tuple(steps))
-    return tuple(result)
+    if not fields.is_list(value):
+        raise DataError(f"{name} is {fields.found(value)}; it must be a list of steps or null")
+    return fields.each(value, name, _step)
+
+
+def _step(value: object, name: str) -> Step:
+    members = _object(value, name, ("end", "label"))
+    return Step(_index(members.get("end"), f"{name}.end"), fields.number(members.get("label"), f"{name}.label"))
+
+
+def _shows_labels(row: Row) -> bool:
+    has = {name for name, value in row.items() if value is not None}
+    return "responses" in has and bool(has & {"preferences", "outcomes", "steps"})
+
+
+FORMATS = (
+    CodeFormat(
+        name="groups",
+        optional=("prompt", "responses", "preferences", "ranks", "ratings", "outcomes", "steps"),
+        shown=_shows_labels,
+        reader=read,
+    ),
+)

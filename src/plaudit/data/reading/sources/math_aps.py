@@ -4,31 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from plaudit.data.reading.sources.fields import (
-    Row,
-    UnusableRowError,
-    found,
-    identity,
-    is_list,
-    items,
-    mapping,
-    number,
-    required,
-    text,
-)
+from plaudit.data.reading.sources import fields
+from plaudit.data.reading.sources.fields import Row, UnusableRowError
+from plaudit.data.reading.sources.source import CodeFormat, RowOptions
 from plaudit.data.schema.group import Group, Message, Step
 from plaudit.data.schema.steps import join_steps
 from plaudit.errors import DataError
 
-FIELDS = frozenset({"question", "reasoning_steps", "id", "source"})
-
 SEPARATOR = "\n\n"
-"""What stands between the steps of a tree; in flat rows it stands in the prefixes themselves."""
+"""Text between the steps of a tree; in flat rows it stands in the prefixes themselves."""
 
 _Labelled = tuple[str, tuple[Step, ...]]
 
 
-def group_from_row(row: Row) -> Group:
+def read(row: Row, options: RowOptions) -> Group:
     """Return the group of one problem: each solution is a response, each prefix of it that has a value a step.
 
     A label is a value: the share of rollouts from the end of the step that reached the right answer, from 0 to 1.
@@ -45,38 +34,40 @@ def group_from_row(row: Row) -> Group:
         DataError: naming the field.
         UnusableRowError: where a value belongs to no text, or there is no solution.
     """
-    problem = text(required(row, "question"), "question")
-    given = required(row, "reasoning_steps")
-    labelled = _of_prefixes(problem, items(given, "reasoning_steps")) if is_list(given) else _of_tree(problem, given)
+    problem = fields.required_text(row, "question")
+    given = fields.required(row, "reasoning_steps")
+    labelled = (
+        _of_prefixes(problem, fields.items(given, "reasoning_steps"))
+        if fields.is_list(given)
+        else _of_tree(problem, given)
+    )
     if not labelled:
         raise UnusableRowError("no solution of the problem has a value")
-    identifier, source = identity(row)
-    return Group(
+    return fields.group(
+        row,
         (Message("user", problem),),
         tuple(response for response, _ in labelled),
         steps=tuple(steps for _, steps in labelled),
-        id=identifier,
-        source=source,
     )
 
 
-def _value(fields: Mapping[str, object], name: str) -> float | None:
-    value = number(fields.get("mc_value"), f"{name}.mc_value")
+def _value(members: Mapping[str, object], name: str) -> float | None:
+    value = fields.number(members.get("mc_value"), f"{name}.mc_value")
     if value is not None and not 0.0 <= value <= 1.0:
-        raise DataError(f"{name}.mc_value is {found(fields['mc_value'])}; it must lie between 0 and 1")
+        raise DataError(f"{name}.mc_value is {fields.found(members['mc_value'])}; it must lie between 0 and 1")
     return value
 
 
 def _of_tree(problem: str, root: object) -> list[_Labelled]:
     """Return every path from the root to a leaf, from left to right."""
-    fields = mapping(root, "reasoning_steps")
-    if text(fields.get("text"), "reasoning_steps.text").strip() != problem.strip():
-        raise DataError(f"reasoning_steps.text is {found(fields['text'])}; the root must be the question")
+    members = fields.mapping(root, "reasoning_steps")
+    if fields.text(members.get("text"), "reasoning_steps.text").strip() != problem.strip():
+        raise DataError(f"reasoning_steps.text is {fields.found(members['text'])}; the root must be the question")
     labelled: list[_Labelled] = []
-    waiting = _children(fields, (), "reasoning_steps")
+    waiting = _children(members, (), "reasoning_steps")
     while waiting:
         node, before, name = waiting.pop()
-        content = text(node.get("text"), f"{name}.text")
+        content = fields.text(node.get("text"), f"{name}.text")
         if not content.strip():
             raise UnusableRowError("a labelled step holds no text")
         path = (*before, (content, _value(node, name)))
@@ -91,12 +82,12 @@ def _of_tree(problem: str, root: object) -> list[_Labelled]:
 _Path = tuple[tuple[str, float | None], ...]
 
 
-def _children(fields: Mapping[str, object], path: _Path, name: str) -> list[tuple[Mapping[str, object], _Path, str]]:
+def _children(members: Mapping[str, object], path: _Path, name: str) -> list[tuple[Mapping[str, object], _Path, str]]:
     """Return the children of a node, the last one first, with the path to them and their names in errors."""
-    given = fields.get("children")
-    entries: Sequence[object] = () if given is None else items(given, f"{name}.children")
+    given = members.get("children")
+    entries: Sequence[object] = () if given is None else fields.items(given, f"{name}.children")
     named = [(entry, f"{name}.children[{index}]") for index, entry in enumerate(entries)]
-    return [(mapping(entry, place), path, place) for entry, place in reversed(named)]
+    return [(fields.mapping(entry, place), path, place) for entry, place in reversed(named)]
 
 
 def _of_prefixes(problem: str, entries: Sequence[object]) -> list[_Labelled]:
@@ -104,11 +95,11 @@ def _of_prefixes(problem: str, entries: Sequence[object]) -> list[_Labelled]:
     prefixes: list[tuple[str, float | None]] = []
     for index, entry in enumerate(entries):
         name = f"reasoning_steps[{index}]"
-        fields = mapping(entry, name)
-        prefix = text(fields.get("solution_prefix"), f"{name}.solution_prefix")
+        members = fields.mapping(entry, name)
+        prefix = fields.text(members.get("solution_prefix"), f"{name}.solution_prefix")
         if not prefix.startswith(problem):
-            raise DataError(f"{name}.solution_prefix is {found(prefix)}; it must open with the question")
-        value = _value(fields, name)
+            raise DataError(f"{name}.solution_prefix is {fields.found(prefix)}; it must open with the question")
+        value = _value(members, name)
         if rest := prefix[len(problem) :].rstrip():
             prefixes.append((rest, value))
     values: dict[str, list[float | None]] = {}
@@ -134,3 +125,10 @@ def _continues(longer: str, shorter: str) -> bool:
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
+
+
+def _shows_steps(row: Row) -> bool:
+    return row.get("question") is not None and row.get("reasoning_steps") is not None
+
+
+FORMATS = (CodeFormat(name="math_aps", optional=("question", "reasoning_steps"), shown=_shows_steps, reader=read),)

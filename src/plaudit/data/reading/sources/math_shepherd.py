@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import re
 
-from plaudit.data.reading.sources.fields import Row, UnusableRowError, found, identity, required, text
+from plaudit.data.reading.sources.fields import Row, UnusableRowError, found, group, required_text
+from plaudit.data.reading.sources.source import NO_LICENCE, CodeFormat, RowOptions, Source
 from plaudit.data.schema.group import Group, Message, Step
 from plaudit.errors import DataError
-
-FIELDS = frozenset({"input", "label", "id", "source"})
 
 TAG = re.compile(r"[ \t]*(?<!\w)ки(?!\w)")
 """The step tag with the blanks before it, standing for itself and not inside a word."""
 
 _SIGN = re.compile(r"[ \t]*(\S?)")
 _FIRST_STEP = re.compile(r"(?<!\w)Step 1\s*:")
-
-
-def is_tagged(value: object) -> bool:
-    """Return whether ``value`` is text with a step tag."""
-    return isinstance(value, str) and TAG.search(value) is not None
 
 
 def split_problem(value: str) -> tuple[str, str]:
@@ -41,20 +35,20 @@ def split_problem(value: str) -> tuple[str, str]:
     return problem, solution
 
 
-def group_from_row(row: Row) -> Group:
+def read(row: Row, options: RowOptions) -> Group:
     """Return the group of one tagged solution: prompt, response without tags, steps with labels 1 (+) and 0 (-).
 
-    What stands between a tag and the next step stays as it is. Text after the last tag is an unlabelled step.
+    The text between a tag and the next step stays as it is. Text after the last tag is an unlabelled step.
     Source: Wang et al. (2024), Math-Shepherd.
 
     Raises:
         DataError: naming the field; also where ``label`` does not follow the text of ``input``.
         UnusableRowError: where the first step is not marked, or a tag follows no text.
     """
-    pieces = TAG.split(text(required(row, "input"), "input"))
+    pieces = TAG.split(required_text(row, "input"))
     if len(pieces) == 1:
         raise DataError(f"input is {found(row['input'])}; it must hold the step tag 'ки' after each step")
-    labels: list[float | None] = list(_labels(text(required(row, "label"), "label"), pieces))
+    labels: list[float | None] = list(_labels(required_text(row, "label"), pieces))
     problem, pieces[0] = split_problem(pieces[0])
     if pieces[-1].strip():
         labels.append(None)
@@ -65,12 +59,11 @@ def group_from_row(row: Row) -> Group:
             raise UnusableRowError("a labelled step holds no text")
         response += piece
         steps.append(Step(len(response.rstrip()), label))
-    identifier, source = identity(row)
-    return Group((Message("user", problem),), (response.rstrip(),), steps=(tuple(steps),), id=identifier, source=source)
+    return group(row, (Message("user", problem),), (response.rstrip(),), steps=(tuple(steps),))
 
 
 def _labels(label: str, pieces: list[str]) -> list[float]:
-    """Return 1 or 0 for each tag: what ``label`` has where the text ``pieces`` has a tag."""
+    """Return 1 or 0 for each tag: the sign in ``label`` where the text ``pieces`` has a tag."""
     values: list[float] = []
     place = 0
     for number, piece in enumerate(pieces, start=1):
@@ -87,3 +80,27 @@ def _labels(label: str, pieces: list[str]) -> list[float]:
         values.append(1.0 if sign[1] == "+" else 0.0)
         place = sign.end()
     return values
+
+
+def _shows_tags(row: Row) -> bool:
+    given = row.get("input")
+    return isinstance(row.get("label"), str) and isinstance(given, str) and TAG.search(given) is not None
+
+
+FORMATS = (
+    CodeFormat(
+        name="math_shepherd",
+        optional=("input", "label"),
+        shown=_shows_tags,
+        reader=read,
+        sources=(
+            Source(
+                name="math_shepherd",
+                hub="peiyi9979/Math-Shepherd",
+                licence=NO_LICENCE,
+                citation="Wang et al. (2024), Math-Shepherd, arXiv:2312.08935",
+                note="About 445,000 rows.",
+            ),
+        ),
+    ),
+)

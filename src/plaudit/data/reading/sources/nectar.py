@@ -4,33 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from plaudit.data.reading.sources.fields import (
-    Row,
-    UnusableRowError,
-    answerable,
-    identity,
-    is_list,
-    items,
-    mapping,
-    required,
-    text,
-    whole,
-)
-from plaudit.data.reading.sources.hh import is_transcript, transcript
+from plaudit.data.reading.sources import fields
+from plaudit.data.reading.sources.fields import Row
+from plaudit.data.reading.sources.source import CodeFormat, RowOptions, Source
+from plaudit.data.reading.sources.trl import is_transcript, transcript
 from plaudit.data.schema.group import Group, Message
 
-FIELDS = frozenset({"prompt", "answers", "id", "source"})
 
-
-def is_ranked(row: Row) -> bool:
-    """Return whether ``row`` has a transcript and answers with ranks."""
-    answers = row.get("answers")
-    if not is_transcript(row.get("prompt")) or not is_list(answers) or not answers:
-        return False
-    return isinstance(answers[0], Mapping) and answers[0].keys() >= {"answer", "rank"}
-
-
-def group_from_row(row: Row) -> Group:
+def read(row: Row, options: RowOptions) -> Group:
     r"""Return the group of all answers of a row with their ranks, in the order of the row.
 
     ``prompt`` is ``\n\nHuman: … \n\nAssistant: ``, with as many turns before as the dialogue has; the open turn of the
@@ -42,29 +23,45 @@ def group_from_row(row: Row) -> Group:
         UnusableRowError: where a turn or an answer is blank, there is no answer, or the dialogue ends in words of the
             assistant.
     """
-    prompt = _prompt(text(required(row, "prompt"), "prompt"))
-    answers = [
-        mapping(entry, f"answers[{index}]") for index, entry in enumerate(items(required(row, "answers"), "answers"))
-    ]
-    if not answers:
-        raise UnusableRowError("no response to the prompt")
-    responses = [
-        text(required(entry, "answer", f"answers[{index}]."), f"answers[{index}].answer")
-        for index, entry in enumerate(answers)
-    ]
-    if not all(response.strip() for response in responses):
-        raise UnusableRowError("empty response")
-    ranks = tuple(whole(entry.get("rank"), f"answers[{index}].rank") for index, entry in enumerate(answers))
-    identifier, source = identity({**row, "source": _source(row.get("source"))})
-    return Group(prompt, tuple(responses), ranks=ranks, id=identifier, source=source)
+    prompt = _prompt(fields.required_text(row, "prompt"))
+    entries, responses = fields.answers(row, "answers", "answer")
+    ranks = tuple(fields.whole(entry.get("rank"), f"answers[{index}].rank") for index, entry in enumerate(entries))
+    return fields.group({**row, "source": _source(row.get("source"))}, prompt, responses, ranks=ranks)
 
 
 def _prompt(content: str) -> tuple[Message, ...]:
     turns = transcript(content, "prompt")
-    return answerable(turns[:-1] if turns[-1] == Message("assistant", "") else turns)
+    return fields.answerable(turns[:-1] if turns[-1] == Message("assistant", "") else turns)
 
 
 def _source(given: object) -> object:
-    if not is_list(given):
+    if not fields.is_list(given):
         return given
-    return "+".join(text(entry, f"source[{index}]") for index, entry in enumerate(given))
+    return "+".join(fields.each(given, "source", fields.text))
+
+
+def _shows_ranks(row: Row) -> bool:
+    entries = row.get("answers")
+    if not is_transcript(row.get("prompt")) or not fields.is_list(entries) or not entries:
+        return False
+    return isinstance(entries[0], Mapping) and entries[0].keys() >= {"answer", "rank"}
+
+
+FORMATS = (
+    CodeFormat(
+        name="nectar",
+        optional=("prompt", "answers"),
+        shown=_shows_ranks,
+        reader=read,
+        sources=(
+            Source(
+                name="nectar",
+                hub="berkeley-nest/Nectar",
+                licence="Apache-2.0, not to be used to compete with OpenAI",
+                citation="Zhu et al. (2023), Starling-7B: Improving LLM Helpfulness and Harmlessness with RLAIF",
+                rows={"train": 182_954},
+                note="Seven answers a prompt; where there were fewer, one may be a repeat or a fixed refusal.",
+            ),
+        ),
+    ),
+)

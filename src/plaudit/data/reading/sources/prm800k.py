@@ -4,36 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from plaudit.data.reading.sources.fields import (
-    Row,
-    UnusableRowError,
-    found,
-    identity,
-    items,
-    mapping,
-    number,
-    required,
-    text,
-    whole,
-)
+from plaudit.data.reading.sources import fields
+from plaudit.data.reading.sources.fields import Row, UnusableRowError
+from plaudit.data.reading.sources.source import CodeFormat, RowOptions, Source
 from plaudit.data.schema.group import Group, Message
 from plaudit.data.schema.steps import join_steps
 from plaudit.errors import DataError
-
-FIELDS = frozenset({"question", "label", "id", "source"})
 
 RATINGS = (-1.0, 0.0, 1.0)
 
 _Piece = tuple[str, float | None]
 
 
-def is_labelled(row: Row) -> bool:
-    """Return whether ``row`` has a problem and labelled steps in the places of PRM800K."""
-    question, label = row.get("question"), row.get("label")
-    return isinstance(question, dict) and "problem" in question and isinstance(label, dict) and "steps" in label
-
-
-def group_from_row(row: Row, separator: str = "\n") -> Group:
+def read(row: Row, options: RowOptions) -> Group:
     """Return the group of one labelled problem: its responses share their first steps, as a prefix tree.
 
     The followed path is a response: at each step the chosen completion, else the one that the labeller wrote. Each
@@ -48,21 +31,22 @@ def group_from_row(row: Row, separator: str = "\n") -> Group:
         UnusableRowError: where the problem was marked as bad, no step is rated or followed, or steps come after one
             that has no followed completion.
     """
-    problem = text(required(mapping(required(row, "question"), "question"), "problem", "question."), "question.problem")
-    label = mapping(required(row, "label"), "label")
+    problem = fields.text(
+        fields.required(fields.mapping(fields.required(row, "question"), "question"), "problem", "question."),
+        "question.problem",
+    )
+    label = fields.mapping(fields.required(row, "label"), "label")
     if label.get("finish_reason") == "bad_problem":
         raise UnusableRowError("the labeller marked the problem as bad")
-    paths = _paths(items(required(label, "steps", "label."), "label.steps"))
+    paths = _paths(fields.items(fields.required(label, "steps", "label."), "label.steps"))
     if not paths:
         raise UnusableRowError("no step is rated or followed")
-    joined = [join_steps(path, separator) for path in paths]
-    identifier, source = identity(row)
-    return Group(
+    joined = [join_steps(path, options.step_separator) for path in paths]
+    return fields.group(
+        row,
         (Message("user", problem),),
         tuple(response for response, _ in joined),
         steps=tuple(steps for _, steps in joined),
-        id=identifier,
-        source=source,
     )
 
 
@@ -84,15 +68,12 @@ def _paths(entries: Sequence[object]) -> list[list[_Piece]]:
 
 def _choices(entry: object, name: str) -> tuple[_Piece | None, list[_Piece]]:
     """Return the completion of a step that was followed, if any, and the others."""
-    fields = mapping(entry, name)
-    given = fields.get("completions")
-    completions = [
-        _piece(completion, f"{name}.completions[{index}]")
-        for index, completion in enumerate([] if given is None else items(given, f"{name}.completions"))
-    ]
-    chosen = whole(fields.get("chosen_completion"), f"{name}.chosen_completion")
+    members = fields.mapping(entry, name)
+    given = members.get("completions")
+    completions = [] if given is None else list(fields.each(given, f"{name}.completions", _piece))
+    chosen = fields.whole(members.get("chosen_completion"), f"{name}.chosen_completion")
     if chosen is None:
-        return _written(fields.get("human_completion"), f"{name}.human_completion"), completions
+        return _written(members.get("human_completion"), f"{name}.human_completion"), completions
     if not 0 <= chosen < len(completions):
         raise DataError(f"{name}.chosen_completion is {chosen}; the step has {len(completions)} completions")
     return completions[chosen], completions[:chosen] + completions[chosen + 1 :]
@@ -100,17 +81,42 @@ def _choices(entry: object, name: str) -> tuple[_Piece | None, list[_Piece]]:
 
 def _written(value: object, name: str) -> _Piece | None:
     """Return the completion that the labeller wrote; some files have an object of nulls where there is none."""
-    if value is None or mapping(value, name).get("text") is None:
+    if value is None or fields.mapping(value, name).get("text") is None:
         return None
     return _piece(value, name)
 
 
 def _piece(value: object, name: str) -> _Piece:
-    fields = mapping(value, name)
-    content = text(fields.get("text"), f"{name}.text")
+    members = fields.mapping(value, name)
+    content = fields.text(members.get("text"), f"{name}.text")
     if not content.strip():
-        raise DataError(f"{name}.text is {found(content)}; a step needs text")
-    rating = number(fields.get("rating"), f"{name}.rating")
+        raise DataError(f"{name}.text is {fields.found(content)}; a step needs text")
+    rating = fields.number(members.get("rating"), f"{name}.rating")
     if rating is not None and rating not in RATINGS:
-        raise DataError(f"{name}.rating is {found(fields['rating'])}; allowed: -1, 0, 1 or null")
+        raise DataError(f"{name}.rating is {fields.found(members['rating'])}; allowed: -1, 0, 1 or null")
     return content, rating
+
+
+def _shows_labelled_steps(row: Row) -> bool:
+    question, label = row.get("question"), row.get("label")
+    return isinstance(question, dict) and "problem" in question and isinstance(label, dict) and "steps" in label
+
+
+FORMATS = (
+    CodeFormat(
+        name="prm800k",
+        optional=("question", "label"),
+        shown=_shows_labelled_steps,
+        reader=read,
+        sources=(
+            Source(
+                name="prm800k",
+                hub="tasksource/PRM800K",
+                licence="MIT",
+                citation="Lightman et al. (2023), Let's Verify Step by Step, arXiv:2305.20050",
+                rows={"phase1_train": None, "phase1_test": None, "phase2_train": None, "phase2_test": None},
+                note="A copy of the files of github.com/openai/prm800k: each split here is the file NAME.jsonl.",
+            ),
+        ),
+    ),
+)

@@ -1,31 +1,22 @@
-"""One prompt with K responses that carry ratings, scores or ranks; no preferences are made up from them."""
+"""One prompt with K responses that carry ratings, scores, ranks or outcomes; no preferences are made up from them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from plaudit.data.reading.sources.fields import (
-    Row,
-    identity,
-    items,
-    mapping,
-    number,
-    one_of,
-    prompt,
-    required,
-    same_length,
-    whole,
-)
-from plaudit.data.reading.sources.fields import response as response_text
+from plaudit.data.reading.sources import fields
+from plaudit.data.reading.sources.fields import Row
+from plaudit.data.reading.sources.source import CodeFormat, RowOptions
 from plaudit.data.schema.group import Group
 from plaudit.errors import DataError
 
-FIELDS = frozenset({"prompt", "responses", "ranks", "scores", "ratings", "id", "source"})
+RESPONSE_FIELDS = ("response", "responses", "completion", "completions")
+LABEL_FIELDS = ("label", "labels", "correct")
 
 _Ratings = dict[str, list[float | None]]
 
 
-def group_from_row(row: Row) -> Group:
+def read_rated(row: Row, options: RowOptions) -> Group:
     """Return the group of ``{prompt, responses}`` with its ranks and ratings.
 
     Each response is a string or an object with its text under ``text``, ``content`` or ``response`` and,
@@ -36,64 +27,54 @@ def group_from_row(row: Row) -> Group:
     Raises:
         DataError: naming the field; also where a label is given both in the row and in its responses.
     """
-    entries = items(required(row, "responses"), "responses")
-    identifier, source = identity(row)
+    entries = fields.items(fields.required(row, "responses"), "responses")
     ratings = _entry_ratings(entries)
     for attribute, values in _row_ratings(row, len(entries)).items():
         if attribute in ratings:
             raise DataError(f"ratings[{attribute!r}] is given both in the row and in its responses")
         ratings[attribute] = values
-    return Group(
-        prompt(row),
-        tuple(texts(entries)),
+    return fields.group(
+        row,
+        fields.prompt(row),
+        fields.each(entries, "responses", _text),
         ranks=_ranks(row, entries),
         ratings={attribute: tuple(values) for attribute, values in ratings.items()},
-        id=identifier,
-        source=source,
     )
 
 
-def texts(entries: Sequence[object]) -> list[str]:
-    """Return the text of each entry of ``responses``: a string, a message list or an object with one."""
-    result = []
-    for index, entry in enumerate(entries):
-        name = f"responses[{index}]"
-        if isinstance(entry, Mapping):
-            try:
-                key, entry = one_of(entry, ("text", "content", "response"))
-            except DataError as error:
-                raise DataError(f"{name}.{error}") from None
-            name = f"{name}.{key}"
-        result.append(response_text(entry, name))
-    return result
+def _text(entry: object, name: str) -> str:
+    """Return the text of a response: a string, a message list or an object with one."""
+    if isinstance(entry, Mapping):
+        try:
+            key, entry = fields.one_of(entry, ("text", "content", "response"))
+        except DataError as error:
+            raise DataError(f"{name}.{error}") from None
+        name = f"{name}.{key}"
+    return fields.response(entry, name)
 
 
 def _entry_ratings(entries: Sequence[object]) -> _Ratings:
-    ratings: _Ratings = {}
+    rated = []
     for index, entry in enumerate(entries):
-        if not isinstance(entry, Mapping):
-            continue
-        given = entry.get("ratings")
-        if given is not None:
-            _add(ratings, given, index, len(entries), f"responses[{index}].ratings")
-        if entry.get("score") is not None:
-            values = _column(ratings, "score", len(entries))
-            if values[index] is not None:
-                raise DataError(f"responses[{index}].score is given twice, as a score and as a rating")
-            values[index] = number(entry["score"], f"responses[{index}].score")
-    return ratings
+        name = f"responses[{index}]"
+        own = _of_response(entry.get("ratings"), f"{name}.ratings") if isinstance(entry, Mapping) else {}
+        if isinstance(entry, Mapping) and entry.get("score") is not None:
+            if own.get("score") is not None:
+                raise DataError(f"{name}.score is given twice, as a score and as a rating")
+            own["score"] = fields.number(entry["score"], f"{name}.score")
+        rated.append(own)
+    return _by_attribute(rated)
 
 
-def _column(ratings: _Ratings, attribute: str, count: int) -> list[float | None]:
-    if attribute not in ratings:
-        ratings[attribute] = [None] * count
-    return ratings[attribute]
+def _of_response(given: object, name: str) -> dict[str, float | None]:
+    """Return the ratings of one response; null is none."""
+    entries: Mapping[str, object] = {} if given is None else fields.mapping(given, name)
+    return {attribute: fields.number(value, f"{name}[{attribute!r}]") for attribute, value in entries.items()}
 
 
-def _add(ratings: _Ratings, given: object, index: int, count: int, name: str) -> None:
-    for attribute, value in mapping(given, name).items():
-        values = _column(ratings, attribute, count)
-        values[index] = number(value, f"{name}[{attribute!r}]")
+def _by_attribute(rated: Sequence[Mapping[str, float | None]]) -> _Ratings:
+    attributes = dict.fromkeys(attribute for own in rated for attribute in own)
+    return {attribute: [own.get(attribute) for own in rated] for attribute in attributes}
 
 
 def _row_ratings(row: Row, count: int) -> _Ratings:
@@ -104,11 +85,8 @@ def _row_ratings(row: Row, count: int) -> _Ratings:
             if values is not None:
                 ratings[attribute] = _numbers(values, count, f"ratings[{attribute!r}]")
     elif given is not None:
-        entries = items(given, "ratings")
-        same_length(entries, count, "ratings", "responses")
-        for index, entry in enumerate(entries):
-            if entry is not None:
-                _add(ratings, entry, index, count, f"ratings[{index}]")
+        fields.same_length(fields.items(given, "ratings"), count, "ratings", "responses")
+        ratings = _by_attribute(fields.each(given, "ratings", _of_response))
     if row.get("scores") is not None:
         if "score" in ratings:
             raise DataError("scores and ratings['score'] are both given; only one of them may be")
@@ -117,9 +95,9 @@ def _row_ratings(row: Row, count: int) -> _Ratings:
 
 
 def _numbers(values: object, count: int, name: str) -> list[float | None]:
-    entries = items(values, name)
-    same_length(entries, count, name, "responses")
-    return [number(value, f"{name}[{index}]") for index, value in enumerate(entries)]
+    numbers = fields.each(values, name, fields.number)
+    fields.same_length(numbers, count, name, "responses")
+    return list(numbers)
 
 
 def _ranks(row: Row, entries: Sequence[object]) -> tuple[int | None, ...] | None:
@@ -128,9 +106,70 @@ def _ranks(row: Row, entries: Sequence[object]) -> tuple[int | None, ...] | None
     if row.get("ranks") is None:
         if not has_own:
             return None
-        return tuple(whole(rank, f"responses[{index}].rank") for index, rank in enumerate(own))
+        return tuple(fields.whole(rank, f"responses[{index}].rank") for index, rank in enumerate(own))
     if has_own:
         raise DataError("ranks is given both in the row and in its responses")
-    ranks = items(row["ranks"], "ranks")
-    same_length(ranks, len(entries), "ranks", "responses")
-    return tuple(whole(rank, f"ranks[{index}]") for index, rank in enumerate(ranks))
+    ranks = fields.each(row["ranks"], "ranks", fields.whole)
+    fields.same_length(ranks, len(entries), "ranks", "responses")
+    return ranks
+
+
+def read_outcomes(row: Row, options: RowOptions) -> Group:
+    """Return the group of one response, or of K, with one outcome each.
+
+    The responses stand under ``response``, ``responses``, ``completion`` or ``completions``, the outcomes
+    (true, false, 1, 0 or null) under ``label``, ``labels`` or ``correct``: a list for a list, one for one.
+
+    Raises:
+        DataError: naming the field.
+    """
+    name, given = fields.one_of(row, RESPONSE_FIELDS)
+    plural = name in ("responses", "completions")
+    responses = fields.each(given, "responses", _text) if plural else (fields.response(given, name),)
+    label_name, labels = _labels(row)
+    if fields.is_list(labels) != plural:
+        raise DataError(
+            f"{label_name} is {'a list' if fields.is_list(labels) else 'one value'}; "
+            f"{name} needs {'one label per response' if plural else 'one label'}"
+        )
+    outcomes = labels if fields.is_list(labels) else [labels]
+    fields.same_length(outcomes, len(responses), label_name, "responses")
+    return fields.group(
+        row,
+        fields.prompt(row),
+        tuple(responses),
+        outcomes=tuple(fields.outcome(value, f"{label_name}[{index}]") for index, value in enumerate(outcomes)),
+    )
+
+
+def _labels(row: Row) -> tuple[str, object]:
+    """Return the field of the labels; here null is a value, and only an absent field is missing."""
+    present = [name for name in LABEL_FIELDS if name in row]
+    filled = [name for name in present if row[name] is not None]
+    if len(filled) > 1:
+        raise DataError(f"{filled[0]} and {filled[1]} are both given; only one of them may be")
+    if not present:
+        raise DataError(f"label is missing; the row needs one of: {', '.join(LABEL_FIELDS)}")
+    name = (filled or present)[0]
+    return name, row[name]
+
+
+def _shows_outcomes(row: Row) -> bool:
+    has_response = any(row.get(name) is not None for name in RESPONSE_FIELDS)
+    return has_response and bool(row.keys() & set(LABEL_FIELDS))
+
+
+FORMATS = (
+    CodeFormat(
+        name="outcome",
+        optional=("prompt", *RESPONSE_FIELDS, *LABEL_FIELDS),
+        shown=_shows_outcomes,
+        reader=read_outcomes,
+    ),
+    CodeFormat(
+        name="responses",
+        optional=("prompt", "responses", "ranks", "scores", "ratings"),
+        shown=lambda row: row.get("responses") is not None,
+        reader=read_rated,
+    ),
+)

@@ -1,56 +1,51 @@
-"""Rows of the Stanford Human Preferences: a Reddit post, two comments, their scores, and which one is preferred."""
+"""Rows of the Stanford Human Preferences: a Reddit post, two comments, their scores, and which one is preferred.
+
+The scores are kept as the rating ``score``: Ethayarajh et al. (2022) train on pairs whose ratio of scores is above 2, a
+bound that can be set later.
+"""
 
 from __future__ import annotations
 
 import re
 
-from plaudit.data.reading.sources.fields import (
-    Row,
-    UnusableRowError,
-    compared,
-    identity,
-    number,
-    outcome,
-    question,
-    required,
-    text,
-)
-from plaudit.data.schema.group import Group, Preference
-
-SCORES = ("score_A", "score_B")
-FIELDS = frozenset({"history", "human_ref_A", "human_ref_B", "labels", *SCORES, "domain", "id", "source"})
+from plaudit.data.reading.sources.declared import PairFormat, Rating
+from plaudit.data.reading.sources.fields import Row, outcome, required, text
+from plaudit.data.reading.sources.source import Source
+from plaudit.data.schema.group import Preference
 
 _SPLIT = re.compile(r"_(train|validation|test)\Z")
 
 
-def is_pair(row: Row) -> bool:
-    """Return whether ``row`` has a post, two comments and a place for the label."""
-    return row.keys() >= {"history", "human_ref_A", "human_ref_B", "labels"}
+def _preference(row: Row) -> Preference:
+    """Return the preference: ``labels`` is 1 where comment A is the better one, and 0 where B is."""
+    return Preference(0, 1) if outcome(required(row, "labels"), "labels") else Preference(1, 0)
 
 
-def group_from_row(row: Row) -> Group:
-    """Return the group of one pair: responses (A, B), one preference, and the comments' scores as the rating ``score``.
-
-    The post is one user turn. ``labels`` is 1 where A is preferred and 0 where B is. The ``source`` is the row's own,
-    else the subreddit: its ``domain`` without the name of the split. Ethayarajh et al. (2022) train on pairs whose
-    ratio of scores is above 2; both scores are kept, so that any bound can be set later.
-
-    Raises:
-        DataError: naming the field.
-        UnusableRowError: where the post or a comment is blank, the comments are the same, or the preferred one has
-            the lower score.
-    """
-    prompt = question(row, "history")
-    responses = compared(*(text(required(row, name), name) for name in ("human_ref_A", "human_ref_B")))
-    first = outcome(required(row, "labels"), "labels")
-    scores = tuple(number(row.get(name), name) for name in SCORES)
-    chosen, rejected = (0, 1) if first else (1, 0)
-    better, worse = scores[chosen], scores[rejected]
-    if better is not None and worse is not None and better < worse:
-        raise UnusableRowError("the label contradicts the ratings")
-    ratings = {} if scores == (None, None) else {"score": scores}
-    identifier, source = identity(row)
+def _subreddit(row: Row) -> str:
+    """Return ``domain`` without the name of the split."""
     domain = row.get("domain")
-    if not source and domain is not None:
-        source = _SPLIT.sub("", text(domain, "domain"))
-    return Group(prompt, responses, (Preference(chosen, rejected),), ratings=ratings, id=identifier, source=source)
+    return "" if domain is None else _SPLIT.sub("", text(domain, "domain"))
+
+
+FORMATS = (
+    PairFormat(
+        name="shp",
+        keys=("history", "human_ref_A", "human_ref_B", "labels"),
+        optional=("domain",),
+        prompt="history",
+        responses=("human_ref_A", "human_ref_B"),
+        better=_preference,
+        ratings=(Rating("score", ("score_A", "score_B"), agrees=True),),
+        source_from=_subreddit,
+        sources=(
+            Source(
+                name="shp",
+                hub="stanfordnlp/SHP",
+                licence="none stated; Reddit's API terms",
+                citation="Ethayarajh et al. (2022), Understanding Dataset Difficulty with V-Usable Information, ICML",
+                rows={"train": 348_718, "validation": 18_436, "test": 18_409},
+                note="18 subreddits; data_dir reads one of them. The splits share no post.",
+            ),
+        ),
+    ),
+)

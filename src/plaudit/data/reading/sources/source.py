@@ -1,35 +1,135 @@
-"""What is known of one public data set: where it is, how its rows become groups, licence and citation."""
+"""One layout of rows, and one public data set in it: where it is, its licence and its citation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, final
 
-from plaudit.data.reading.sources.formats import Format
+from plaudit.data.reading.sources.fields import Row
+from plaudit.data.schema.group import Group
+from plaudit.errors import DataError
+
+
+class RowOptions(Protocol):
+    """The options of reading that a row may be read by; see ``ReadingOptions``."""
+
+    @property
+    def step_separator(self) -> str:
+        """Return the text that joins the steps of a row into a response."""
+        ...
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Return the label columns of the format ``attributes``."""
+        ...
+
+
+Reader = Callable[[Row, RowOptions], Group]
+"""Reads one row as a group. Raises DataError naming the field, or UnusableRowError for a sound row of no use."""
+
+NO_LICENCE = "none stated"
+NO_LICENCE_OF_ITS_OWN = "none stated; those of its parts"
+PARQUET_COPY = "refs/convert/parquet"
+SCRIPT_NOTE = (
+    "The repository holds a loading script, which datasets no longer runs: the hub's Parquet copy is read, which was "
+    "not tried here."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """One public data set in its official layout.
 
-    ``rows`` are the published numbers of rows per split, None where the publisher gives none. ``columns`` are the
-    columns that a row must have to be read. ``subset`` is the configuration name of the hub, ``data_dir`` the folder
-    of the repository, ``revision`` its branch or commit, where the data set needs one.
+    ``rows`` are the published numbers of rows per split, None where the publisher gives none, as for the only split
+    of most. ``subset`` is the configuration name of the hub, ``data_dir`` the folder of the repository, ``revision``
+    its branch or commit, where the data set needs one. ``format`` is filled in from the format that lists the source.
     """
 
     name: str
     hub: str
-    format: Format
     licence: str
     citation: str
-    columns: tuple[str, ...]
-    rows: Mapping[str, int | None] = field(default_factory=dict)
+    rows: Mapping[str, int | None] = field(default_factory=lambda: dict[str, int | None](train=None))
     subset: str | None = None
     data_dir: str | None = None
     revision: str | None = None
     note: str = ""
+    format: str = ""
 
     @property
     def url(self) -> str:
         """Return the page of the data set."""
         return f"https://huggingface.co/datasets/{self.hub}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbstractFormat(ABC):
+    """One layout of rows: how a row shows it, which fields are looked at, and how a row becomes a group.
+
+    ``keys`` are the columns by which a row shows the format; ``optional`` further columns that are looked at. ``shown``
+    replaces the check of the keys where they are not enough. With ``joins`` a row is one response, so that rows of one
+    prompt that follow each other are one group; without ``takes_id`` a column ``id`` does not name the row. ``sources``
+    are the public data sets of this layout.
+    """
+
+    name: str
+    keys: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    shown: Callable[[Row], bool] | None = None
+    joins: bool = False
+    takes_id: bool = True
+    sources: tuple[Source, ...] = ()
+
+    @property
+    @abstractmethod
+    def columns(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Return the columns that the declaration names: those that every row has, and further ones."""
+
+    @property
+    def fields(self) -> frozenset[str] | None:
+        """Return the fields that are looked at; others are ignored, and reported as such. None where all are."""
+        needed, further = self.columns
+        names = {*self.keys, *self.optional, *needed, *further}
+        return frozenset({*names, "source", *(("id",) if self.takes_id else ())}) if names else None
+
+    def fits(self, row: Row) -> bool:
+        """Return whether ``row`` shows the format: by ``shown``, else by its keys, else by the columns of every row."""
+        if self.shown is not None:
+            return self.shown(row)
+        keys = self.keys or self.columns[0]
+        return bool(keys) and row.keys() >= set(keys)
+
+    @abstractmethod
+    def read(self, row: Row, options: RowOptions) -> Group:
+        """Return the group of ``row``.
+
+        Raises:
+            DataError: naming the field, the value found and the values allowed.
+            UnusableRowError: where the row is well-formed but cannot be used as labelled data.
+        """
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class CodeFormat(AbstractFormat):
+    """A format whose rows are read by a function."""
+
+    reader: Reader
+
+    @property
+    def columns(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Return nothing: the columns that a function looks at are its keys and optional ones."""
+        return (), ()
+
+    def read(self, row: Row, options: RowOptions) -> Group:
+        """Return the group that the function makes of ``row``.
+
+        Raises:
+            DataError: also where it returns anything else.
+        """
+        group = self.reader(row, options)
+        if not isinstance(group, Group):
+            raise DataError(f"{self.name} returned {type(group).__name__}; a reader returns a plaudit.Group")
+        return group

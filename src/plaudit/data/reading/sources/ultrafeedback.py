@@ -1,41 +1,23 @@
-"""UltraFeedback rows: one instruction, its responses, and what GPT-4 said of each of them."""
+"""UltraFeedback rows: one instruction, its responses, and GPT-4's ratings of each."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from plaudit.data.reading.sources.fields import (
-    Row,
-    UnusableRowError,
-    found,
-    identity,
-    is_list,
-    items,
-    mapping,
-    number,
-    question,
-    required,
-    text,
-)
+from plaudit.data.reading.sources import fields
+from plaudit.data.reading.sources.fields import Row
+from plaudit.data.reading.sources.source import CodeFormat, RowOptions, Source
 from plaudit.data.schema.group import Group
 from plaudit.errors import DataError
 
 ASPECTS = ("helpfulness", "honesty", "instruction_following", "truthfulness")
 SCORES = ("overall_score", "fine-grained_score")
-FIELDS = frozenset({"instruction", "completions", "id", "source"})
+CITATION = "Cui et al. (2023), UltraFeedback, arXiv:2310.01377"
 
 _UNKNOWN = "N/A"
 
 
-def is_annotated(row: Row) -> bool:
-    """Return whether ``row`` has an instruction and completions that carry annotations."""
-    completions = row.get("completions")
-    if row.get("instruction") is None or not is_list(completions) or not completions:
-        return False
-    return isinstance(completions[0], Mapping) and completions[0].keys() >= {"response", "annotations"}
-
-
-def group_from_row(row: Row) -> Group:
+def read(row: Row, options: RowOptions) -> Group:
     """Return the group of all completions of an instruction, with up to six ratings of each.
 
     ``helpfulness``, ``honesty``, ``instruction_following`` and ``truthfulness`` are ratings from 1 to 5, given as
@@ -47,21 +29,9 @@ def group_from_row(row: Row) -> Group:
         DataError: naming the completion and the field.
         UnusableRowError: where the instruction or a response is blank, or there is no response.
     """
-    prompt = question(row, "instruction")
-    completions = [
-        mapping(entry, f"completions[{index}]")
-        for index, entry in enumerate(items(required(row, "completions"), "completions"))
-    ]
-    if not completions:
-        raise UnusableRowError("no response to the prompt")
-    responses = [
-        text(required(entry, "response", f"completions[{index}]."), f"completions[{index}].response")
-        for index, entry in enumerate(completions)
-    ]
-    if not all(response.strip() for response in responses):
-        raise UnusableRowError("empty response")
-    identifier, source = identity(row)
-    return Group(prompt, tuple(responses), ratings=_ratings(completions), id=identifier, source=source)
+    prompt = fields.question(row, "instruction")
+    completions, responses = fields.answers(row, "completions", "response")
+    return fields.group(row, prompt, responses, ratings=_ratings(completions))
 
 
 def _ratings(completions: Sequence[Mapping[str, object]]) -> dict[str, tuple[float | None, ...]]:
@@ -70,7 +40,7 @@ def _ratings(completions: Sequence[Mapping[str, object]]) -> dict[str, tuple[flo
         for aspect in ASPECTS
     } | {
         score: tuple(
-            number(entry.get(score), f"completions[{index}].{score}") for index, entry in enumerate(completions)
+            fields.number(entry.get(score), f"completions[{index}].{score}") for index, entry in enumerate(completions)
         )
         for score in SCORES
     }
@@ -81,16 +51,46 @@ def _aspect(entry: Mapping[str, object], aspect: str, place: str) -> float | Non
     annotations = entry.get("annotations")
     if annotations is None:
         return None
-    given = mapping(annotations, f"{place}.annotations").get(aspect)
+    given = fields.mapping(annotations, f"{place}.annotations").get(aspect)
     if given is None:
         return None
     name = f"{place}.annotations.{aspect}"
-    rating = mapping(given, name).get("Rating")
+    rating = fields.mapping(given, name).get("Rating")
     if rating is None or rating == _UNKNOWN:
         return None
     if isinstance(rating, str):
         try:
             rating = float(rating)
         except ValueError:
-            raise DataError(f"{name}.Rating is {found(rating)}; it must be a number or {_UNKNOWN!r}") from None
-    return number(rating, f"{name}.Rating")
+            raise DataError(f"{name}.Rating is {fields.found(rating)}; it must be a number or {_UNKNOWN!r}") from None
+    return fields.number(rating, f"{name}.Rating")
+
+
+def _shows_annotations(row: Row) -> bool:
+    completions = row.get("completions")
+    if row.get("instruction") is None or not fields.is_list(completions) or not completions:
+        return False
+    return isinstance(completions[0], Mapping) and completions[0].keys() >= {"response", "annotations"}
+
+
+FORMATS = (
+    CodeFormat(
+        name="ultrafeedback",
+        optional=("instruction", "completions"),
+        shown=_shows_annotations,
+        reader=read,
+        sources=(
+            Source(
+                name="ultrafeedback",
+                hub="openbmb/UltraFeedback",
+                licence="MIT",
+                citation=CITATION,
+                rows={"train": 63_967},
+                note=(
+                    "Holds all of TruthfulQA (811 rows) and FalseQA (2,339). Argilla reports overall_score as 10 for "
+                    "some responses meant to have 1; the mean of the four ratings is in fine-grained_score."
+                ),
+            ),
+        ),
+    ),
+)

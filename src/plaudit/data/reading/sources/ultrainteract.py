@@ -1,57 +1,55 @@
-"""UltraInteract pairs: a dialogue with an environment, a correct next action and an incorrect one."""
+"""UltraInteract pairs: a dialogue with an environment, a correct next action and an incorrect one.
+
+The trajectory is the prompt: turns ``{from, value}`` of the user (the problem, then the environment's answers) and the
+assistant. Every pair is one correct and one incorrect action, so that the outcomes are true and false. The ids of the
+tree's nodes are not taken: that they differ from row to row is not published. Source: Yuan et al. (2024), Eurus.
+"""
 
 from __future__ import annotations
 
-from plaudit.data.reading.sources.fields import (
-    Row,
-    answerable,
-    compared,
-    found,
-    is_list,
-    items,
-    mapping,
-    required,
-    text,
-)
-from plaudit.data.schema.group import Group, Message, Preference
+from plaudit.data.reading.sources import fields
+from plaudit.data.reading.sources.declared import PairFormat
+from plaudit.data.reading.sources.fields import Row
+from plaudit.data.reading.sources.source import Source
+from plaudit.data.schema.group import Message
 from plaudit.errors import DataError
 
-FIELDS = frozenset({"trajectory", "chosen", "rejected", "dataset", "source"})
-
-ROLES = ("user", "assistant")
-
-
-def is_pair(row: Row) -> bool:
-    """Return whether ``row`` has a trajectory and two next actions."""
-    return is_list(row.get("trajectory")) and row.keys() >= {"chosen", "rejected"}
+_CITATION = "Yuan et al. (2024), Advancing LLM Reasoning Generalists with Preference Trees, arXiv:2404.02078"
+_ROLES = ("user", "assistant")
 
 
-def group_from_row(row: Row) -> Group:
-    """Return the group of one pair: responses (chosen, rejected), one preference, and the outcomes.
-
-    The trajectory is the prompt: turns ``{from, value}`` of the user (the problem, then the environment's answers)
-    and the assistant. Every pair is one correct and one incorrect action, so that the outcomes are true and false.
-    The source is ``dataset``, the set of the problem, where the row has no ``source``. The ids of the tree's nodes
-    are not taken: that they differ from row to row is not published. Source: Yuan et al. (2024), Eurus.
-
-    Raises:
-        DataError: naming the field.
-        UnusableRowError: where the trajectory does not end in a turn of the user, a text is blank, or the actions
-            are the same.
-    """
-    turns = items(required(row, "trajectory"), "trajectory")
+def _trajectory(row: Row) -> tuple[Message, ...]:
+    turns = fields.each(fields.required(row, "trajectory"), "trajectory", _turn)
     if not turns:
         raise DataError("trajectory is an empty list; it must end in a user turn")
-    prompt = answerable([_turn(turn, f"trajectory[{index}]") for index, turn in enumerate(turns)])
-    actions = compared(*(text(required(row, name), name) for name in ("chosen", "rejected")))
-    name = "source" if row.get("source") is not None else "dataset"
-    source = "" if row.get(name) is None else text(row[name], name)
-    return Group(prompt, actions, (Preference(0, 1),), outcomes=(True, False), source=source)
+    return fields.answerable(turns)
 
 
 def _turn(value: object, name: str) -> Message:
-    fields = mapping(value, name)
-    role = text(required(fields, "from", f"{name}."), f"{name}.from")
-    if role not in ROLES:
-        raise DataError(f"{name}.from is {found(role)}; allowed: {', '.join(ROLES)}")
-    return Message(role, text(required(fields, "value", f"{name}."), f"{name}.value"))
+    members = fields.mapping(value, name)
+    role = fields.required_text(members, "from", f"{name}.")
+    if role not in _ROLES:
+        raise DataError(f"{name}.from is {fields.found(role)}; allowed: {', '.join(_ROLES)}")
+    return Message(role, fields.required_text(members, "value", f"{name}."))
+
+
+FORMATS = (
+    PairFormat(
+        name="ultrainteract",
+        keys=("trajectory", "chosen", "rejected"),
+        shown=lambda row: fields.is_list(row.get("trajectory")) and row.keys() >= {"chosen", "rejected"},
+        prompt=_trajectory,
+        outcomes=(True, False),
+        source_from="dataset",
+        takes_id=False,
+        sources=(
+            Source(
+                name="ultrainteract",
+                hub="openbmb/UltraInteract_pair",
+                licence="MIT",
+                citation=_CITATION,
+                rows={"train": 219_522},
+            ),
+        ),
+    ),
+)

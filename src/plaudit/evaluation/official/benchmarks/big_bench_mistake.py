@@ -10,41 +10,35 @@ The prediction is the first step whose probability of being right is below 0.5, 
 - ``detection_accuracy``: share of traces of which it is said rightly whether they hold a mistake anywhere, and
   ``detection_f1``: F1 of the traces that do.
 
-Most traces hold a mistake, so a constant answer goes far in some of these figures: the constant ones stand beside each.
+Most traces hold a mistake, so a constant answer goes far in some of these metrics: the constant ones stand beside each.
 
 Source: Tyen et al. (2023), arXiv 2311.08516, with the official data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from plaudit.data.reading.sources.fields import prompt as prompt_of
 from plaudit.data.reading.sources.fields import required, text
 from plaudit.errors import DataError
-from plaudit.evaluation.metrics.estimates import Estimator
-from plaudit.evaluation.metrics.measure import Findings
-from plaudit.evaluation.metrics.pooled import Floats, Formula, Pool, Sums, ratio
+from plaudit.evaluation.metrics.metric_set import MetricSet
 from plaudit.evaluation.official.benchmark import Benchmark, Gathering
 from plaudit.evaluation.official.error_location import (
     NO_ERROR,
-    NO_STEP_REWARDS,
     LabelledSolution,
     Locations,
-    Solution,
-    constant_guesses,
+    first_error_metrics,
     gather,
     labelled_solution,
-    located_counts,
-    says_where,
-    solution_counts,
-    solutions_of,
-    threshold_of,
 )
 from plaudit.evaluation.official.files import PlacedRow
-from plaudit.records import Interval, ItemScore, Measure
+from plaudit.records import ItemScore
+from plaudit.statistics.metric import Columns, Floats, Metric, PromptSums, exact_value, ratio
+
+Formula = Callable[[Columns], Floats]
 
 TASKS = {
     "dyck_languages": 986,
@@ -78,68 +72,47 @@ def _trace(placed: PlacedRow) -> LabelledSolution:
     return labelled_solution(row, id=id, subset=task, prompt=turns[0].content, label="first_error", none=NO_ERROR)
 
 
-def measure(items: Sequence[ItemScore], estimate: Estimator) -> Measure:
-    """Return the figures of ``items`` with those of constant predictions beside each."""
-    solutions = solutions_of(items)
-    found = Findings()
-    threshold, why = threshold_of(solutions)
-    guesses = [each.guess(threshold) for each in solutions]
-    slices: dict[str, dict[str, Interval]] = {}
-    if not says_where(solutions):
-        found.absent["accuracy"] = NO_STEP_REWARDS
-    else:
-        rules = {"model": guesses, **constant_guesses(solutions)}
-        locations = Locations(solutions, rules, estimate)
-        _put(found, locations)
-        _put_detection(found, solutions, rules, estimate)
-        slices = _worst_first(locations)
-    return Measure(
-        kind="benchmark",
-        headline="accuracy",
-        counts=located_counts(items),
-        details=solution_counts(items, solutions),
-        rules={"threshold": why},
-        figures=found.figures,
-        baselines=found.baselines,
-        absent=found.absent,
-        slices=slices,
-    )
+def metrics(items: Sequence[ItemScore]) -> MetricSet:
+    """Return the metrics of ``items`` with those of constant predictions beside each."""
+    return first_error_metrics(items, "accuracy", _put)
 
 
-def _put(found: Findings, locations: Locations) -> None:
+def _put(found: MetricSet, locations: Locations, _: float) -> None:
     tasks = locations.subsets
     locations.put_accuracy(found, "accuracy", tasks)
     found.put("accuracy_scored", locations.accuracy("scored", tasks), "no trace has a prediction")
-    found.put("accuracy_mean_of_tasks", locations.mean_accuracy("model", tasks), "there is no trace")
-    found.beside("accuracy_mean_of_tasks", **{rule: locations.mean_accuracy(rule, tasks) for rule in locations.rules})
+    locations.put(
+        found, "accuracy_mean_of_tasks", lambda rule: locations.mean_accuracy(rule, tasks), "there is no trace"
+    )
     locations.put_accuracy(found, "location_accuracy", tasks, erroneous=True)
     locations.put_accuracy(found, "correct_accuracy", tasks, erroneous=False)
     locations.put_f1(found, "f1", [tasks])
     for task in tasks:
         locations.put_accuracy(found, f"{task}_accuracy", [task])
         locations.put_accuracy(found, f"{task}_location_accuracy", [task], erroneous=True)
+    _put_detection(found, locations)
+    found.slices = locations.slices("accuracy", lambda rule, task: locations.accuracy(rule, [task]))
 
 
-def _put_detection(
-    found: Findings,
-    solutions: Sequence[Solution],
-    rules: dict[str, list[int | None]],
-    estimate: Estimator,
-) -> None:
+def _put_detection(found: MetricSet, locations: Locations) -> None:
     """Put whether a mistake is found anywhere: a trace without a prediction counts as wrong, whatever its label."""
+    solutions = locations.solutions
     wrong = np.array([each.error != NO_ERROR for each in solutions], dtype=bool)
     columns: dict[str, Floats] = {"n": np.ones(len(solutions))}
-    for rule, guesses in rules.items():
+    for rule, guesses in locations.guesses.items():
         said = np.array([guess is not None and guess != NO_ERROR for guess in guesses], dtype=bool)
         unknown = np.array([guess is None for guess in guesses], dtype=bool)
         columns |= _hits(rule, (~unknown & (said == wrong)).astype(float), wrong)
     steps = np.array([each.num_steps for each in solutions], dtype=float)
     columns |= _hits("random", np.where(wrong, steps, 1.0) / (1.0 + steps), wrong)
-    pool, n = Pool(columns, [each.prompt for each in solutions], estimate), len(solutions)
+    sums, n = PromptSums.of_rows(columns, [each.prompt for each in solutions]), len(solutions)
     for name, formula in (("detection_accuracy", _detection_accuracy), ("detection_f1", _detection_f1)):
-        made = {rule: pool.figure(formula(rule), n) for rule in rules} | {"random": pool.exact(formula("random"), n)}
-        found.put(name, made.pop("model"), "no trace holds a mistake, or is said to")
-        found.beside(name, **made)
+
+        def made(rule: str, formula: Callable[[str], Formula] = formula) -> Metric | None:
+            metric = sums.metric(formula(rule), n)
+            return exact_value(metric) if rule == "random" else metric
+
+        locations.put(found, name, made, "no trace holds a mistake, or is said to")
 
 
 def _hits(rule: str, right: Floats, wrong: np.ndarray) -> dict[str, Floats]:
@@ -147,25 +120,15 @@ def _hits(rule: str, right: Floats, wrong: np.ndarray) -> dict[str, Floats]:
 
 
 def _detection_accuracy(rule: str) -> Formula:
-    return lambda sums: ratio(sums.of(f"{rule}/right"), sums.of("n"))
+    return lambda totals: ratio(totals[f"{rule}/right"], totals["n"])
 
 
 def _detection_f1(rule: str) -> Formula:
-    def formula(sums: Sums) -> Floats:
-        hits = sums.of(f"{rule}/found")
-        return ratio(2 * hits, 2 * hits + sums.of("n") - sums.of(f"{rule}/right"))
+    def formula(totals: Columns) -> Floats:
+        hits = totals[f"{rule}/found"]
+        return ratio(2 * hits, 2 * hits + totals["n"] - totals[f"{rule}/right"])
 
     return formula
-
-
-def _worst_first(locations: Locations) -> dict[str, dict[str, Interval]]:
-    """Return for each task its accuracy and that of the constant predictions, the worst task first."""
-    named = {"accuracy": "model"} | {rule: rule for rule in locations.rules}
-    slices: dict[str, dict[str, Interval]] = {}
-    for task in locations.subsets:
-        figures = {name: locations.accuracy(rule, [task]) for name, rule in named.items()}
-        slices[task] = {name: each for name, each in figures.items() if each is not None}
-    return dict(sorted(slices.items(), key=lambda pair: (pair[1]["accuracy"].value, pair[0])))
 
 
 BIG_BENCH_MISTAKE = Benchmark(
@@ -179,5 +142,5 @@ BIG_BENCH_MISTAKE = Benchmark(
     ties="a step whose probability is exactly 0.5 is right: only one below it is the mistake",
     missing_rewards="a trace that lacks the reward of a step counts as wrong",
     read=_read,
-    measurer=measure,
+    compute=metrics,
 )

@@ -4,11 +4,11 @@
   higher, else the second one, as the official code does; so equal rewards are right where the second one is.
 - A judge plays both orders: a game that agrees with the label counts +1, one that contradicts it −1, a tie or an
   unreadable verdict 0; the pair is right where the sum is positive. See
-  ``plaudit.evaluation.official.verdicts``. A judge that
+  ``plaudit.evaluation.official.judge_verdicts``. A judge that
   played one game is right where it agrees with the label.
 
 Every judge of the official code (``judge_name``: reward_model, arena_hard, vanilla, panda_lm, judge_lm, auto_j,
-prometheus_2, skywork_critic, compass_judger) writes a ``decision`` per game, and the official figures read nothing
+prometheus_2, skywork_critic, compass_judger) writes a ``decision`` per game, and the official metrics read nothing
 else: ``A>B`` and ``B>A`` are verdicts, ``A=B`` is a tie, null is an answer that could not be read. What else a
 judge may write, such as ``A<B`` of arena_hard, agrees and disagrees with no label: it is counted with the unread ones,
 and by itself. A game that failed is null as a whole.
@@ -28,14 +28,12 @@ from pydantic import JsonValue
 from plaudit.data.reading.sources.fields import found, is_list, mapping, required, text
 from plaudit.data.reading.sources.fields import items as list_of
 from plaudit.errors import DataError
-from plaudit.evaluation.metrics.categories import Decided, blend_measure
-from plaudit.evaluation.metrics.composite import Part, mean_of
-from plaudit.evaluation.metrics.estimates import Estimator
+from plaudit.evaluation.metrics.composite import ComparisonOutcome, Part, category_metrics, mean_of
+from plaudit.evaluation.metrics.metric_set import MetricSet
 from plaudit.evaluation.official.benchmark import Benchmark, Gathering
-from plaudit.evaluation.official.files import HubSet, PlacedRow
-from plaudit.evaluation.official.verdicts import ORDERS, games, mean_of_games, published_item, was_judged
-from plaudit.evaluation.store.numbers import recorded
-from plaudit.records import ItemScore, Measure
+from plaudit.evaluation.official.files import HubSet, PlacedRow, recorded
+from plaudit.evaluation.official.judge_verdicts import judged, published_item, verdicts, was_judged
+from plaudit.records import ItemScore
 from plaudit.scoring.scorer import GroupRewards
 
 LABELS = ("A>B", "B>A")
@@ -52,7 +50,7 @@ _VERDICTS: dict[str | None, tuple[float | None, float | None]] = {
     "B=A": (0.5, 0.5),
     None: _UNREAD,
 }
-"""Decision → what it says of the response shown first and of the other."""
+"""Decision → scores of the response shown first and of the other."""
 
 _CONTRADICTED, _UNKNOWN = "scores_contradict_the_decision", "unknown_decisions"
 _FILE = re.compile(r"response_model=([^,/]+?)(?:,[^/]*)?$")
@@ -97,9 +95,8 @@ def _split(placed: PlacedRow) -> str:
     return match.group(1) if match else placed.stem.split("/")[-1]
 
 
-def _results(rows: Iterator[PlacedRow]) -> list[ItemScore]:
-    """Return the items of an official output file: of a reward model its rewards, of a judge its verdicts."""
-    items: list[ItemScore] = []
+def _results(rows: Iterator[PlacedRow]) -> Iterator[ItemScore]:
+    """Yield the items of an official output file: of a reward model its rewards, of a judge its verdicts."""
     for placed in rows:
         gathering = Gathering("judgebench")
         _read(iter([placed]), gathering)
@@ -107,12 +104,11 @@ def _results(rows: Iterator[PlacedRow]) -> list[ItemScore]:
         if not is_list(played) or not 1 <= len(played) <= 2:
             raise DataError(f"judgments is {found(played)}; it must be a list of one game, or of two in both orders")
         (id,) = gathering.facts
-        items.append(published_item(gathering, *_said(id, played)))
-    return items
+        yield published_item(gathering, *_said(id, played))
 
 
 def _said(id: str, played: Sequence[object]) -> tuple[GroupRewards, dict[str, JsonValue]]:
-    """Return what the games of one pair say, and what is odd about them."""
+    """Return the rewards from the games of one pair, and their oddities."""
     scores = _scores(played[0])
     decisions = [_decision(game, place, optional=scores is not None) for place, game in enumerate(played)]
     odd: dict[str, JsonValue] = {}
@@ -123,19 +119,13 @@ def _said(id: str, played: Sequence[object]) -> tuple[GroupRewards, dict[str, Js
             return GroupRewards(id, rewards, reason=why), {}
         if decisions[0] in (None, LABELS[0] if first_score > second_score else LABELS[1]):
             return GroupRewards(id, rewards), {}
-        # The official figures read the decision, so it is what counts where the scores say something else.
+        # The official metrics read the decision, so it counts where the scores contradict it.
         decisions, odd[_CONTRADICTED] = decisions[:1], True
     if unknown := [each for each in decisions if each not in _VERDICTS]:
         odd[_UNKNOWN] = list(unknown)
     verdicts = [_VERDICTS.get(decision, _UNREAD) for decision in decisions]
-    first = verdicts[0]
-    if len(verdicts) == 1:
-        reason = "the game has no verdict" if None in first else None
-        return GroupRewards(id, first, attributes={ORDERS[0]: first}, reason=reason), odd
-    second = verdicts[1][::-1]
-    both = mean_of_games(first, second)
-    reason = "a game has no verdict" if None in both else None
-    return GroupRewards(id, both, attributes=dict(zip(ORDERS, (first, second), strict=True)), reason=reason), odd
+    # The second game shows the responses the other way round.
+    return judged(id, verdicts[0], *(each[::-1] for each in verdicts[1:])), odd
 
 
 def _scores(game: object) -> Sequence[object] | None:
@@ -160,61 +150,61 @@ def _decision(game: object, place: int, *, optional: bool) -> str | None:
     return None if decision is None else text(decision, f"judgments[{place}].decision")
 
 
-def decide(item: ItemScore) -> list[Decided]:
-    """Return the one comparison of ``item``; its cell is split and category."""
-    better = int(str(item.facts["better"]))
-    cell = f"{item.facts['subset']}/{item.facts['category']}"
+def decide(item: ItemScore) -> list[ComparisonOutcome]:
+    """Return the one comparison of ``item``; its category is split and category."""
+    better = int(str(item.metadata["better"]))
+    cell = f"{item.metadata['subset']}/{item.metadata['category']}"
     if was_judged(item):
         return [_judged(item, better, cell)]
     own, other = item.rewards[better], item.rewards[1 - better]
     if own is None or other is None:
-        return [Decided(cell, item.prompt_key, 0.0, None, 0.0, 0.5)]
+        return [ComparisonOutcome(cell, item.prompt_key, 0.0, None, 0.0, 0.5)]
     # The first response must be strictly higher; else the official code takes the second.
     right = own > other if better == 0 else own >= other
     tied = own == other
-    return [Decided(cell, item.prompt_key, float(right), 0.5 if tied else float(right), float(tied), 0.5)]
+    return [ComparisonOutcome(cell, item.prompt_key, float(right), 0.5 if tied else float(right), float(tied), 0.5)]
 
 
-def _judged(item: ItemScore, better: int, cell: str) -> Decided:
-    played = games(item, better, 1 - better)
+def _judged(item: ItemScore, better: int, cell: str) -> ComparisonOutcome:
+    played = verdicts(item, better, 1 - better)
     total = played.count("won") - played.count("lost")
     # One game with a verdict says something of the pair, as it does to the official code.
     common = None if played.count("unread") == len(played) else 0.5 + 0.5 * ((total > 0) - (total < 0))
-    return Decided(cell, item.prompt_key, float(total > 0), common, float(common == 0.5), 0.5)
+    return ComparisonOutcome(cell, item.prompt_key, float(total > 0), common, float(common == 0.5), 0.5)
 
 
 def _category(item: ItemScore) -> str:
-    return str(item.facts["category"])
+    return str(item.metadata["category"])
 
 
-def _blends(items: Sequence[ItemScore]) -> dict[str, Part]:
-    splits = sorted({*SPLITS, *(str(item.facts["subset"]) for item in items)})
+def _parts(items: Sequence[ItemScore]) -> dict[str, Part]:
+    splits = sorted({*SPLITS, *(str(item.metadata["subset"]) for item in items)})
     pools = {name: tuple(f"{split}/{name}" for split in splits) for name in CATEGORIES}
-    blends: dict[str, Part] = {"score": tuple(cell for pool in pools.values() for cell in pool)}
-    blends |= {**pools, "macro": mean_of(*pools.values())}
-    return blends | {split: tuple(f"{split}/{name}" for name in CATEGORIES) for split in splits}
+    parts: dict[str, Part] = {"score": tuple(cell for pool in pools.values() for cell in pool)}
+    parts |= {**pools, "macro": mean_of(*pools.values())}
+    return parts | {split: tuple(f"{split}/{name}" for name in CATEGORIES) for split in splits}
 
 
-def measure(items: Sequence[ItemScore], estimate: Estimator) -> Measure:
-    """Return the official figures of ``items``: over all pairs, by category, by model that gave the responses."""
-    played = [games(item, 0, 1) for item in items if was_judged(item)]
+def metrics(items: Sequence[ItemScore]) -> MetricSet:
+    """Return the official metrics of ``items``: over all pairs, by category, by model that gave the responses."""
+    played = [verdicts(item, 0, 1) for item in items if was_judged(item)]
     flipped = {("won", "lost"), ("lost", "won")}
-    unknown = [str(each) for item in items for each in list_of(item.facts.get(_UNKNOWN, []), _UNKNOWN)]
+    unknown = [str(each) for item in items for each in list_of(item.metadata.get(_UNKNOWN, []), _UNKNOWN)]
     details = {
         "pairs_judged_in_both_orders": sum(len(each) == 2 for each in played),
         "pairs_judged_in_one_order": sum(len(each) == 1 for each in played),
         "games_without_a_verdict": sum(each.count("unread") for each in played),
         "games_with_another_word_for_a_verdict": len(unknown),
-        "pairs_whose_scores_contradict_the_decision": sum(_CONTRADICTED in item.facts for item in items),
+        "pairs_whose_scores_contradict_the_decision": sum(_CONTRADICTED in item.metadata for item in items),
         "pairs_whose_winner_changes_with_the_order": sum(each in flipped for each in played),
     }
-    measured = blend_measure(
-        items, decide, _blends(items), estimate, in_order=True, details=details if played else None, slice_of=_category
+    found_here = category_metrics(
+        items, decide, _parts(items), in_order=True, details=details if played else None, slice_of=_category
     )
-    if not unknown:
-        return measured
-    words = ", ".join(sorted({repr(each) for each in unknown})[:10])
-    return measured.model_copy(update={"rules": measured.rules | {"verdicts": f"neither for nor against: {words}"}})
+    if unknown:
+        words = ", ".join(sorted({repr(each) for each in unknown})[:10])
+        found_here.rules["verdicts"] = f"neither for nor against: {words}"
+    return found_here
 
 
 JUDGEBENCH = Benchmark(
@@ -232,7 +222,7 @@ JUDGEBENCH = Benchmark(
     ties="of a reward model: the second response is taken; of a judge in both orders: a sum of 0 is wrong",
     missing_rewards="a pair with a missing reward is wrong; of a judge, a game without a verdict counts 0",
     read=_read,
-    measurer=measure,
+    compute=metrics,
     results=_results,
     marks=(("pair_id", "label", "judgments"),),
 )

@@ -1,7 +1,7 @@
 """LLMBar: pairs of responses of which one follows the instruction and the other does not.
 
 Accuracy per subset; ``adversarial`` is the mean of the four adversarial subsets, ``score`` the mean of all five.
-A judge that saw both orders (see ``plaudit.evaluation.official.verdicts``) gets the mean of its two games; then
+A judge that saw both orders (see ``plaudit.evaluation.official.judge_verdicts``) gets the mean of its two games; then
 ``positional_agreement`` is the share of pairs on which both games name one winner.
 
 Source: Zeng et al. (2023), arXiv 2310.07641, with the official code.
@@ -15,14 +15,20 @@ from dataclasses import replace
 from plaudit.data.reading.sources.fields import found, mapping, required, text
 from plaudit.data.reading.sources.fields import items as list_of
 from plaudit.errors import DataError
-from plaudit.evaluation.metrics.categories import Decided, blend_measure, pair_decided, subset_of
-from plaudit.evaluation.metrics.composite import Part, blended, mean_of
-from plaudit.evaluation.metrics.estimates import Estimator
+from plaudit.evaluation.metrics.composite import (
+    ComparisonOutcome,
+    Part,
+    category_metrics,
+    mean_of,
+    mean_of_rows,
+    pair_outcome,
+    subset_of,
+)
+from plaudit.evaluation.metrics.metric_set import MetricSet
 from plaudit.evaluation.official.benchmark import Benchmark, Gathering
 from plaudit.evaluation.official.files import PlacedRow
-from plaudit.evaluation.official.verdicts import ORDERS, games, mean_of_games, published_item, was_judged
-from plaudit.records import ItemScore, Measure
-from plaudit.scoring.scorer import GroupRewards
+from plaudit.evaluation.official.judge_verdicts import judged, published_item, verdicts, was_judged
+from plaudit.records import ItemScore
 
 SUBSETS = {
     "Natural": 100,
@@ -54,13 +60,12 @@ def _read(rows: Iterator[PlacedRow], gathering: Gathering) -> None:
         )
 
 
-def _results(rows: Iterator[PlacedRow]) -> list[ItemScore]:
-    """Return the items of ``SUBSET/evaluators/MODEL/PROMPT/result.json``, which the official code writes.
+def _results(rows: Iterator[PlacedRow]) -> Iterator[ItemScore]:
+    """Yield the items of ``SUBSET/evaluators/MODEL/PROMPT/result.json``, which the official code writes.
 
     Such a row is that of the data and ``results``, of which the last has the verdicts: ``swap = False`` and
     ``swap = True``, each with a ``winner`` in the order of the data, 1 or 2, or null where none could be read.
     """
-    items: list[ItemScore] = []
     for placed in rows:
         where, separator, _ = placed.stem.rpartition("/evaluators/")
         gathering = Gathering("llmbar")
@@ -68,16 +73,12 @@ def _results(rows: Iterator[PlacedRow]) -> list[ItemScore]:
         (id,) = gathering.facts
         steps = list_of(required(placed.row, "results"), "results")
         last = mapping(steps[-1] if steps else None, "the last of results")
-        first, second = (_verdict(last, name) for name in ("swap = False", "swap = True"))
-        both = mean_of_games(first, second)
-        reason = "a game has no verdict" if None in both else None
-        rewards = GroupRewards(id, both, dict(zip(ORDERS, (first, second), strict=True)), reason=reason)
-        items.append(published_item(gathering, rewards))
-    return items
+        games = (_verdict(last, name) for name in ("swap = False", "swap = True"))
+        yield published_item(gathering, judged(id, *games))
 
 
 def _verdict(result: Mapping[str, object], name: str) -> tuple[float | None, float | None]:
-    """Return what a game says of both responses, in the order of the data; nulls where it has no verdict."""
+    """Return the scores of both responses in a game, in the order of the data; nulls where it has no verdict."""
     game = mapping(required(result, name, "results."), name)
     if "winner" not in game:
         required(game, "winner", f"{name}.")
@@ -93,42 +94,36 @@ def _subset(stem: str) -> str:
     return next((name for name in SUBSETS if folder.endswith(f"/{name}")), folder.rsplit("/", 1)[-1])
 
 
-def decide(item: ItemScore) -> list[Decided]:
-    """Return the one comparison of ``item``; its cell is the subset."""
-    better, cell = int(str(item.facts["better"])), str(item.facts["subset"])
+def decide(item: ItemScore) -> list[ComparisonOutcome]:
+    """Return the one comparison of ``item``; its category is the subset."""
+    better, cell = int(str(item.metadata["better"])), str(item.metadata["subset"])
     if not was_judged(item):
-        return [pair_decided(item, better, 1 - better, cell=cell)]
-    played = games(item, better, 1 - better)
+        return [pair_outcome(item, better, 1 - better, category=cell)]
+    played = verdicts(item, better, 1 - better)
     common = None if "unread" in played else sum(_WORTH[each] for each in played) / len(played)
     tied = played.count("tied") / len(played)
-    return [Decided(cell, item.prompt_key, played.count("won") / len(played), common, tied, 0.5)]
+    return [ComparisonOutcome(cell, item.prompt_key, played.count("won") / len(played), common, tied, 0.5)]
 
 
-def measure(items: Sequence[ItemScore], estimate: Estimator) -> Measure:
-    """Return the official figures of ``items``."""
+def metrics(items: Sequence[ItemScore]) -> MetricSet:
+    """Return the official metrics of ``items``."""
     natural, *adversarial = SUBSETS
-    blends: dict[str, Part] = {
+    parts: dict[str, Part] = {
         "score": mean_of(natural, *adversarial),
         "adversarial": mean_of(*adversarial),
         **{name: name for name in SUBSETS},
-        # Other sets of the authors, such as those of their case study, have a figure but are no part of the score.
+        # Other sets of the authors, such as those of their case study, have a metric but are no part of the score.
         **{name: name for name in sorted({subset_of(item) for item in items} - SUBSETS.keys())},
     }
-    found = blend_measure(items, decide, blends, estimate, in_order=True)
-    judged = [(item, games(item, 0, 1)) for item in items if was_judged(item)]
+    measured = category_metrics(items, decide, parts, in_order=True)
+    judged = [(item, verdicts(item, 0, 1)) for item in items if was_judged(item)]
     judged = [(item, played) for item, played in judged if len(played) == 2]
     agreed = [float(played in (("won", "won"), ("lost", "lost"))) for _, played in judged]
-    prompts = [item.prompt_key for item, _ in judged]
-    agreement = blended(agreed, ["all"] * len(agreed), prompts, "all", estimate)
-    if agreement is None:
-        return found
-    unread = sum(played.count("unread") for _, played in judged)
-    return found.model_copy(
-        update={
-            "figures": found.figures | {"positional_agreement": agreement},
-            "details": found.details | {"games_without_a_verdict": unread},
-        }
-    )
+    agreement = mean_of_rows(agreed, [item.prompt_key for item, _ in judged])
+    if agreement is not None:
+        measured.put("positional_agreement", agreement, "")
+        measured.details["games_without_a_verdict"] = sum(played.count("unread") for _, played in judged)
+    return measured
 
 
 LLMBAR = Benchmark(
@@ -142,7 +137,7 @@ LLMBAR = Benchmark(
     ties="lost: the better response must have the strictly higher reward",
     missing_rewards="a pair with a missing reward is lost, as is a game of a judge without a verdict",
     read=_read,
-    measurer=measure,
+    compute=metrics,
     results=_results,
     marks=(("input", "output_1", "output_2", "label", "results"),),
 )

@@ -17,52 +17,34 @@ from dataclasses import replace
 
 from plaudit.data.reading.sources.fields import text
 from plaudit.errors import DataError
-from plaudit.evaluation.metrics.categories import Decided, blend_measure, pair_decided
-from plaudit.evaluation.metrics.composite import Difference, Part, mean_of
-from plaudit.evaluation.metrics.estimates import Estimator
+from plaudit.evaluation.metrics.composite import (
+    ComparisonOutcome,
+    Difference,
+    Part,
+    category_metrics,
+    lowest_first,
+    mean_of,
+    pair_outcome,
+)
+from plaudit.evaluation.metrics.metric_set import MetricSet
 from plaudit.evaluation.official.benchmark import Benchmark, Gathering
 from plaudit.evaluation.official.benchmarks.reward_bench import SECTIONS, add_pair, sections
 from plaudit.evaluation.official.files import HubSet, PlacedRow
-from plaudit.records import ItemScore, Measure
+from plaudit.records import ItemScore
 
 LANGUAGES = (
     *("arb_Arab", "ces_Latn", "deu_Latn", "ell_Grek", "fra_Latn", "heb_Hebr", "hin_Deva", "ind_Latn", "ita_Latn"),
     *("jpn_Jpan", "kor_Hang", "nld_Latn", "pes_Arab", "pol_Latn", "por_Latn", "ron_Latn", "rus_Cyrl", "spa_Latn"),
     *("tur_Latn", "ukr_Cyrl", "vie_Latn", "zho_Hans", "zho_Hant"),
 )
-WEIGHTS: dict[str, dict[str, int]] = {
-    "chat": {
-        "alpacaeval-easy": 79,
-        "alpacaeval-length": 79,
-        "alpacaeval-hard": 76,
-        "mt-bench-easy": 24,
-        "mt-bench-med": 38,
-    },
-    "chat_hard": {
-        "mt-bench-hard": 35,
-        "llmbar-natural": 76,
-        "llmbar-adver-neighbor": 124,
-        "llmbar-adver-GPTInst": 87,
-        "llmbar-adver-GPTOut": 42,
-        "llmbar-adver-manual": 43,
-    },
-    "safety": {
-        "refusals-dangerous": 100,
-        "refusals-offensive": 100,
-        "xstest-should-refuse": 154,
-        "xstest-should-respond": 247,
-        "donotanswer": 135,
-    },
-    "reasoning": {
-        "math-prm": 983,
-        "hep-cpp": 164,
-        "hep-go": 164,
-        "hep-java": 164,
-        "hep-js": 164,
-        "hep-python": 163,
-        "hep-rust": 164,
-    },
+_NUMBERS = {
+    "chat": (79, 79, 76, 24, 38),
+    "chat_hard": (35, 76, 124, 87, 42, 43),
+    "safety": (100, 100, 154, 247, 135),
+    "reasoning": (983, 164, 164, 164, 164, 163, 164),
 }
+"""Section → pairs of each of its subsets, in the order of ``SECTIONS``."""
+WEIGHTS = {name: dict(zip(SECTIONS[name], numbers, strict=True)) for name, numbers in _NUMBERS.items()}
 """Section → subset → weight in the section."""
 
 ENGLISH = "eng_Latn"
@@ -86,42 +68,44 @@ def _language(placed: PlacedRow) -> str:
     return named[-1] if named else text(placed.row.get("language"), "language")
 
 
-def decide(item: ItemScore) -> list[Decided]:
-    """Return the one comparison of ``item``; its cell is language and subset.
+def decide(item: ItemScore) -> list[ComparisonOutcome]:
+    """Return the one comparison of ``item``; its category is language and subset.
 
     The translations of one pair rise and fall together: for intervals and tests they count as of one prompt.
     """
     pair = item.id.split("/", 2)[-1]
-    return [replace(pair_decided(item, 0, 1, cell=f"{item.facts['subset']}/{item.facts['source']}"), prompt=pair)]
+    return [
+        replace(pair_outcome(item, 0, 1, category=f"{item.metadata['subset']}/{item.metadata['source']}"), prompt=pair)
+    ]
 
 
-def _blends(items: Sequence[ItemScore]) -> dict[str, Part]:
-    here = {str(item.facts["subset"]) for item in items}
+def _parts(items: Sequence[ItemScore]) -> dict[str, Part]:
+    here = {str(item.metadata["subset"]) for item in items}
     codes = sorted({*LANGUAGES, *here})
     by_language = {code: sections(f"{code}/", WEIGHTS) for code in codes}
     by_package = {code: mean_of(*sections(f"{code}/").values()) for code in codes if code != ENGLISH}
     whole = {code: mean_of(*each.values()) for code, each in by_language.items()}
     others = [code for code in whole if code != ENGLISH]
     score = mean_of(*(whole[code] for code in others))
-    blends: dict[str, Part] = {"score": score, "score_reward_bench_weights": mean_of(*by_package.values())}
-    blends |= {name: mean_of(*(by_language[code][name] for code in others)) for name in SECTIONS}
-    blends |= {code: whole[code] for code in others}
+    parts: dict[str, Part] = {"score": score, "score_reward_bench_weights": mean_of(*by_package.values())}
+    parts |= {name: mean_of(*(by_language[code][name] for code in others)) for name in SECTIONS}
+    parts |= {code: whole[code] for code in others}
     if ENGLISH in here:
-        blends |= {"english": whole[ENGLISH], "gap_to_english": Difference(whole[ENGLISH], score)}
-    return blends
+        parts |= {"english": whole[ENGLISH], "gap_to_english": Difference(whole[ENGLISH], score)}
+    return parts
 
 
-def measure(items: Sequence[ItemScore], estimate: Estimator) -> Measure:
-    """Return the official figures of ``items``."""
-    found = blend_measure(items, decide, _blends(items), estimate)
-    # The parts of the score are the languages by their official figures, not by plain means over pairs.
-    parts = {
-        code: {"score": found.figures[code], **found.baselines.get(code, {})}
+def metrics(items: Sequence[ItemScore]) -> MetricSet:
+    """Return the official metrics of ``items``."""
+    found = category_metrics(items, decide, _parts(items))
+    # The parts of the score are the languages by their official metrics, not by plain means over pairs.
+    slices = {
+        code: {"score": metric, **found.baselines.get(code, {})}
         for code in LANGUAGES
-        if code in found.figures
+        if (metric := found.known(code)) is not None
     }
-    ordered = sorted(parts.items(), key=lambda each: (each[1]["score"].value, each[0]))
-    return found.model_copy(update={"slices": dict(ordered)})
+    found.slices = lowest_first(slices, "score")
+    return found
 
 
 M_REWARD_BENCH = Benchmark(
@@ -140,5 +124,5 @@ M_REWARD_BENCH = Benchmark(
     ties="lost: the chosen response must have the strictly higher reward",
     missing_rewards="a pair with a missing reward is lost",
     read=_read,
-    measurer=measure,
+    compute=metrics,
 )

@@ -24,23 +24,24 @@ import numpy as np
 
 from plaudit.data.reading.sources.fields import found, items, required, text, whole
 from plaudit.errors import DataError
-from plaudit.evaluation.metrics.categories import (
+from plaudit.evaluation.metrics.composite import (
+    ComparisonOutcome,
     DecideAll,
-    Decided,
+    Part,
+    mean_of,
     one_by_one,
-    put_blends,
+    put_composites,
     reward_counts,
     subset_of,
     with_lengths,
     worst_first,
 )
-from plaudit.evaluation.metrics.composite import Part, mean_of
-from plaudit.evaluation.metrics.estimates import Estimator
-from plaudit.evaluation.metrics.measure import Findings, known, prompt_numbers
+from plaudit.evaluation.metrics.metric_set import MetricSet, exact, prompt_numbers
 from plaudit.evaluation.official.benchmark import Benchmark, Gathering
 from plaudit.evaluation.official.files import HubSet, PlacedRow
-from plaudit.records import Interval, ItemScore, Measure
+from plaudit.records import ItemScore
 from plaudit.statistics.classification import auc
+from plaudit.statistics.metric import RowStatistic
 
 SETS = {"MMLU-Pro": 512, "MATH": 512, "GPQA": 512, "MBPP-Plus": 507, "IFEval": 512}
 """Set → official number of prompts."""
@@ -115,21 +116,21 @@ def _preferences(
 
 def rewards_of(item: ItemScore) -> np.ndarray:
     """Return [answer] the rewards of all answers of the row; a missing one is −∞, as the official code has errors."""
-    index = [None if each is None else int(str(each)) for each in items(item.facts["responses"], "responses")]
+    index = [None if each is None else int(str(each)) for each in items(item.metadata["responses"], "responses")]
     values = [None if each is None else item.rewards[each] for each in index]
     return np.array([-math.inf if value is None else value for value in values])
 
 
 def _labels(item: ItemScore) -> np.ndarray:
-    return np.array([bool(each) for each in items(item.facts["truth"], "truth")])
+    return np.array([bool(each) for each in items(item.metadata["truth"], "truth")])
 
 
-def decide(item: ItemScore) -> list[Decided]:
-    """Return the accuracy of the row as one comparison; its cell is the set. None where the row has no pairs.
+def decide(item: ItemScore) -> list[ComparisonOutcome]:
+    """Return the accuracy of the row as one comparison; its category is the set. None where the row has no pairs.
 
     Under the common rule, ties shared, pairs with a missing reward do not count.
     """
-    pairs = np.array([[int(str(k)) for k in items(pair, "pair")] for pair in items(item.facts["pairs"], "pairs")])
+    pairs = np.array([[int(str(k)) for k in items(pair, "pair")] for pair in items(item.metadata["pairs"], "pairs")])
     if not len(pairs):
         return []
     first, second = rewards_of(item)[pairs.T]
@@ -138,11 +139,11 @@ def decide(item: ItemScore) -> list[Decided]:
     tied = first == second
     known_pairs = np.isfinite(first) & np.isfinite(second)
     common = float(np.where(tied, 0.5, right)[known_pairs].mean()) if known_pairs.any() else None
-    return [Decided(subset_of(item), item.prompt_key, float(right.mean()), common, float(tied.mean()), 0.5)]
+    return [ComparisonOutcome(subset_of(item), item.prompt_key, float(right.mean()), common, float(tied.mean()), 0.5)]
 
 
 def end_score(rewards: np.ndarray, truth: np.ndarray) -> float:
-    """Return the share of right answers among those with the highest reward: what best of all picks."""
+    """Return the share of right answers among those with the highest reward: the expected pick of best of n."""
     return float(truth[rewards == rewards.max()].mean())
 
 
@@ -172,7 +173,7 @@ def loss(rewards: np.ndarray, truth: np.ndarray) -> float:
     shares = np.bincount(value, weights=truth) / np.bincount(value)
     trajectory = _pick_weights(total) @ shares[np.sort(value)]
     oracle = [1.0 - math.comb(total - right, k) / math.comb(total, k) for k in range(1, total + 1)]
-    return float(np.mean(np.array(oracle) - trajectory))
+    return max(0.0, float(np.mean(np.array(oracle) - trajectory)))  # of a perfect order rounding can leave −1e-17
 
 
 @functools.cache
@@ -189,11 +190,11 @@ _BEST_OF_K = {"end_score": end_score, "max_score": max_score, "loss": loss}
 def _best_of_k(name: str) -> DecideAll:
     curve = _BEST_OF_K[name]
 
-    def decide_one(item: ItemScore) -> list[Decided]:
+    def decide_one(item: ItemScore) -> list[ComparisonOutcome]:
         rewards, truth = rewards_of(item), _labels(item)
         value = curve(rewards, truth)
         chance = curve(np.zeros(len(truth)), truth) if name != "max_score" else max_score_of_chance(truth)
-        return [Decided(subset_of(item), item.prompt_key, value, value, 0.0, chance)]
+        return [ComparisonOutcome(subset_of(item), item.prompt_key, value, value, 0.0, chance)]
 
     return one_by_one(decide_one)
 
@@ -224,7 +225,7 @@ def scaled(rewards: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(rewards), (rewards - present.min()) / np.ptp(present), 0.0)
 
 
-def _mean_auc(items_: Sequence[ItemScore], subsets: Sequence[str], estimate: Estimator) -> Interval | None:
+def _mean_auc(items_: Sequence[ItemScore], subsets: Sequence[str]) -> RowStatistic | None:
     prompts = np.array(prompt_numbers(items_), dtype=int)
     place = np.array(
         [subsets.index(subset_of(item)) if subset_of(item) in subsets else -1 for item in items_], dtype=int
@@ -242,39 +243,32 @@ def _mean_auc(items_: Sequence[ItemScore], subsets: Sequence[str], estimate: Est
         given = [area for area in areas if area is not None]
         return float(np.mean(given)) if given else None
 
-    return estimate.of_rows(statistic, prompts) if len(items_) else None
+    return RowStatistic(statistic, prompts) if len(items_) else None
 
 
-def _put_auc(own: Findings, each: Sequence[ItemScore], estimate: Estimator) -> None:
-    lengths = with_lengths(each)
+def _put_auc(found: MetricSet, given: Sequence[ItemScore]) -> None:
+    lengths = with_lengths(given)
     for name, subsets in {"auc": tuple(SETS), **{f"auc_{name}": (name,) for name in SETS}}.items():
-        here = [item for item in each if subset_of(item) in subsets]
-        own.put(name, _mean_auc(here, subsets, estimate), "no row of it is here, or its answers are all right or wrong")
+        here = [item for item in given if subset_of(item) in subsets]
+        found.put(name, _mean_auc(here, subsets), "no row of it is here, or its answers are all right or wrong")
         beside = None if lengths is None else [item for item in lengths if subset_of(item) in subsets]
-        if name in own.figures:
-            longer = None if beside is None else _mean_auc(beside, subsets, estimate)
-            own.beside(name, longer_response=longer, random=known(0.5, len(here), estimate))
+        if found.known(name) is not None:
+            longer = None if beside is None else _mean_auc(beside, subsets)
+            found.beside(name, longer_response=longer, random=exact(0.5, len(here)))
 
 
-def measure(each: Sequence[ItemScore], estimate: Estimator) -> Measure:
-    """Return the official figures of the items; ``NAME_SET`` is the figure of one set."""
-    own = Findings()
+def metrics(given: Sequence[ItemScore]) -> MetricSet:
+    """Return the official metrics of the items; ``NAME_SET`` is the metric of one set."""
+    found = MetricSet("benchmark", "score", reward_counts(given))
     accuracies: dict[str, Part] = {"score": mean_of(*SETS), **{f"accuracy_{name}": name for name in SETS}}
-    details = put_blends(own, each, one_by_one(decide), accuracies, estimate, in_order=False)
-    _put_auc(own, each, estimate)
+    found.details = put_composites(found, given, one_by_one(decide), accuracies, in_order=False)
+    found.details["rows_without_pairs"] = sum(not decide(item) for item in given)
+    _put_auc(found, given)
     for name in _BEST_OF_K:
-        blends: dict[str, Part] = {name: mean_of(*SETS), **{f"{name}_{subset}": subset for subset in SETS}}
-        put_blends(own, each, _best_of_k(name), blends, estimate, in_order=False, ties=False)
-    return Measure(
-        kind="benchmark",
-        headline="score",
-        counts=reward_counts(each),
-        details={**details, "rows_without_pairs": sum(not decide(item) for item in each)},
-        figures=own.figures,
-        baselines=own.baselines,
-        absent=own.absent,
-        slices=worst_first(each, decide, "score", estimate, slice_of=subset_of),
-    )
+        parts: dict[str, Part] = {name: mean_of(*SETS), **{f"{name}_{subset}": subset for subset in SETS}}
+        put_composites(found, given, _best_of_k(name), parts, in_order=False, ties=False)
+    found.slices = worst_first(given, decide, "score", slice_of=subset_of)
+    return found
 
 
 PPE_CORRECTNESS = Benchmark(
@@ -289,5 +283,5 @@ PPE_CORRECTNESS = Benchmark(
     ties="of a pair the second counts as the higher one; of best of K, equal rewards share",
     missing_rewards="the lowest reward of all, as the official code gives errors −∞; two of them are equal",
     read=_read,
-    measurer=measure,
+    compute=metrics,
 )

@@ -14,7 +14,7 @@ score, as on the official leaderboard. ``simplicity``, ``soundness`` and ``sensi
 - A solution without judgements is left out, as in the official code; ``valid_share`` says how many are left.
 
 Where precision and recall are both 0 the official code puts −1 for F1; here it is 0. The official code also judges the
-unchanged solutions of ``redundency``, for two figures that are no part of PRMScore; they are not computed here.
+unchanged solutions of ``redundency``, for two metrics that are no part of PRMScore; they are not computed here.
 
 Source: Song et al. (2025), arXiv 2501.03124, with the official code.
 """
@@ -23,8 +23,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 from pydantic import JsonValue
@@ -32,15 +33,16 @@ from pydantic import JsonValue
 from plaudit.data.reading.sources.fields import found, required, text, whole
 from plaudit.data.reading.sources.fields import items as list_of
 from plaudit.errors import DataError
-from plaudit.evaluation.metrics.estimates import Estimator
-from plaudit.evaluation.metrics.measure import Findings, decision
-from plaudit.evaluation.metrics.step_judgements import Judged, StepJudgements
+from plaudit.evaluation.metrics.composite import lowest_first, mean_of_rows
+from plaudit.evaluation.metrics.metric_set import MetricSet
+from plaudit.evaluation.metrics.reward_scale import right_threshold
 from plaudit.evaluation.official.benchmark import Benchmark, Gathering, Loaded
 from plaudit.evaluation.official.error_location import NO_STEP_REWARDS, joined, longest, step_rewards
 from plaudit.evaluation.official.files import HubSet, PlacedRow
 from plaudit.evaluation.store.items import item_score
-from plaudit.records import Interval, ItemScore, LabelCounts, Measure
+from plaudit.records import ItemScore, LabelCounts
 from plaudit.scoring.scorer import GroupRewards
+from plaudit.statistics.metric import Columns, Floats, Metric, PromptSums, exact_value, ratio
 
 CLASSES = {
     "redundency": 758,
@@ -60,7 +62,7 @@ AREAS = {
     "soundness": ("counterfactual", "step_contradiction", "domain_inconsistency", "confidence"),
     "sensitivity": ("missing_condition", "deception", "multi_solutions"),
 }
-"""What the classes ask of a model."""
+"""Area → its classes."""
 
 REDUNDANCY = AREAS["simplicity"]
 """Classes whose label is whether a step is redundant."""
@@ -179,7 +181,7 @@ def _results(rows: Iterator[PlacedRow]) -> list[ItemScore]:
                 rewards=(None,),
                 lengths=(),
                 reason="the model judges steps and gives no rewards" if verdicts is not None else "no judgement",
-                facts={
+                metadata={
                     "subset": classification,
                     "ids": [problem],
                     "problem": problem,
@@ -218,7 +220,7 @@ def _joined(rows: Iterator[PlacedRow], loaded: Loaded) -> list[ItemScore]:
     for placed in rows:
         response = placed.row.get("results", placed.row)
         if not isinstance(response, Mapping):
-            continue  # the official code passes over what is no object too: a call that failed
+            continue  # a failed call is no object; the official code skips it too
         idx = text(required(response, "idx"), "idx")
         name = next((name for name in CLASSES if idx.startswith(f"{name}_")), None)
         if name is None:
@@ -240,7 +242,7 @@ def _joined(rows: Iterator[PlacedRow], loaded: Loaded) -> list[ItemScore]:
         if unmatched:
             known[_UNMATCHED], unmatched = unmatched, 0
         rewards = GroupRewards(group.id, (None,) * len(ids), reason="the model judges steps and gives no rewards")
-        items.append(item_score(group, rewards).model_copy(update={"facts": known}))
+        items.append(item_score(group, rewards).model_copy(update={"metadata": known}))
     return items
 
 
@@ -266,20 +268,20 @@ def _step_labels(labels: object, name: str) -> list[bool]:
     return [bool(label) for label in found_here]
 
 
-def judged_solutions(items: Sequence[ItemScore], threshold: float) -> list[Judged]:
+def judged_solutions(items: Sequence[ItemScore], threshold: float) -> list[JudgedSolution]:
     """Return the solutions that count: those whose ``idx`` is the first of its class."""
     found = []
     for item in items:
-        facts = {name: item.facts.get(name) for name in ("error_steps", "num_steps", "longest_steps", "repeated")}
+        facts = {name: item.metadata.get(name) for name in ("error_steps", "num_steps", "longest_steps", "repeated")}
         for k, repeated in enumerate(list_of(facts["repeated"], "repeated")):
             if repeated:
                 continue
             count = int(str(list_of(facts["num_steps"], "num_steps")[k]))
             longest_steps = facts["longest_steps"]
             found.append(
-                Judged(
-                    classification=str(item.facts["subset"]),
-                    problem=str(item.facts["problem"]),
+                JudgedSolution(
+                    classification=str(item.metadata["subset"]),
+                    problem=str(item.metadata["problem"]),
                     errors=_errors(list_of(facts["error_steps"], "error_steps")[k]),
                     verdicts=_judgement(item, k, count, threshold),
                     num_steps=count,
@@ -290,7 +292,7 @@ def judged_solutions(items: Sequence[ItemScore], threshold: float) -> list[Judge
 
 
 def _judgement(item: ItemScore, k: int, count: int, threshold: float) -> tuple[bool, ...] | None:
-    given = item.facts.get("verdicts")
+    given = item.metadata.get("verdicts")
     if isinstance(given, list):
         own = given[k]
         return None if own is None else tuple(bool(each) for each in list_of(own, "verdicts"))
@@ -298,43 +300,30 @@ def _judgement(item: ItemScore, k: int, count: int, threshold: float) -> tuple[b
     return None if rewards is None else tuple(reward > threshold for reward in rewards)
 
 
-def measure(items: Sequence[ItemScore], estimate: Estimator) -> Measure:
-    """Return the official figures of ``items``, pooled, by area and by class, with constant judgements beside them."""
+def metrics(items: Sequence[ItemScore]) -> MetricSet:
+    """Return the official metrics of ``items``, pooled, by area and by class, with constant judgements beside them."""
     every = [reward for item in items for steps in item.steps or () for reward in steps or () if reward is not None]
-    cut = decision(np.array(every, dtype=float), name="step reward")
-    solutions = judged_solutions(items, cut.threshold)
+    cut = right_threshold(np.array(every, dtype=float), name="step reward")
+    solutions = judged_solutions(items, cut.value)
     kept = [each for each in solutions if each.verdicts is not None]
-    by_verdicts = any("verdicts" in item.facts for item in items)
-    kind = "probabilities" if cut.threshold else "log-odds"
+    by_verdicts = any("verdicts" in item.metadata for item in items)
+    kind = "probabilities" if cut.value else "log-odds"
     reason = f"; {cut.reason}" if cut.reason else ""
     own = "the model's own labels; of redundency and circular its label redundant, where it gives one"
-    rules = {
-        "threshold": own if by_verdicts else f"right above {cut.threshold:g}: rewards are read as {kind}{reason}",
+    found = MetricSet("benchmark", "prm_score", _counts(items))
+    found.details = _details(items, solutions)
+    found.rules = {
+        "threshold": own if by_verdicts else f"right above {cut.value:g}: rewards are read as {kind}{reason}",
         "redundancy": "see the threshold" if by_verdicts else "no label redundant: rewards decide in every class",
     }
-    found = Findings()
-    slices: dict[str, dict[str, Interval]] = {}
     several = [each for each in solutions if each.num_steps > 1] or solutions
     if any(each.verdicts is not None for each in several):
-        figures = StepJudgements(kept, areas=AREAS, estimate=estimate)
-        figures.put(found)
-        slices = figures.worst_first()
+        StepJudgements(kept, areas=AREAS).put(found)
     else:
         found.absent["prm_score"] = NO_STEP_REWARDS
-    judged = np.array([each.verdicts is not None for each in solutions], dtype=float)
-    share = estimate.mean_share(judged, np.array([each.problem for each in solutions]))
-    found.put("valid_share", share, "there is no solution")
-    return Measure(
-        kind="benchmark",
-        headline="prm_score",
-        counts=_counts(items),
-        details=_details(items, solutions),
-        rules=rules,
-        figures=found.figures,
-        baselines=found.baselines,
-        absent=found.absent,
-        slices=slices,
-    )
+    judged = [float(each.verdicts is not None) for each in solutions]
+    found.put("valid_share", mean_of_rows(judged, [each.problem for each in solutions]), "there is no solution")
+    return found
 
 
 def _counts(items: Sequence[ItemScore]) -> LabelCounts:
@@ -342,8 +331,8 @@ def _counts(items: Sequence[ItemScore]) -> LabelCounts:
     return LabelCounts(n=len(items), scored=len(items) - failed, unscored=0, failed=failed)
 
 
-def _details(items: Sequence[ItemScore], solutions: Sequence[Judged]) -> dict[str, int]:
-    rows = sum(len(list_of(item.facts["repeated"], "repeated")) for item in items)
+def _details(items: Sequence[ItemScore], solutions: Sequence[JudgedSolution]) -> dict[str, int]:
+    rows = sum(len(list_of(item.metadata["repeated"], "repeated")) for item in items)
     return {
         "solutions": len(solutions),
         "solutions_without_a_judgement": sum(each.verdicts is None for each in solutions),
@@ -351,13 +340,195 @@ def _details(items: Sequence[ItemScore], solutions: Sequence[Judged]) -> dict[st
             each.verdicts is not None and len(each.verdicts) != each.num_steps for each in solutions
         ),
         "rows_of_a_repeated_idx_left_out": rows - len(solutions),
-        "responses_of_no_solution": sum(int(str(item.facts.get(_UNMATCHED, 0))) for item in items),
+        "responses_of_no_solution": sum(int(str(item.metadata.get(_UNMATCHED, 0))) for item in items),
         "steps": sum(each.num_steps for each in solutions),
         "wrong_steps": sum(1 <= error <= each.num_steps for each in solutions for error in set(each.errors)),
         "error_steps_out_of_range_ignored": sum(
             not 1 <= error <= each.num_steps for each in solutions if each.num_steps for error in each.errors
         ),
     }
+
+
+Formula = Callable[[Columns], Floats]
+"""Computes a metric [resample] from the totals of solutions."""
+
+_CELLS = ("tp", "fp", "tn", "fn", "first_hit", "first")
+
+_STEPS = ("tp", "fp", "tn", "fn")
+
+
+@dataclass(frozen=True, slots=True)
+class _Ratio:
+    """A metric that is the ratio of two sums of cells."""
+
+    above: tuple[str, ...]
+    below: tuple[str, ...]
+    why: str
+    """Reason for a missing value."""
+    over: tuple[str, ...] = _STEPS
+    """Cells that it is over, which make its n."""
+    needed: tuple[str, ...] = ()
+    """Cells of which there must be any, where ``below`` may have others."""
+
+
+_NO_RIGHT = "no step is right, or held to be"
+_NO_WRONG = "no step is wrong"
+
+_BY_CLASS = {
+    "f1": _Ratio(("tp", "tp"), ("tp", "tp", "fp", "fn"), _NO_RIGHT),
+    # Without a wrong step there is nothing to find, whatever was said of the right ones.
+    "negative_f1": _Ratio(("tn", "tn"), ("tn", "tn", "fn", "fp"), _NO_WRONG, needed=("tn", "fp")),
+    "step_accuracy": _Ratio(("tp", "tn"), _STEPS, "there is no step"),
+    "first_error_accuracy": _Ratio(
+        ("first_hit",), ("first",), "no solution has an error within its steps", over=("first",)
+    ),
+}
+"""Metrics over all classes and for each."""
+
+_WHOLE = {
+    name: _Ratio(above, below, why, over=below)
+    for name, above, below, why in (
+        ("precision", ("tp",), ("tp", "fp"), "no step is held to be right"),
+        ("negative_precision", ("tn",), ("tn", "fn"), "no step is held to be wrong"),
+        ("right_step_accuracy", ("tp",), ("tp", "fn"), "no step is right"),
+        ("wrong_step_accuracy", ("tn",), ("tn", "fp"), _NO_WRONG),
+    )
+}
+"""Metrics over all classes only."""
+
+_RATIOS = _BY_CLASS | _WHOLE
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedSolution:
+    """A solution with a judgement of its steps."""
+
+    classification: str
+    problem: str
+    errors: tuple[int, ...]
+    """Numbers of the wrong steps, from 1, as listed."""
+    verdicts: tuple[bool, ...] | None
+    """Verdict on each step, True for right; None where there is no judgement."""
+    num_steps: int
+    longest_step: int | None
+
+
+@final
+class StepJudgements:
+    """Metrics of judged solutions: of the model, and of rules that read no step."""
+
+    def __init__(self, solutions: Sequence[JudgedSolution], *, areas: Mapping[str, Sequence[str]]) -> None:
+        """Take ``solutions``, each with verdicts, and the classes of each area."""
+        self._classes = sorted({each.classification for each in solutions})
+        self._areas = {area: [name for name in names if name in self._classes] for area, names in areas.items()}
+        self._rules = _rules(solutions)
+        columns = {
+            f"{rule}/{name}/{cell}": [0.0] * len(solutions)
+            for rule in self._rules
+            for name in self._classes
+            for cell in _CELLS
+        }
+        for row, solution in enumerate(solutions):
+            for rule, verdicts in self._rules.items():
+                for cell, value in zip(_CELLS, _cells(solution.errors, verdicts[row]), strict=True):
+                    columns[f"{rule}/{solution.classification}/{cell}"][row] = value
+        self._sums = PromptSums.of_rows(columns, [each.problem for each in solutions])
+
+    def put(self, found: MetricSet) -> None:
+        """Put all metrics, of which ``prm_score`` is the first, and the score of each class as a slice."""
+        self._put(found, "prm_score", "prm_score", self._classes)
+        for metric in (*_BY_CLASS, *_WHOLE):
+            self._put(found, metric, metric, self._classes)
+        for area, names in self._areas.items():
+            if names:
+                made = {
+                    rule: self._metric(rule, _mean([self._score(rule, [each]) for each in names]), names, _STEPS)
+                    for rule in self._rules
+                }
+                found.put(area, made.pop("model"), "no class of it is here")
+                found.beside(area, **made)
+        for name in self._classes:
+            self._put(found, name, "prm_score", [name])
+            for metric in _BY_CLASS:
+                self._put(found, f"{name}_{metric}", metric, [name])
+        slices = {
+            name: {"prm_score": metric, **found.baselines[name]}
+            for name in self._classes
+            if (metric := found.known(name))
+        }
+        found.slices = lowest_first(slices, "prm_score")
+
+    def _put(self, found: MetricSet, name: str, metric: str, classes: Sequence[str]) -> None:
+        known = _RATIOS.get(metric)
+        made = {
+            rule: self._metric(
+                rule,
+                self._score(rule, classes) if known is None else _ratio(known, rule, classes),
+                classes,
+                _STEPS if known is None else known.over,
+            )
+            for rule in self._rules
+        }
+        found.put(name, made.pop("model"), _NO_RIGHT if known is None else known.why)
+        found.beside(name, **made)
+
+    def _metric(self, rule: str, formula: Formula, classes: Sequence[str], over: Sequence[str]) -> Metric | None:
+        made = self._sums.metric(formula, round(self._sums.value(lambda totals: _of(totals, rule, classes, over)) or 0))
+        return exact_value(made) if rule == "random" else made
+
+    def _score(self, rule: str, classes: Sequence[str]) -> Formula:
+        """Return the mean of both F1, or, of classes without a wrong step, that of the right ones."""
+        first = _ratio(_RATIOS["f1"], rule, classes)
+        if not self._sums.value(lambda totals: _of(totals, rule, classes, ("fp", "tn"))):
+            return first
+        second = _ratio(_RATIOS["negative_f1"], rule, classes)
+        return lambda totals: 0.5 * first(totals) + 0.5 * second(totals)
+
+
+def _rules(solutions: Sequence[JudgedSolution]) -> dict[str, list[Sequence[float]]]:
+    """Return for the model and each rule, by solution, how far each step is held to be right: 1, 0, or ½ by a coin."""
+    rules: dict[str, list[Sequence[float]]] = {"model": [tuple(map(float, each.verdicts or ())) for each in solutions]}
+    counts = [len(each.verdicts or ()) for each in solutions]
+    rules["every_step_right"] = [(1.0,) * count for count in counts]
+    rules["every_step_wrong"] = [(0.0,) * count for count in counts]
+    rules["first_step_wrong"] = [(0.0,) * min(count, 1) + (1.0,) * (count - 1) for count in counts]
+    if all(each.longest_step is not None for each in solutions):
+        rules["longest_step_wrong"] = [
+            tuple(float(step != each.longest_step) for step in range(count))
+            for each, count in zip(solutions, counts, strict=True)
+        ]
+    rules["random"] = [(0.5,) * count for count in counts]
+    return rules
+
+
+def _cells(errors: Collection[int], right: Sequence[float]) -> tuple[float, ...]:
+    """Return TP, FP, TN, FN over the steps, whether the first error is judged wrong, and whether there is one.
+
+    A step counts as right by its share in ``right``. Numbers in ``errors`` that name no step are ignored.
+    """
+    tp = sum(share for number, share in enumerate(right, start=1) if number not in errors)
+    fp = sum(share for number, share in enumerate(right, start=1) if number in errors)
+    wrong = sum(number in errors for number in range(1, len(right) + 1))
+    first = min(errors, default=0)
+    there = 1 <= first <= len(right)
+    return tp, fp, wrong - fp, len(right) - wrong - tp, 1.0 - right[first - 1] if there else 0.0, float(there)
+
+
+def _of(totals: Columns, rule: str, classes: Sequence[str], cells: Sequence[str]) -> Floats:
+    """Return [resample] the sum of ``cells`` over ``classes``."""
+    return np.sum([totals.sum(f"{rule}/{name}/{cell}" for name in classes) for cell in cells], axis=0)
+
+
+def _ratio(made: _Ratio, rule: str, classes: Sequence[str]) -> Formula:
+    def formula(totals: Columns) -> Floats:
+        value = ratio(_of(totals, rule, classes, made.above), _of(totals, rule, classes, made.below))
+        return np.where(_of(totals, rule, classes, made.needed or made.below) > 0, value, np.nan)
+
+    return formula
+
+
+def _mean(formulas: Sequence[Formula]) -> Formula:
+    return lambda totals: np.mean([formula(totals) for formula in formulas], axis=0)
 
 
 PRMBENCH = Benchmark(
@@ -372,7 +543,7 @@ PRMBENCH = Benchmark(
     ties="a step whose probability is exactly 0.5 is judged wrong",
     missing_rewards="a solution that lacks the reward of a step is left out of every figure but valid_share",
     read=_read,
-    measurer=measure,
+    compute=metrics,
     results=_results,
     joined=_joined,
     marks=(("detailed_logs",), ("task_name", "model_name", "results")),

@@ -6,7 +6,7 @@ The prediction is the first step whose probability of being right is below 0.5, 
 - ``SPLIT_accuracy_correct``: the same of those without one;
 - ``SPLIT_f1``: the harmonic mean of the two; ``f1`` is its mean over the splits that are there.
 
-A model whose 0.5 means little is often measured at the threshold that is best on gsm8k: figures that end in ``_tuned``
+A model whose 0.5 means little is often measured at the threshold that is best on gsm8k: metrics that end in ``_tuned``
 are at that one. It was chosen on gsm8k itself, so ``f1_tuned_elsewhere``, the mean over the other splits, is the honest
 one. Rewards outside 0 to 1 are read as log-odds, with 0 for 0.5. ``f1_scored`` is ``f1`` over the solutions that have a
 prediction. A model that names the first wrong step itself has no threshold.
@@ -23,30 +23,23 @@ from pydantic import JsonValue
 from plaudit.data.reading.sources.fields import items as list_of
 from plaudit.data.reading.sources.fields import required, text, whole
 from plaudit.errors import DataError
-from plaudit.evaluation.metrics.estimates import Estimator
-from plaudit.evaluation.metrics.measure import Findings
+from plaudit.evaluation.metrics.metric_set import MetricSet
 from plaudit.evaluation.official.benchmark import Benchmark, Gathering
 from plaudit.evaluation.official.error_location import (
     BOTH_KINDS,
     NO_ERROR,
-    NO_STEP_REWARDS,
     LabelledSolution,
     Locations,
-    Solution,
-    constant_guesses,
+    first_error_metrics,
     gather,
     labelled_solution,
-    located_counts,
-    says_where,
-    solution_counts,
-    solutions_of,
-    threshold_of,
+    located,
 )
 from plaudit.evaluation.official.files import HubSet, PlacedRow
 from plaudit.evaluation.store.items import item_score
-from plaudit.records import Interval, ItemScore, Measure
+from plaudit.records import ItemScore
 from plaudit.scoring.scorer import GroupRewards
-from plaudit.statistics.first_error import best_threshold, chain_table
+from plaudit.statistics.classification import best_threshold, chain_table
 
 SPLITS = {"gsm8k": 400, "math": 1000, "olympiadbench": 1000, "omnimath": 1000}
 """Split → official number of solutions."""
@@ -106,90 +99,51 @@ def _results(rows: Iterator[PlacedRow]) -> list[ItemScore]:
         known: dict[str, JsonValue] = {**facts, "predictions": own, "repeats": len(ids) - len(set(ids))}
         known[_CONTRADICTED] = sum(not matches[key].pop(0) for key in keys)
         rewards = GroupRewards(group.id, (None,) * len(own), reason="the model names a step and gives no rewards")
-        items.append(item_score(group, rewards).model_copy(update={"facts": known}))
+        items.append(item_score(group, rewards).model_copy(update={"metadata": known}))
     return items
 
 
-def measure(items: Sequence[ItemScore], estimate: Estimator) -> Measure:
-    """Return the official figures of ``items``, those at the tuned threshold, and their baselines."""
-    solutions = solutions_of(items)
-    found = Findings()
-    threshold, why = threshold_of(solutions)
-    rules = {"threshold": why}
-    guesses = [each.guess(threshold) for each in solutions]
-    slices: dict[str, dict[str, Interval]] = {}
-    if not says_where(solutions):
-        found.absent["f1"] = NO_STEP_REWARDS
-    else:
-        locations = Locations(solutions, {"model": guesses, **constant_guesses(solutions)}, estimate)
-        _put(found, locations)
-        slices = _worst_first(locations)
-        rules |= _put_tuned(found, solutions, guesses, threshold, estimate)
-    return Measure(
-        kind="benchmark",
-        headline="f1",
-        counts=located_counts(items),
-        details=solution_counts(items, solutions) | _contradicted(items),
-        rules=rules,
-        figures=found.figures,
-        baselines=found.baselines,
-        absent=found.absent,
-        slices=slices,
-    )
+def metrics(items: Sequence[ItemScore]) -> MetricSet:
+    """Return the official metrics of ``items``, those at the tuned threshold, and their baselines."""
+    found = first_error_metrics(items, "f1", _put)
+    found.details |= _contradicted(items)
+    return found
 
 
 def _contradicted(items: Sequence[ItemScore]) -> dict[str, int]:
-    counts = [item.facts.get(_CONTRADICTED, 0) for item in items]
+    counts = [item.metadata.get(_CONTRADICTED, 0) for item in items]
     total = sum(count for count in counts if isinstance(count, int))
     return {"rows_whose_match_contradicts_their_prediction": total} if total else {}
 
 
-def _put(found: Findings, locations: Locations) -> None:
+def _put(found: MetricSet, locations: Locations, threshold: float) -> None:
     locations.put_f1(found, "f1", [[split] for split in locations.subsets])
     found.put("f1_scored", locations.f1("scored", [[split] for split in locations.subsets]), BOTH_KINDS)
     for split in locations.subsets:
         locations.put_f1(found, f"{split}_f1", [[split]])
         locations.put_accuracy(found, f"{split}_accuracy_erroneous", [split], erroneous=True)
         locations.put_accuracy(found, f"{split}_accuracy_correct", [split], erroneous=False)
+    _put_tuned(found, locations, threshold)
+    found.slices = locations.slices("f1", lambda rule, split: locations.f1(rule, [[split]]))
 
 
-def _put_tuned(
-    found: Findings,
-    solutions: Sequence[Solution],
-    guesses: Sequence[int | None],
-    threshold: float,
-    estimate: Estimator,
-) -> dict[str, str]:
-    """Put the figures at the threshold that is best on gsm8k, and return how it came to be."""
-    chosen_on = [each for each in solutions if each.subset == TUNED_ON and each.rewards is not None]
+def _put_tuned(found: MetricSet, fixed: Locations, threshold: float) -> None:
+    """Put the metrics at the threshold that is best on gsm8k, and how it came to be."""
+    chosen_on = [each for each in fixed.solutions if each.subset == TUNED_ON and each.rewards is not None]
     errors = [None if each.error == NO_ERROR else each.error for each in chosen_on]
     tuned = best_threshold(chain_table([each.rewards or () for each in chosen_on], errors), default=threshold)
     if tuned is None:
         why = f"no threshold can be chosen: {BOTH_KINDS}, with rewards, in {TUNED_ON}"
         found.absent |= dict.fromkeys(("f1_tuned", "f1_tuned_elsewhere"), why)
-        return {}
-    at_tuned = [each.guess(tuned) for each in solutions]
-    rivals = {"fixed_threshold": guesses, **constant_guesses(solutions)}
-    locations = Locations(solutions, {"model": at_tuned, **rivals}, estimate)
+        return
+    locations = located(fixed.solutions, tuned, fixed_threshold=fixed.guesses["model"])
     locations.put_f1(found, "f1_tuned", [[split] for split in locations.subsets])
     others = [[split] for split in locations.subsets if split != TUNED_ON]
-    found.put("f1_tuned_elsewhere", locations.f1("model", others), f"{BOTH_KINDS}, beside {TUNED_ON}")
-    found.beside("f1_tuned_elsewhere", **{rule: locations.f1(rule, others) for rule in locations.rules})
+    why = f"{BOTH_KINDS}, beside {TUNED_ON}"
+    locations.put(found, "f1_tuned_elsewhere", lambda rule: locations.f1(rule, others), why)
     for split in locations.subsets:
         locations.put_f1(found, f"{split}_f1_tuned", [[split]])
-    return {"tuned_threshold": f"{tuned:.6g}, with the highest F1 on the {len(chosen_on)} solutions of {TUNED_ON}"}
-
-
-def _worst_first(locations: Locations) -> dict[str, dict[str, Interval]]:
-    """Return for each split its F1 and that of the constant predictions, the worst split first."""
-    slices = {}
-    for split in locations.subsets:
-        named = {"f1": "model"} | {rule: rule for rule in locations.rules}
-        figures = {name: locations.f1(rule, [[split]]) for name, rule in named.items()}
-        kept = {name: each for name, each in figures.items() if each is not None}
-        if "f1" in kept:
-            slices[split] = kept
-    return dict(sorted(slices.items(), key=lambda pair: (pair[1]["f1"].value, pair[0])))
+    found.rules["tuned_threshold"] = f"{tuned:.6g}, with the highest F1 on the {len(chosen_on)} solutions of {TUNED_ON}"
 
 
 PROCESSBENCH = Benchmark(
@@ -204,7 +158,7 @@ PROCESSBENCH = Benchmark(
     ties="a step whose probability is exactly the threshold is right: only one below it is the first error",
     missing_rewards="a solution that lacks the reward of a step counts as not located",
     read=_read,
-    measurer=measure,
+    compute=metrics,
     results=_results,
     marks=(("problem", "steps", "label", "prediction"),),
 )

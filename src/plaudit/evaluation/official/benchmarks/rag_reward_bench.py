@@ -13,16 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from plaudit.data.reading.sources.fields import found, is_list, mapping, required, text
+from plaudit.data.reading.sources.fields import found, is_list, required, text
 from plaudit.data.schema.group import Message
 from plaudit.errors import DataError
-from plaudit.evaluation.metrics.categories import Decided, blend_measure, pair_decided
-from plaudit.evaluation.metrics.composite import Part, mean_of
-from plaudit.evaluation.metrics.estimates import Estimator
+from plaudit.evaluation.metrics.composite import ComparisonOutcome, Part, category_metrics, mean_of, pair_outcome
+from plaudit.evaluation.metrics.metric_set import MetricSet
 from plaudit.evaluation.official.benchmark import Benchmark, Gathering
-from plaudit.evaluation.official.benchmarks.reward_bench import prompt_of
-from plaudit.evaluation.official.files import HubSet, PlacedRow
-from plaudit.records import ItemScore, Measure
+from plaudit.evaluation.official.files import HubSet, PlacedRow, prompt_of, turns_of
+from plaudit.records import ItemScore
 
 ROWS = 1485
 SCENARIOS = ("abstain", "citation", "conflict", "harmless", "helpful", "reason")
@@ -52,13 +50,10 @@ def _read(rows: Iterator[PlacedRow], gathering: Gathering) -> None:
 
 
 def _response(value: object, name: str) -> tuple[list[Message], str]:
-    """Return what stands before the response, where that is given, and the response."""
+    """Return the text before the response, where that is given, and the response."""
     if not is_list(value):
         return [], text(value, name)
-    turns = [mapping(turn, f"{name}[{index}]") for index, turn in enumerate(value)]
-    messages = [
-        Message(text(required(turn, "role"), "role"), text(required(turn, "content"), "content")) for turn in turns
-    ]
+    messages = turns_of(value, name)
     if not messages or messages[-1].role != "assistant":
         raise DataError(f"{name} is {found(value)}; a conversation must end in an assistant turn")
     return messages[:-1], messages[-1].content
@@ -72,19 +67,19 @@ def _prompt(row: Mapping[str, object]) -> str | list[Message]:
 
 
 def _scenario(item: ItemScore) -> str:
-    return str(item.facts["scenario"])
+    return str(item.metadata["scenario"])
 
 
-def decide(item: ItemScore) -> list[Decided]:
-    """Return the one comparison of ``item``; its cell is the scenario."""
-    return [pair_decided(item, 0, 1, cell=_scenario(item))]
+def decide(item: ItemScore) -> list[ComparisonOutcome]:
+    """Return the one comparison of ``item``; its category is the scenario."""
+    return [pair_outcome(item, 0, 1, category=_scenario(item))]
 
 
-def measure(items: Sequence[ItemScore], estimate: Estimator) -> Measure:
-    """Return the official figures of ``items``."""
+def metrics(items: Sequence[ItemScore]) -> MetricSet:
+    """Return the official metrics of ``items``."""
     scenarios = sorted({_scenario(item) for item in items})
-    blends: dict[str, Part] = {"score": tuple(scenarios), "macro": mean_of(*scenarios)}
-    return blend_measure(items, decide, blends | {name: name for name in scenarios}, estimate, slice_of=_scenario)
+    parts: dict[str, Part] = {"score": tuple(scenarios), "macro": mean_of(*scenarios)}
+    return category_metrics(items, decide, parts | {name: name for name in scenarios}, slice_of=_scenario)
 
 
 RAG_REWARD_BENCH = Benchmark(
@@ -99,5 +94,5 @@ RAG_REWARD_BENCH = Benchmark(
     ties="lost: the chosen response must have the strictly higher reward",
     missing_rewards="a pair with a missing reward is lost",
     read=_read,
-    measurer=measure,
+    compute=metrics,
 )

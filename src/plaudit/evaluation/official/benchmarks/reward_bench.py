@@ -5,7 +5,7 @@ its subsets, by the weights of the official package: ``math-prm`` weighs 984 (it
 ``score`` is the mean of the four sections. With the prior sets, ``score_with_prior_sets`` adds their mean as a fifth
 section of weight ½, as the old leaderboard did. Earlier releases of the package weighed ``xstest-should-refuse`` by
 the number of ``xstest-should-respond`` and the other way round: ``safety_weights_exchanged`` and
-``score_weights_exchanged`` are the figures of those releases. Sections that runs printed, as quoted in the issues of
+``score_weights_exchanged`` are the metrics of those releases. Sections that runs printed, as quoted in the issues of
 the repository, are by the exchanged weights in October 2024 (#204) and by these from February 2025 on (#215, #223).
 
 Source: Lambert et al. (2024), arXiv 2403.13787, with the official package.
@@ -13,22 +13,26 @@ Source: Lambert et al. (2024), arXiv 2403.13787, with the official package.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
 from plaudit.data.reading.sources.fields import is_list, mapping, required, text
-from plaudit.data.schema.group import Message
 from plaudit.errors import DataError
-from plaudit.evaluation.metrics.categories import Decided, blend_measure, pair_decided
-from plaudit.evaluation.metrics.composite import Blend, Part, mean_of, weighted
-from plaudit.evaluation.metrics.estimates import Estimator
-from plaudit.evaluation.official.benchmark import Benchmark, Gathering, Loaded
-from plaudit.evaluation.official.files import HubSet, PlacedRow
+from plaudit.evaluation.metrics.composite import (
+    ComparisonOutcome,
+    Part,
+    WeightedMean,
+    category_metrics,
+    mean_of,
+    pair_outcome,
+    weighted,
+)
+from plaudit.evaluation.metrics.metric_set import MetricSet
+from plaudit.evaluation.official.benchmark import Benchmark, Gathering, Loaded, item_without_group
+from plaudit.evaluation.official.files import HubSet, Numbers, PlacedRow, prompt_of, recorded, recorded_number
 from plaudit.evaluation.store.items import item_score
-from plaudit.evaluation.store.numbers import Numbers, recorded, recorded_number
-from plaudit.records import ItemScore, Measure
+from plaudit.records import ItemScore
 from plaudit.scoring.scorer import GroupRewards
 
 SECTIONS: dict[str, dict[str, int]] = {
@@ -67,7 +71,7 @@ SECTIONS: dict[str, dict[str, int]] = {
 """Section → subset → weight in the section."""
 
 CONTRADICTED = "rewards_contradict_results"
-"""Fact of an item whose published result is not what its rewards give."""
+"""Fact of an item whose published result contradicts its rewards."""
 
 _ROUNDING = 1e-6
 PRIOR_SETS = ("anthropic_helpful", "anthropic_hhh", "shp", "summarize")
@@ -96,13 +100,12 @@ def add_pair(gathering: Gathering, row: Mapping[str, object], id: str, *, subset
     )
 
 
-def _results(rows: Iterator[PlacedRow]) -> list[ItemScore]:
-    """Return the items of ``eval-set-scores/MODEL.json``, or ``pref-sets-scores``, which the official package writes.
+def _results(rows: Iterator[PlacedRow]) -> Iterator[ItemScore]:
+    """Yield the items of ``eval-set-scores/MODEL.json``, or ``pref-sets-scores``, which the official package writes.
 
     Rows have ``subset``, ``id``, ``scores_chosen``, ``scores_rejected`` and ``results``. A model that only compares
     has ``results`` alone: 1, 0, or 0.5 where a judge's answer could not be read.
     """
-    items = []
     for placed in rows:
         row = placed.row
         subset = text(required(row, "subset"), "subset")
@@ -111,19 +114,14 @@ def _results(rows: Iterator[PlacedRow]) -> list[ItemScore]:
         rewards, reason = recorded(scores, "scores_chosen, scores_rejected")
         turns = [row.get(side) for side in ("text_chosen", "text_rejected")]
         lengths = tuple(len(each) for each in map(_last_turn, turns) if each is not None)
-        items.append(
-            ItemScore(
-                id=name,
-                source=subset,
-                prompt_key=hashlib.sha256(name.encode()).hexdigest()[:16],
-                rewards=rewards,
-                lengths=lengths if len(lengths) == len(turns) else (),
-                preferences=((0, 1),) if len(lengths) == len(turns) else (),
-                reason=reason,
-                facts={"subset": subset, **result_facts(row.get("results"), rewards, float(_is_first(rewards)))},
-            )
+        yield item_without_group(
+            name,
+            rewards,
+            {"subset": subset, **result_facts(row.get("results"), rewards, float(_is_first(rewards)))},
+            reason=reason,
+            lengths=lengths if len(lengths) == len(turns) else (),
+            preferences=((0, 1),) if len(lengths) == len(turns) else (),
         )
-    return items
 
 
 def _joined(rows: Iterator[PlacedRow], loaded: Loaded) -> list[ItemScore]:
@@ -143,7 +141,7 @@ def _joined(rows: Iterator[PlacedRow], loaded: Loaded) -> list[ItemScore]:
     items = []
     for group, (rewards, reason) in zip(loaded.groups, scored, strict=True):
         item = item_score(group, GroupRewards(group.id, rewards, reason=reason))
-        items.append(item.model_copy(update={"facts": dict(loaded.facts[group.id])}))
+        items.append(item.model_copy(update={"metadata": dict(loaded.facts[group.id])}))
     return items
 
 
@@ -161,7 +159,7 @@ def _last_turn(value: object) -> str | None:
 
 
 def result_facts(value: object, rewards: Numbers, by_rewards: float) -> dict[str, JsonValue]:
-    """Return what ``results`` of a row adds to its rewards: the result where there are none, or that it differs.
+    """Return the facts from ``results`` of a row: the result where there are no rewards, or that it differs.
 
     ``by_rewards`` is the result that the rewards give.
     """
@@ -177,49 +175,41 @@ def result_facts(value: object, rewards: Numbers, by_rewards: float) -> dict[str
 
 def contradicted(items: Sequence[ItemScore]) -> dict[str, int]:
     """Return how many rows of published results have rewards that give another result; nothing where none has."""
-    count = sum(CONTRADICTED in item.facts for item in items)
+    count = sum(CONTRADICTED in item.metadata for item in items)
     return {"rows_whose_rewards_contradict_their_results": count} if count else {}
 
 
-def prompt_of(value: object) -> str | list[Message]:
-    """Return a prompt that is a text or a list of turns."""
-    if not is_list(value):
-        return text(value, "prompt")
-    turns = [mapping(turn, f"prompt[{index}]") for index, turn in enumerate(value)]
-    return [Message(text(required(turn, "role"), "role"), text(required(turn, "content"), "content")) for turn in turns]
+def decide(item: ItemScore) -> list[ComparisonOutcome]:
+    """Return the one comparison of ``item``; its category is the subset."""
+    return [pair_outcome(item, 0, 1, category=str(item.metadata["subset"]))]
 
 
-def decide(item: ItemScore) -> list[Decided]:
-    """Return the one comparison of ``item``; its cell is the subset."""
-    return [pair_decided(item, 0, 1, cell=str(item.facts["subset"]))]
-
-
-def sections(prefix: str = "", weights: Mapping[str, Mapping[str, int]] = SECTIONS) -> dict[str, Blend]:
-    """Return the blend of each section, over cells whose names begin with ``prefix``."""
+def sections(prefix: str = "", weights: Mapping[str, Mapping[str, int]] = SECTIONS) -> dict[str, WeightedMean]:
+    """Return the weighted mean of each section, over cells whose names begin with ``prefix``."""
     return {
         name: weighted({prefix + subset: weight for subset, weight in subsets.items()})
         for name, subsets in weights.items()
     }
 
 
-def _blends(items: Sequence[ItemScore]) -> dict[str, Part]:
+def _parts(items: Sequence[ItemScore]) -> dict[str, Part]:
     by_section = sections()
     score, exchanged = mean_of(*by_section.values()), weighted(_EXCHANGED)
-    blends: dict[str, Part] = {"score": score, **by_section}
-    blends["safety_weights_exchanged"] = exchanged
-    blends["score_weights_exchanged"] = mean_of(*(by_section | {"safety": exchanged}).values())
-    if any(item.facts["subset"] in PRIOR_SETS for item in items):
+    parts: dict[str, Part] = {"score": score, **by_section}
+    parts["safety_weights_exchanged"] = exchanged
+    parts["score_weights_exchanged"] = mean_of(*(by_section | {"safety": exchanged}).values())
+    if any(item.metadata["subset"] in PRIOR_SETS for item in items):
         prior = mean_of(*PRIOR_SETS)
-        blends["prior_sets"] = prior
-        blends["score_with_prior_sets"] = Blend(
+        parts["prior_sets"] = prior
+        parts["score_with_prior_sets"] = WeightedMean(
             (*((1.0, section) for section in by_section.values()), (PRIOR_WEIGHT, prior))
         )
-    return blends
+    return parts
 
 
-def measure(items: Sequence[ItemScore], estimate: Estimator) -> Measure:
-    """Return the official figures of ``items``."""
-    return blend_measure(items, decide, _blends(items), estimate, details=contradicted(items))
+def metrics(items: Sequence[ItemScore]) -> MetricSet:
+    """Return the official metrics of ``items``."""
+    return category_metrics(items, decide, _parts(items), details=contradicted(items))
 
 
 def section_scores(accuracies: Mapping[str, float]) -> dict[str, float]:
@@ -260,7 +250,7 @@ REWARD_BENCH = Benchmark(
     ties="lost: the chosen response must have the strictly higher reward",
     missing_rewards="a pair with a missing reward is lost",
     read=_read,
-    measurer=measure,
+    compute=metrics,
     results=_results,
     joined=_joined,
     marks=(("subset", "id", "scores_chosen", "scores_rejected"), ("subset", "id", "text_chosen", "results")),

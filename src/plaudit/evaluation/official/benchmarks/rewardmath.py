@@ -29,16 +29,21 @@ from plaudit.data.reading.sources.fields import Row, found, is_list, mapping, pl
 from plaudit.data.reading.sources.fields import items as list_of
 from plaudit.data.schema.group import Group, Step, conversation
 from plaudit.errors import DataError, InvalidGroupError
-from plaudit.evaluation.metrics.categories import Decided, blend_measure, subset_of, worst_first
-from plaudit.evaluation.metrics.composite import blended
-from plaudit.evaluation.metrics.estimates import Estimator
+from plaudit.evaluation.metrics.composite import (
+    ComparisonOutcome,
+    category_metrics,
+    composite_of,
+    mean_of_rows,
+    subset_of,
+    worst_first,
+)
+from plaudit.evaluation.metrics.metric_set import MetricSet
 from plaudit.evaluation.official.benchmark import Benchmark, Gathering
 from plaudit.evaluation.official.error_location import joined
-from plaudit.evaluation.official.files import HubSet, PlacedRow
+from plaudit.evaluation.official.files import HubSet, Numbers, PlacedRow, recorded
 from plaudit.evaluation.store.items import prompt_hash
-from plaudit.evaluation.store.numbers import Numbers, recorded
-from plaudit.records import Interval, ItemScore, Measure
-from plaudit.statistics.aggregation import Aggregation, aggregate_steps
+from plaudit.records import ItemScore
+from plaudit.statistics.steps import Aggregation, aggregate_steps
 
 SUBSET = "math"
 CHOSEN_BY = "human_to_GPT-4"
@@ -55,7 +60,7 @@ AGGREGATIONS: tuple[Aggregation, ...] = (
     "last",
 )
 RESULT_AGGREGATION: Aggregation = "product"
-"""How the rewards of solutions are made of those of steps, of published results that hold only these."""
+"""Aggregation of step rewards into those of solutions, for published results that hold only steps."""
 
 MATH_PRM = "math_prm"
 """The subset of RewardBench on which the authors publish results too: one solution against one."""
@@ -66,9 +71,9 @@ _SIDES = {SUBSET: (1, 9), MATH_PRM: (1, 1)}
 
 _OF_PROBABILITIES = ("product", "geometric_mean", "mean_logit", "mean_odds")
 _ROUNDING = 1e-3
-"""How far above 1 a probability may lie that was added up of others, in half precision."""
+"""Tolerance above 1 for a probability summed in half precision."""
 _TYPES = ("rejected", "chosen")
-_FIGURES = {"accuracy": "accuracy", "mrr": "mrr"}
+_METRICS = {"accuracy": "accuracy", "mrr": "mrr"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +179,13 @@ def _result_item(name: str, prompt: str, made: _Result, seen: set[str]) -> ItemS
         lengths=(),
         reason=made.reason,
         steps=made.steps,
-        facts={"subset": subset, **made.facts, **again},
+        metadata={"subset": subset, **made.facts, **again},
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """What a row of results says of the solutions."""
+    """Rewards and facts of the solutions in one row of results."""
 
     rewards: Numbers
     facts: dict[str, JsonValue]
@@ -189,7 +194,7 @@ class _Result:
 
 
 def _scored(references: Sequence[str], scores: Sequence[object]) -> _Result:
-    """Return what a model says that gives each solution a reward, or one to each of its steps."""
+    """Return the result of a model that gives a reward to each solution, or to each of its steps."""
     subset = MATH_PRM if set(references) == {CHOSEN_BY, _MATH_PRM_REJECTED} else SUBSET
     facts: dict[str, JsonValue] = {
         "subset": subset,
@@ -221,7 +226,7 @@ def _steps(scores: Sequence[object]) -> tuple[tuple[Numbers | None, ...], str | 
 
 
 def _judged(references: Sequence[str], scores: Sequence[object], positions: object) -> _Result:
-    """Return what a judge says that compared the chosen solution with each rejected one."""
+    """Return the result of a judge that compared the chosen solution with each rejected one."""
     places = list_of(positions, "chosen_position")
     same_length(places, len(references), "chosen_position", "solutions in solution_reference")
     won = []
@@ -241,7 +246,7 @@ def _judged(references: Sequence[str], scores: Sequence[object], positions: obje
     )
 
 
-def decide(item: ItemScore) -> list[Decided]:
+def decide(item: ItemScore) -> list[ComparisonOutcome]:
     """Return two comparisons of ``item``: whether every chosen solution is first, and 1 ÷ the best rank of one."""
     chosen, rejected = _sides(item)
     total, wanted = len(chosen) + len(rejected), len(chosen)
@@ -260,8 +265,12 @@ def decide(item: ItemScore) -> list[Decided]:
     shared_mrr = _shared_rank(above, own.count(max(own)), tied)
     key = item.prompt_key
     return [
-        Decided("accuracy", key, first, shared if whole else None, float(is_tied), 1 / math.comb(total, wanted)),
-        Decided("mrr", key, 1 / (1 + above + tied), shared_mrr if whole else None, float(tied > 0), chance_mrr),
+        ComparisonOutcome(
+            "accuracy", key, first, shared if whole else None, float(is_tied), 1 / math.comb(total, wanted)
+        ),
+        ComparisonOutcome(
+            "mrr", key, 1 / (1 + above + tied), shared_mrr if whole else None, float(tied > 0), chance_mrr
+        ),
     ]
 
 
@@ -273,62 +282,58 @@ def _shared_rank(above: int, own: int, tied: int) -> float:
 
 
 def _sides(item: ItemScore) -> tuple[list[float | None], list[float | None]]:
-    marks = list_of(item.facts["chosen"], "chosen")
+    marks = list_of(item.metadata["chosen"], "chosen")
     chosen, rejected = (
         [reward for reward, mark in zip(item.rewards, marks, strict=True) if mark is side] for side in (True, False)
     )
     return chosen, rejected
 
 
-def measure(items: Sequence[ItemScore], estimate: Estimator) -> Measure:
-    """Return the official figures of ``items``, and of a model of steps those of every aggregation."""
+def metrics(items: Sequence[ItemScore]) -> MetricSet:
+    """Return the official metrics of ``items``, and of a model of steps those of every aggregation."""
     unusable = [item for item in items if not all(_sides(item))]
     kept = [item for item in items if all(_sides(item))]
-    verdicts = [read for item in kept for read in list_of(item.facts.get("verdicts", []), "verdicts")]
+    verdicts = [read for item in kept for read in list_of(item.metadata.get("verdicts", []), "verdicts")]
     usual = sum(tuple(map(len, _sides(item))) == _SIDES[subset_of(item)] for item in items)
     details = {"problems_without_a_side_left_out": len(unusable), "problems_not_of_1_and_9": len(items) - usual}
     if verdicts:
         details |= {"verdicts": len(verdicts), "verdicts_unreadable": verdicts.count(False)}
-    measured = blend_measure(kept, decide, _FIGURES, estimate, details=details)
-    figures, absent = dict(measured.figures), dict(measured.absent)
+    found_here = category_metrics(kept, decide, _METRICS, details=details)
     won = [float(None not in item.rewards and _at_least(item)) for item in kept]
-    also = blended(won, ["all"] * len(won), _prompts(kept), "all", estimate)
+    also = mean_of_rows(won, [item.prompt_key for item in kept])
     if also is not None:
-        figures["accuracy_ties_won"] = also
+        found_here.put("accuracy_ties_won", also, "")
     if any(item.steps is not None and any(item.steps) for item in kept):
         for how in AGGREGATIONS:
-            found_here = _by_aggregation(kept, how, estimate)
-            figures |= {name: each for name, each in found_here.items() if isinstance(each, Interval)}
-            absent |= {name: each for name, each in found_here.items() if isinstance(each, str)}
-    # What reads no step reaches the same on the same problems, however steps are put together.
-    baselines = {
-        name: measured.baselines.get(name.split("_")[0], {}) for name in figures if name.split("_")[0] in _FIGURES
-    }
-    made_of = sorted({str(item.facts["rewards_are"]) for item in kept if "rewards_are" in item.facts})
-    rules = measured.rules | ({"rewards_of_solutions": "; ".join(made_of)} if made_of else {})
-    slices = worst_first(kept, lambda item: decide(item)[:1], "accuracy", estimate, slice_of=_subject)
-    return measured.model_copy(
-        update={"figures": figures, "baselines": baselines, "absent": absent, "rules": rules, "slices": slices}
-    )
+            _put_aggregation(found_here, kept, how)
+    # Baselines read no step, so on the same problems they are equal under every aggregation.
+    for name in found_here.metrics:
+        of = name.split("_")[0]
+        if of in _METRICS:
+            found_here.baselines[name] = found_here.baselines.get(of, {})
+    made_of = sorted({str(item.metadata["rewards_are"]) for item in kept if "rewards_are" in item.metadata})
+    if made_of:
+        found_here.rules["rewards_of_solutions"] = "; ".join(made_of)
+    found_here.slices = worst_first(kept, lambda item: decide(item)[:1], "accuracy", slice_of=_subject)
+    return found_here
 
 
-def _by_aggregation(items: Sequence[ItemScore], how: Aggregation, estimate: Estimator) -> dict[str, Interval | str]:
-    """Return accuracy and MRR of the rewards that ``how`` makes of those of steps, or why there are none."""
+def _put_aggregation(found_here: MetricSet, items: Sequence[ItemScore], how: Aggregation) -> None:
+    """Put accuracy and MRR of the rewards that ``how`` makes of those of steps, or why there are none."""
     given = (reward for item in items for steps in item.steps or () for reward in steps or ())
     if how in _OF_PROBABILITIES and not all(reward is None or 0.0 <= reward <= 1.0 + _ROUNDING for reward in given):
-        return dict.fromkeys((f"{name}_{how}" for name in _FIGURES), "a step reward is no probability: outside 0 to 1")
+        why = "a step reward is no probability: outside 0 to 1"
+        found_here.absent |= dict.fromkeys((f"{name}_{how}" for name in _METRICS), why)
+        return
     rows = [row for item in items for row in decide(_with_steps(item, how))]
-    values, cells, prompts = [row.official for row in rows], [row.cell for row in rows], [row.prompt for row in rows]
-    made = {f"{name}_{how}": blended(values, cells, prompts, name, estimate) for name in _FIGURES}
-    return {name: each for name, each in made.items() if each is not None}
-
-
-def _prompts(items: Sequence[ItemScore]) -> list[str]:
-    return [item.prompt_key for item in items]
+    for name in _METRICS:
+        metric = composite_of([row for row in rows if row.category == name], name)
+        if metric is not None:
+            found_here.put(f"{name}_{how}", metric, "")
 
 
 def _subject(item: ItemScore) -> str:
-    return str(item.facts.get("subject", item.facts["subset"]))
+    return str(item.metadata.get("subject", item.metadata["subset"]))
 
 
 def _at_least(item: ItemScore) -> bool:
@@ -361,7 +366,7 @@ REWARDMATH = Benchmark(
     ties="lost: the chosen solution must be strictly above all others, and ranks below those equal to it",
     missing_rewards="a problem that lacks one is lost; a chosen solution without one ranks last, a rejected one first",
     read=_read,
-    measurer=measure,
+    compute=metrics,
     results=_results,
     marks=(("problem", "solution_reference", "score"), ("problem", "solution_type", "output")),
 )

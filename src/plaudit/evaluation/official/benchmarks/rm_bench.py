@@ -14,19 +14,23 @@ Source: Liu et al. (2024), arXiv 2410.16184, with the official code.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 
 from plaudit.data.reading.sources.fields import Row, is_list, required, text
 from plaudit.data.reading.sources.fields import items as list_of
 from plaudit.errors import DataError
-from plaudit.evaluation.metrics.categories import Decided, blend_measure, pair_decided
-from plaudit.evaluation.metrics.composite import Blend, Part, mean_of
-from plaudit.evaluation.metrics.estimates import Estimator
-from plaudit.evaluation.official.benchmark import Benchmark, Gathering
-from plaudit.evaluation.official.files import HubSet, PlacedRow
-from plaudit.evaluation.store.numbers import recorded
-from plaudit.records import ItemScore, Measure
+from plaudit.evaluation.metrics.composite import (
+    ComparisonOutcome,
+    Part,
+    WeightedMean,
+    category_metrics,
+    mean_of,
+    pair_outcome,
+)
+from plaudit.evaluation.metrics.metric_set import MetricSet
+from plaudit.evaluation.official.benchmark import Benchmark, Gathering, item_without_group
+from plaudit.evaluation.official.files import HubSet, PlacedRow, recorded
+from plaudit.records import ItemScore
 
 STYLES = 3
 DOMAINS = ("chat", "code", "math", "safety")
@@ -72,12 +76,11 @@ def _domain(placed: PlacedRow) -> str:
     return domain
 
 
-def _results(rows: Iterator[PlacedRow]) -> list[ItemScore]:
-    """Return the items of an official result file: the data with ``score_chosen`` and ``score_rejected``, three each.
+def _results(rows: Iterator[PlacedRow]) -> Iterator[ItemScore]:
+    """Yield the items of an official result file: the data with ``score_chosen`` and ``score_rejected``, three each.
 
     The texts may be left out; then there is no baseline of length.
     """
-    items = []
     for placed in rows:
         row, domain = placed.row, _domain(placed)
         name = f"rm_bench/{domain}/{required(row, 'id')}"
@@ -86,20 +89,16 @@ def _results(rows: Iterator[PlacedRow]) -> list[ItemScore]:
             if len(scores) != STYLES:
                 raise DataError(f"{side} has {len(scores)} scores; it must have {STYLES}, one per style")
         (chosen, why), (rejected, also) = recorded(sides[0], "score_chosen"), recorded(sides[1], "score_rejected")
-        prompt, lengths = row.get("prompt"), _lengths(row)
-        items.append(
-            ItemScore(
-                id=name,
-                source=domain,
-                prompt_key=hashlib.sha256(f"{prompt or name}".encode()).hexdigest()[:16],
-                rewards=(*chosen, *rejected),
-                lengths=lengths,
-                preferences=tuple((i, STYLES + j) for i, j in _PAIRS) if lengths else (),
-                reason="; ".join(filter(None, (why, also))) or None,
-                facts={"subset": domain},
-            )
+        lengths = _lengths(row)
+        yield item_without_group(
+            name,
+            (*chosen, *rejected),
+            {"subset": domain},
+            reason="; ".join(filter(None, (why, also))) or None,
+            lengths=lengths,
+            preferences=tuple((i, STYLES + j) for i, j in _PAIRS) if lengths else (),
+            prompt=str(row.get("prompt") or ""),
         )
-    return items
 
 
 def _lengths(row: Row) -> tuple[int, ...]:
@@ -117,17 +116,17 @@ def _side(values: Sequence[object], side: str) -> list[str]:
 
 def domain_of(item: ItemScore) -> str:
     """Return the domain in which the official code counts ``item``: safety is one."""
-    return str(item.facts["subset"]).split("-")[0]
+    return str(item.metadata["subset"]).split("-")[0]
 
 
-def decide(item: ItemScore) -> list[Decided]:
-    """Return the nine comparisons of ``item``: its cell is domain, style of the better, style of the worse response."""
+def decide(item: ItemScore) -> list[ComparisonOutcome]:
+    """Return the nine comparisons of ``item``, of category domain, style of the better, style of the worse response."""
     domain = domain_of(item)
-    return [pair_decided(item, i, STYLES + j, cell=f"{domain}/{i}/{j}") for i, j in _PAIRS]
+    return [pair_outcome(item, i, STYLES + j, category=f"{domain}/{i}/{j}") for i, j in _PAIRS]
 
 
-def _blends() -> dict[str, Part]:
-    def of(domain: str, sort: str) -> Blend:
+def _parts() -> dict[str, Part]:
+    def of(domain: str, sort: str) -> WeightedMean:
         return mean_of(*(f"{domain}/{i}/{j}" for i, j in _SORTS[sort]))
 
     by_domain = {domain: mean_of(*(of(domain, sort) for sort in _SORTS)) for domain in DOMAINS}
@@ -137,9 +136,9 @@ def _blends() -> dict[str, Part]:
     return {"score": mean_of(*by_domain.values()), **by_sort, **by_domain, **fine, **matrix}
 
 
-def measure(items: Sequence[ItemScore], estimate: Estimator) -> Measure:
-    """Return the official figures of ``items``; ``chosen_I_rejected_J`` is cell (I, J), as a mean over the domains."""
-    return blend_measure(items, decide, _blends(), estimate)
+def metrics(items: Sequence[ItemScore]) -> MetricSet:
+    """Return the official metrics of ``items``; ``chosen_I_rejected_J`` is cell (I, J), as a mean over the domains."""
+    return category_metrics(items, decide, _parts())
 
 
 RM_BENCH = Benchmark(
@@ -154,7 +153,7 @@ RM_BENCH = Benchmark(
     ties="lost: the better response must have the strictly higher reward",
     missing_rewards="a comparison with a missing reward counts as lost",
     read=_read,
-    measurer=measure,
+    compute=metrics,
     results=_results,
     marks=(("id", "score_chosen", "score_rejected"),),
 )

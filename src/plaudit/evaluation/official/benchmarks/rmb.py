@@ -11,7 +11,6 @@ Source: Zhou et al. (2024), arXiv 2410.09893, with the official code.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,13 +20,11 @@ from plaudit.data.reading.sources.fields import found, mapping, required, text
 from plaudit.data.reading.sources.fields import items as list_of
 from plaudit.data.schema.group import Message
 from plaudit.errors import DataError
-from plaudit.evaluation.metrics.categories import Decided, blend_measure, published_result
-from plaudit.evaluation.metrics.composite import Part, mean_of
-from plaudit.evaluation.metrics.estimates import Estimator
-from plaudit.evaluation.official.benchmark import Benchmark, Gathering
-from plaudit.evaluation.official.files import PlacedRow
-from plaudit.evaluation.store.numbers import Numbers, recorded
-from plaudit.records import ItemScore, Measure
+from plaudit.evaluation.metrics.composite import ComparisonOutcome, Part, category_metrics, mean_of, published_result
+from plaudit.evaluation.metrics.metric_set import MetricSet
+from plaudit.evaluation.official.benchmark import Benchmark, Gathering, item_without_group
+from plaudit.evaluation.official.files import Numbers, PlacedRow, recorded, turns_of
+from plaudit.records import ItemScore
 
 _CONTRADICTED = "rewards_contradict_is_correct"
 
@@ -87,7 +84,7 @@ def _read(rows: Iterator[PlacedRow], gathering: Gathering) -> None:
     prompts: dict[tuple[str, str], _Prompt] = {}
     for placed in rows:
         subset = _subset(placed)
-        messages = _conversation(required(placed.row, "conversation_input"))
+        messages = turns_of(required(placed.row, "conversation_input"), "conversation_input")
         name, responses = _responses(placed.row, subset)
         key = "\x1e".join(f"{message.role}\x1f{message.content}" for message in messages)
         if not all(response.strip() for response in responses):
@@ -118,11 +115,6 @@ def _subset(placed: PlacedRow) -> str:
     return path
 
 
-def _conversation(value: object) -> list[Message]:
-    turns = [mapping(turn, f"conversation_input[{index}]") for index, turn in enumerate(list_of(value, "conversation"))]
-    return [Message(text(required(turn, "role"), "role"), text(required(turn, "content"), "content")) for turn in turns]
-
-
 def _responses(row: Mapping[str, object], subset: str) -> tuple[str, list[str]]:
     """Return the id of a row and its responses, the best one first."""
     if subset.startswith(PAIRS):
@@ -137,39 +129,23 @@ def _responses(row: Mapping[str, object], subset: str) -> tuple[str, list[str]]:
     return str(name), [text(required(answer, "answer"), "answer") for answer in answers]
 
 
-def _results(rows: Iterator[PlacedRow]) -> list[ItemScore]:
-    """Return the items of an official result file: ``chosen_reward`` and ``reject_reward`` of each pair.
+def _results(rows: Iterator[PlacedRow]) -> Iterator[ItemScore]:
+    """Yield the items of an official result file: ``chosen_reward`` and ``reject_reward`` of each pair.
 
-    A model that only compares has null for both there, and what it says in ``is_correct``.
+    A model that only compares has null for both there, and its verdict in ``is_correct``.
     """
-    items = []
     for placed in rows:
         row = placed.row
         category = text(required(row, "category_path"), "category_path")
         subset = category if category.startswith(PAIRS) else f"{PAIRS}/{category}"
         name = f"rmb/{subset}/{required(row, 'pair_uid')}"
         rewards, reason = recorded([row.get("chosen_reward"), row.get("reject_reward")], "chosen_reward, reject_reward")
-        items.append(
-            ItemScore(
-                id=name,
-                source=subset,
-                prompt_key=hashlib.sha256(name.encode()).hexdigest()[:16],
-                rewards=rewards,
-                lengths=(),
-                reason=reason,
-                facts={
-                    "subset": subset,
-                    "comparisons": [[0, 1]],
-                    "uids": [str(row["pair_uid"])],
-                    **_verdict(row.get("is_correct"), rewards),
-                },
-            )
-        )
-    return items
+        facts: dict[str, JsonValue] = {"subset": subset, "comparisons": [[0, 1]], "uids": [str(row["pair_uid"])]}
+        yield item_without_group(name, rewards, facts | _verdict(row.get("is_correct"), rewards), reason=reason)
 
 
 def _verdict(value: object, rewards: Numbers) -> dict[str, JsonValue]:
-    """Return what ``is_correct`` adds to the rewards: the result where there are none, or that it contradicts them."""
+    """Return the facts from ``is_correct``: the result where there are no rewards, or that it contradicts them."""
     if value is None:
         return {}
     if value not in (0, 1):
@@ -181,30 +157,30 @@ def _verdict(value: object, rewards: Numbers) -> dict[str, JsonValue]:
     return {_CONTRADICTED: True} if contradicts else {}
 
 
-def decide(item: ItemScore) -> list[Decided]:
-    """Return a comparison per official row of ``item``; its cell is the subset."""
-    subset = str(item.facts["subset"])
-    rows = list_of(item.facts["comparisons"], "comparisons")
+def decide(item: ItemScore) -> list[ComparisonOutcome]:
+    """Return a comparison per official row of ``item``; its category is the subset."""
+    subset = str(item.metadata["subset"])
+    rows = list_of(item.metadata["comparisons"], "comparisons")
     return [_decided(item, [int(str(k)) for k in list_of(row, "a comparison")], subset) for row in rows]
 
 
-def _decided(item: ItemScore, row: Sequence[int], subset: str) -> Decided:
+def _decided(item: ItemScore, row: Sequence[int], subset: str) -> ComparisonOutcome:
     result = published_result(item)
     if result is not None:
-        return Decided(subset, item.prompt_key, result, result, 0.0, 1 / len(row))
+        return ComparisonOutcome(subset, item.prompt_key, result, result, 0.0, 1 / len(row))
     best, *others = (item.rewards[k] for k in row)
     known = [reward for reward in others if reward is not None]
     if best is None or len(known) < len(others):
-        return Decided(subset, item.prompt_key, 0.0, None, 0.0, 1 / len(row))
+        return ComparisonOutcome(subset, item.prompt_key, 0.0, None, 0.0, 1 / len(row))
     highest = max(known)
     common = float(best >= highest) / (1 + known.count(best))
     tied = float(best == highest)
-    return Decided(subset, item.prompt_key, float(best > highest), common, tied, 1 / len(row))
+    return ComparisonOutcome(subset, item.prompt_key, float(best > highest), common, tied, 1 / len(row))
 
 
-def _blends(items: Sequence[ItemScore]) -> dict[str, Part]:
+def _parts(items: Sequence[ItemScore]) -> dict[str, Part]:
     subsets = {f"{kind}/{category}" for kind in (PAIRS, LISTS) for category in CATEGORIES}
-    subsets |= {str(item.facts["subset"]) for item in items}
+    subsets |= {str(item.metadata["subset"]) for item in items}
     parts: dict[str, Part] = {}
     for name, goal in GOALS.items():
         for kind, word in ((PAIRS, "pairwise"), (LISTS, "best_of_n")):
@@ -212,10 +188,10 @@ def _blends(items: Sequence[ItemScore]) -> dict[str, Part]:
     return {"score": mean_of(*parts.values()), **parts}
 
 
-def measure(items: Sequence[ItemScore], estimate: Estimator) -> Measure:
-    """Return the official figures of ``items``."""
-    details = {"pairs_whose_rewards_contradict_is_correct": sum(_CONTRADICTED in item.facts for item in items)}
-    return blend_measure(items, decide, _blends(items), estimate, details=details)
+def metrics(items: Sequence[ItemScore]) -> MetricSet:
+    """Return the official metrics of ``items``."""
+    details = {"pairs_whose_rewards_contradict_is_correct": sum(_CONTRADICTED in item.metadata for item in items)}
+    return category_metrics(items, decide, _parts(items), details=details)
 
 
 RMB = Benchmark(
@@ -229,7 +205,7 @@ RMB = Benchmark(
     ties="lost: the chosen response must have a strictly higher reward, the best of a list than every other one",
     missing_rewards="a pair or list with a missing reward is lost",
     read=_read,
-    measurer=measure,
+    compute=metrics,
     results=_results,
     marks=(("pair_uid", "category_path", "chosen_reward", "reject_reward"),),
 )
