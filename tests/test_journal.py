@@ -433,7 +433,13 @@ def test_processes_killed_at_random_write_what_an_unbroken_one_does(tmp_path, se
     killed_again_and_again(tmp_path, seed, 12)
 
 
-def test_a_result_that_cannot_be_replaced_is_still_there(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("failing_at", "items", "result"),
+    [([".old.result", "items"], "1", "1"), ([".old.result", "items", "result"], "2", None)],
+)
+def test_a_result_that_cannot_be_replaced_is_still_there_unless_items_are_new(
+    tmp_path, monkeypatch, failing_at, items, result
+):
     begun(tmp_path / "out.partial", 2)
     for name in ("items", "result"):
         (tmp_path / name).write_text("1")
@@ -442,14 +448,16 @@ def test_a_result_that_cannot_be_replaced_is_still_there(tmp_path, monkeypatch):
 
     def failing(source, target):
         asked.append(Path(target).name)
-        if asked == [".old.result", "items"]:
+        if asked == failing_at:
             raise PermissionError(13, "Permission denied")
         rename(source, target)
 
     monkeypatch.setattr(journals.os, "replace", failing)
     with pytest.raises(OutputError):
         committed(tmp_path, "2")
-    assert ((tmp_path / "items").read_text(), (tmp_path / "result").read_text()) == ("1", "1")
+    found = tmp_path / "result"
+    assert (tmp_path / "items").read_text() == items
+    assert (found.read_text() if found.exists() else None) == result
     monkeypatch.undo()
     committed(tmp_path, "3")
     assert ((tmp_path / "items").read_text(), (tmp_path / "result").read_text()) == ("3", "3")

@@ -267,7 +267,7 @@ class Journal:
     def commit(self) -> Generator[Commit]:
         """Let the files that are staged in the block replace their namesakes at its end, then remove this file.
 
-        Where the block fails, all files are as they were; where a rename fails, the last staged file is.
+        Where the block or the first rename fails, all files are as they were; after a later one the last is missing.
 
         Raises:
             OutputError: when a file cannot be written.
@@ -391,11 +391,14 @@ class Commit:
         with _writing(last):
             if len(self._staged) + len(self._removed) > 1 and last.exists():
                 os.replace(last, aside)
+            replaced = 0
             try:
                 for path, temporary in self._staged.items():
                     os.replace(temporary, path)
-            except OSError:
-                if aside.exists() and not last.exists():
+                    replaced += 1
+            except BaseException:
+                # Beside files that are new already the old last one would be a result of other items.
+                if not replaced and aside.exists():
                     os.replace(aside, last)
                 raise
             for path in [*self._removed, aside]:
