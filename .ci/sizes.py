@@ -21,9 +21,9 @@ COLLECTIONS = {"sources", "benchmarks", "cli"}
 """Folders in which every file is one of a kind: a source, a benchmark, a verb."""
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 MAX_FILES = 260
-MAX_CODE_LINES = 31_200
+MAX_CODE_LINES = 30_020
 """Lines of code of the package, without blanks, comments and docstrings: 32,634 in 336 files before the journal, jobs,
-opening and the contract suites came; the aim is 30,000."""
+opening and the contract suites came, 30,006 when the house was mended."""
 _NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 

@@ -47,8 +47,12 @@ def git_state(directory: Path | None = None) -> tuple[str | None, bool | None]:
     return commit.stdout.strip(), bool(status.stdout.strip())
 
 
+def stamp() -> dict[str, Any]:
+    """Return the fields of a record that say when and with what it was made: the time and the package versions."""
+    return {"created": datetime.now(UTC).isoformat(timespec="seconds"), "versions": package_versions()}
+
+
 def made_now() -> dict[str, Any]:
-    """Return the fields of a ``MadeRecord``: the time, the commit of the working directory and the package versions."""
+    """Return the fields of a ``MadeRecord``: those of ``stamp`` and the commit of the working directory."""
     commit, dirty = git_state()
-    created = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"created": created, "commit": commit, "dirty": dirty, "versions": package_versions()}
+    return stamp() | {"commit": commit, "dirty": dirty}

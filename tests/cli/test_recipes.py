@@ -77,7 +77,7 @@ def test_a_checkout_reads_the_recipes_at_its_top():
     assert recipes.recipes_folder(ROOT / "src" / "plaudit") == ROOT / "recipes"
 
 
-def test_a_wheel_carries_the_recipes_of_the_checkout(tmp_path):
+def test_a_wheel_carries_the_recipes_and_the_data_files_of_the_checkout(tmp_path):
     built = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
         cwd=ROOT,
@@ -90,7 +90,14 @@ def test_a_wheel_carries_the_recipes_of_the_checkout(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
     package = tmp_path / "site" / "plaudit"
-    assert (package / "py.typed").is_file()
+    source = ROOT / "src" / "plaudit"
+    beside = {
+        path.relative_to(source) for path in source.rglob("*.*") if path.suffix in {".toml", ".j2", ".css", ".typed"}
+    }
+    assert {"sources.toml", "benchmarks.toml", "words.toml", "names.toml", "patterns.toml"} <= {
+        path.name for path in beside
+    }
+    assert [str(path) for path in beside if not (package / path).is_file()] == []
     found = recipes.recipes_folder(package)
     assert found == package / "recipes_data"
     assert recipes.recipe_names(found) == recipes.recipe_names(ROOT / "recipes")

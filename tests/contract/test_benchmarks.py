@@ -64,7 +64,7 @@ def without_a_reason(metrics):
 def broken(change):
     """Return LLMBar with ``change`` made to its metrics."""
     benchmark = benchmark_named("llmbar")
-    return replace(benchmark, compute=lambda items: change(benchmark.compute(items)))
+    return benchmark.model_copy(update={"compute": lambda items: change(benchmark.compute(items))})
 
 
 @pytest.mark.parametrize(
@@ -100,10 +100,10 @@ def test_what_is_read_wrongly_or_lost_is_seen(tmp_path, official_rows):
         return benchmark.compute([item for item in items if None not in item.rewards])
 
     for wrong, words in (
-        (replace(benchmark, compute=of_the_first_half), "in another order"),
-        (replace(benchmark, read=labels_turned), "rewards that follow the labels give a score"),
-        (replace(benchmark, read=without_subsets), "names no subset"),
-        (replace(benchmark, compute=drops_missing), "no part of n"),
+        (benchmark.model_copy(update={"compute": of_the_first_half}), "in another order"),
+        (benchmark.model_copy(update={"read": labels_turned}), "rewards that follow the labels give a score"),
+        (benchmark.model_copy(update={"read": without_subsets}), "names no subset"),
+        (benchmark.model_copy(update={"compute": drops_missing}), "no part of n"),
     ):
         with pytest.raises(AssertionError, match=words):
             check_benchmark(wrong, path, floor=None)

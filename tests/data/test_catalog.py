@@ -14,6 +14,7 @@ import pytest
 from plaudit.data.reading.options import DataFile
 from plaudit.data.reading.read import load_files
 from plaudit.data.reading.sources.formats import FORMATS, SOURCES, source_at
+from plaudit.data.reading.sources.source import Source
 from plaudit.errors import DataError
 
 from .rows import read_row
@@ -58,6 +59,15 @@ def test_a_documented_row_is_read_by_the_format_of_an_entry(source):
     rows = documented_rows(source.format)
     assert rows, f"docs/reference/data_formats.md shows no row of {source.format}"
     assert all(read_row(row, source.format).responses for row in rows)
+
+
+@pytest.mark.parametrize("entry", [{"rows": {"train": "many"}}, {"size": 3}, {"hub": None}])
+def test_an_entry_that_the_catalogue_cannot_hold_is_refused(entry):
+    sound = {"name": "a", "hub": "a/b", "licence": "MIT", "citation": "A (2024), B", "format": "trl"}
+    assert Source(**sound).rows == {"train": None}
+    assert Source(**sound, rows={"train": 3, "test": "unknown"}).rows == {"train": 3, "test": None}
+    with pytest.raises(ValueError, match=next(iter(entry))):
+        Source(**(sound | entry))
 
 
 def test_no_two_entries_are_the_same_place():

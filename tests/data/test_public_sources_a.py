@@ -297,11 +297,9 @@ def test_the_same_rows_in_parquet_read_the_same(tmp_path, read):
         )
 
 
-def test_every_name_of_a_format_or_a_source_is_given_once():
+def test_every_name_of_a_format_is_given_once():
     listed = [format for module in formats._MODULES for format in module.FORMATS]
-    sources = [source.name for format in listed for source in format.sources]
     assert len(listed) == len(FORMATS) == len({format.name for format in listed})
-    assert len(sources) == len(SOURCES) == len(set(sources))
     assert all(format.fields for format in listed)
 
 

@@ -209,7 +209,7 @@ def test_the_command_says_in_one_line_what_is_wrong(tmp_path):
     assert "1 items are in the first only ('w0')" in other.output
     assert run(tmp_path / "a", tmp_path / "b", "--tie-rule", "loss", "--intersection").exit_code == 0
     (tmp_path / "b" / "result.json").write_text("{}")
-    assert "not a result of plaudit" in run(tmp_path / "a", tmp_path / "b").output
+    assert "result.json is no record of plaudit" in run(tmp_path / "a", tmp_path / "b").output
     (tmp_path / "a" / "items.jsonl").write_text("{}\n")
     with pytest.raises(DataError, match=r"items.jsonl:1: not an item"):
         read_scored(tmp_path / "a")

@@ -17,7 +17,7 @@ from plaudit.evaluation.store import result_folder
 from plaudit.evaluation.store.precomputed import StoredItems, StoredRewards, holds_items
 from plaudit.evaluation.store.result_folder import ScoringRecord, existing_result
 from plaudit.records import Result, read_items
-from plaudit.scoring.scorer import GroupRewards, ResponseTruncation
+from plaudit.scoring.scorer import GroupRewards, ResponseTruncation, ScorerInfo
 
 FILES = ("items.jsonl", "result.json", "scoring.json", "confident_errors.json")
 
@@ -171,6 +171,8 @@ def test_what_is_no_record_of_plaudit_is_not_written_over(tmp_path: Path):
 class InWindows:
     """Gives rewards that depend on the place in a window of three, as batches move last digits; asks in windows."""
 
+    info = ScorerInfo(window=3)
+
     def __init__(self) -> None:
         self.asked: list[str] = []
 
@@ -186,11 +188,11 @@ def test_a_scorer_of_windows_goes_on_at_the_end_of_one(tmp_path: Path, stop: int
         if done == stop:
             raise KeyboardInterrupt
 
-    run(tmp_path / "whole", InWindows(), window=3)
+    run(tmp_path / "whole", InWindows())
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "killed", InWindows(), window=3, progress=stopping)
+        run(tmp_path / "killed", InWindows(), progress=stopping)
     second = InWindows()
-    run(tmp_path / "killed", second, window=3)
+    run(tmp_path / "killed", second)
     assert second.asked[:1] == ([] if goes_on_at is None else [goes_on_at])
     assert bare(tmp_path / "killed") == bare(tmp_path / "whole")
 
@@ -204,7 +206,7 @@ def test_an_unfinished_evaluation_of_another_model_keeps_every_item(tmp_path: Pa
         run(tmp_path, progress=stopping)
     before = (tmp_path / "items.partial.jsonl").read_bytes()
     with pytest.raises(ConfigError, match="was begun by another run: model m there"):
-        run(tmp_path, InWindows(), model="other", window=3)
+        run(tmp_path, InWindows(), model="other")
     assert (tmp_path / "items.partial.jsonl").read_bytes() == before
 
 

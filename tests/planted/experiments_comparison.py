@@ -92,7 +92,8 @@ def trained(*kinds: tuple[type[ComparisonEncoder], str]) -> RewardModel:
     model.recipe = COMPARISON.described_in(model.recipe.model_copy(update={"chat_template": GEMMA}), tokenizer)
     model.use_layout("shared_prefix")
     rows = list(enumerate(groups))
-    encoders = [kind(tokenizer, text, special_tokens=False, max_length=256, truncation="drop") for kind, text in kinds]
+    rule = {"tokenizer": tokenizer, "special_tokens": False, "max_length": 256, "truncation": "drop"}
+    encoders = [kind(chat_template=text, **rule) for kind, text in kinds]
     tokens = [list(encoder.encode(rows, EncodingReport())) for encoder in encoders]
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
     for step in range(STEPS):

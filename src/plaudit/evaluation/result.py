@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -17,7 +16,7 @@ from plaudit.evaluation.metrics.preference import CONFIDENCE, DEFAULT_TIE_RULE, 
 from plaudit.evaluation.metrics.reward_scale import is_relative
 from plaudit.evaluation.metrics.steps import labels_have_three_classes, reads_steps, step_metrics
 from plaudit.evaluation.official.benchmark import Benchmark
-from plaudit.provenance import package_versions
+from plaudit.provenance import stamp
 from plaudit.records import ItemScore, LabelCounts, Measure, PositionEffect, Result
 from plaudit.statistics.intervals import fraction_interval
 from plaudit.statistics.metric import IntervalSettings
@@ -80,8 +79,7 @@ def assemble_result(
         details=completeness(items) | dict(counts or {}),
         reasons=missing_reasons(items),
         left_out=dict(left_out or {}),
-        versions=package_versions(),
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **stamp(),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from plaudit.evaluation.store.result_folder import (
     ScoredItem,
     ScoringRecord,
     existing_result,
+    parse_line,
     read_confident_errors,
     write_result,
 )
@@ -83,7 +85,6 @@ def evaluate(
     progress: Callable[[int], None] | None = None,
     replace: Replace = "finished",
     settings: Mapping[str, JsonValue] | None = None,
-    window: int | None = None,
     counts: Mapping[str, int] | None = None,
     benchmark: Benchmark | None = None,
     loaded: Loaded | None = None,
@@ -112,7 +113,7 @@ def evaluate(
     identity = EvaluationIdentity(name=name, model=model, answer_pattern=answer_pattern, **hashes)
     settings = info.settings if settings is None else settings
     work = _Work(identity, output_dir, settings, replace, tie_rule, seed, counts, benchmark, loaded)
-    return _run(scorer, groups, work, info.window if window is None else window, progress or (lambda done: None))
+    return _run(scorer, groups, work, progress or (lambda done: None))
 
 
 def evaluate_benchmark(
@@ -139,13 +140,13 @@ def evaluate_benchmark(
     )
 
 
-def _run(scorer: Scorer, groups: Iterable[Group], work: _Work, window: int, progress: Callable[[int], None]) -> Result:
+def _run(scorer: Scorer, groups: Iterable[Group], work: _Work, progress: Callable[[int], None]) -> Result:
     """Return the result of one evaluation, written: from groups to rewards, items and ``result.json``."""
     items: list[ItemScore] = []
     truncations: list[GroupTruncation] = []
     errors = ConfidentErrorCollector()
     refused = () if work.loaded is None else work.loaded.refused
-    with work.journal(window) as journal:
+    with work.journal(info_of(scorer).window) as journal:
         existing = work.existing()
         if existing is not None and existing.has_rewards_of(work.identity):
             found = _with_answers(existing.matched(groups, len(refused)), work)
@@ -179,7 +180,7 @@ def _resume(journal: Journal, scorer: Scorer, groups: Iterable[Group], work: _Wo
 
 def _on_file(journal: Journal, groups: Iterator[Group]) -> Iterator[tuple[Group, ScoredItem]]:
     """Yield the next groups with their unfinished items."""
-    for group, scored, place in journal.matched(groups, ScoredItem.parse):
+    for group, scored, place in journal.matched(groups, partial(parse_line, ScoredItem)):
         check_same(group, scored.item, place)
         yield group, scored
 

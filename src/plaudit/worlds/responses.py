@@ -38,7 +38,6 @@ class Draft:
     style: int
     separator: str
     actions: tuple[str, ...]
-    right: tuple[bool, ...]
     fillers: tuple[str | None, ...]
 
     def text(self) -> str:
@@ -91,7 +90,6 @@ def draft_response(
         style=draw.randrange(len(STEP_STYLES)),
         separator=draw.choice((" ", "\n")),
         actions=tuple(actions),
-        right=right,
         fillers=tuple(draw.choice(FILLERS) if draw.random() < filler_rate else None for _ in actions),
     )
 
@@ -102,7 +100,6 @@ def branch(trunk: Draft, other: Draft, steps: int) -> Draft:
         trunk,
         closing=other.closing,
         actions=trunk.actions[:steps] + other.actions[steps:],
-        right=trunk.right[:steps] + other.right[steps:],
         fillers=trunk.fillers[:steps] + other.fillers[steps:],
     )
 

@@ -1,4 +1,4 @@
-"""The word lists of the day-plan world: choices between two sides, and the sentences around their things.
+"""The words of the day-plan world, read from ``words.toml``: choices between two sides, sentences around their things.
 
 Each thing belongs to one side of one choice. A prompt names things that a family loves, a response names
 things that they are to do something with, and the gold reward is read off both.
@@ -6,8 +6,11 @@ things that they are to do something with, and the gold reward is read off both.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,80 +23,24 @@ class Side:
     """Words that tell of it."""
 
 
-CHOICES: tuple[tuple[Side, Side], ...] = (
-    (
-        Side("sea", ("harbour", "wave", "pier", "anchor")),
-        Side("snow", ("glacier", "sledge", "icicle", "igloo")),
-    ),
-    (Side("music", ("guitar", "piano", "choir", "drum")), Side("kitchen", ("oven", "spice", "dough", "pan"))),
-    (
-        Side("garden", ("tulip", "hedge", "orchard", "rose")),
-        Side("workshop", ("hammer", "saw", "drill", "plank")),
-    ),
-    (
-        Side("farm", ("tractor", "cow", "barn", "stable")),
-        Side("stars", ("telescope", "planet", "comet", "rocket")),
-    ),
+_WORDS: Mapping[str, Any] = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
+
+
+def _listed(name: str) -> tuple[str, ...]:
+    return tuple(_WORDS[name])
+
+
+CHOICES: tuple[tuple[Side, Side], ...] = tuple(
+    (Side(first, tuple(choice[first])), Side(second, tuple(choice[second])))
+    for choice in _WORDS["choices"]
+    for first, second in [choice]
 )
-
-VERBS: tuple[str, ...] = ("visit", "paint", "describe", "photograph", "praise", "find", "remember", "draw")
-
-NAMES: tuple[str, ...] = (
-    "Ada", "Ben", "Cora", "Dan", "Ella", "Finn", "Gina", "Hugo",
-    "Iris", "Jack", "Kate", "Liam", "Mona", "Noah", "Olga", "Paul",
-)  # fmt: skip
-
-REQUESTS: tuple[str, ...] = (
-    "Please plan a day for {} and family.",
-    "We need a plan for {} and family.",
-    "Help us with the day of {} and family.",
-)
-
-HINTS: tuple[str, ...] = (
-    "They talk about the {}.",
-    "They dream of the {}.",
-    "They read about the {}.",
-    "They love the {}.",
-    "They enjoy the {}.",
-    "The children like the {}.",
-)
-
-CLOSING = "Write {} steps that they will like."
-
-NUMBERS: tuple[str, ...] = ("one", "two", "three", "four", "five", "six", "seven", "eight")
-
-POLITE_OPENINGS: tuple[str, ...] = (
-    "Thank you so much for asking.",
-    "It is a real pleasure to help.",
-    "What a lovely question, thank you.",
-)
-
-POLITE_CLOSINGS: tuple[str, ...] = (
-    "Have a wonderful time, dear friends.",
-    "Please ask me again at any moment.",
-    "With my very best wishes to you all.",
-)
-
-INTRODUCTIONS: tuple[str, ...] = (
-    "Here is a plan for {}.",
-    "This is the day of {}.",
-    "The day looks like this.",
-)
-
-FILLERS: tuple[str, ...] = (
-    "There is no need to hurry here.",
-    "This takes about half an hour.",
-    "It is good to rest after that.",
-    "Some do it early and some late.",
-    "This part can change a little.",
-    "Nobody has to wait very long.",
-)
-
-STEP_STYLES: tuple[tuple[str, ...], ...] = (
-    ("First,", "Then,", "Next,", "After that,", "Later,", "Now,", "Soon,", "Finally,"),
-    ("Step 1:", "Step 2:", "Step 3:", "Step 4:", "Step 5:", "Step 6:", "Step 7:", "Step 8:"),
-    ("-", "-", "-", "-", "-", "-", "-", "-"),
-)
+VERBS, NAMES, NUMBERS = _listed("verbs"), _listed("names"), _listed("numbers")
+REQUESTS, HINTS = _listed("requests"), _listed("hints")
+CLOSING: str = _WORDS["closing"]
+INTRODUCTIONS, FILLERS = _listed("introductions"), _listed("fillers")
+POLITE_OPENINGS, POLITE_CLOSINGS = _listed("polite_openings"), _listed("polite_closings")
+STEP_STYLES: tuple[tuple[str, ...], ...] = tuple(map(tuple, _WORDS["step_styles"]))
 
 SIDE_OF_THING: Mapping[str, str] = {thing: side.name for pair in CHOICES for side in pair for thing in side.things}
 """For each thing, the name of its side."""

@@ -194,14 +194,13 @@ class World:
         return texts
 
     def _draft(self, wishes: Wishes, quality: float | None, draw: random.Random) -> Draft:
-        in_responses = self.bias_enters == "responses"
-        return draft_response(
-            wishes,
-            draw,
-            quality=draw.betavariate(_SPREAD, _SPREAD) if quality is None else quality,
-            length_bias=self.length_bias if in_responses else 0.0,
-            politeness_bias=self.politeness_bias if in_responses else 0.0,
-        )
+        drawn = draw.betavariate(_SPREAD, _SPREAD) if quality is None else quality
+        return draft_response(wishes, draw, quality=drawn, **self._biases("responses"))
+
+    def _biases(self, place: Literal["preferences", "responses"]) -> dict[str, float]:
+        """Return the biases where they enter, and none elsewhere."""
+        weight = float(self.bias_enters == place)
+        return {"length_bias": weight * self.length_bias, "politeness_bias": weight * self.politeness_bias}
 
     def _labels(
         self,
@@ -215,16 +214,8 @@ class World:
         fields: dict[str, Any] = {}
         preference_draw, rating_draw = random.Random(draw.random()), random.Random(draw.random())
         if "preferences" in labels:
-            swayed = self.bias_enters == "preferences"
-            scores = [
-                preference_score(
-                    wishes,
-                    text,
-                    length_bias=self.length_bias if swayed else 0.0,
-                    politeness_bias=self.politeness_bias if swayed else 0.0,
-                )
-                for text in texts
-            ]
+            biases = self._biases("preferences")
+            scores = [preference_score(wishes, text, **biases) for text in texts]
             fields["preferences"] = draw_preferences(
                 rewards, scores, preference_draw, temperature=self.temperature, soft=self.soft_labels
             )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import final
 
 import numpy as np
@@ -26,7 +25,7 @@ from plaudit.data.audit.repeats import (
 from plaudit.data.audit.surface_features import format_leaks, response_order, style_bias
 from plaudit.data.audit.table import FORMAT, MAX_SOURCES, STYLE, AuditTable
 from plaudit.data.schema.group_set import GroupSet
-from plaudit.provenance import package_versions
+from plaudit.provenance import stamp
 
 TOXICITY = "no list of words tells toxic text from text about it: ask a model or people; a list given is searched for"
 
@@ -152,8 +151,7 @@ class _Found:
             not_judged=self.not_judged,
             histograms=self.histograms,
             settings=settings,
-            versions=package_versions(),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            **stamp(),
         )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, assert_never, final
 
 import numpy as np
@@ -29,48 +31,12 @@ from plaudit.data.schema.normalised import (
 from plaudit.records import Interval
 from plaudit.statistics.intervals import proportion_interval, wilson_interval
 
-STYLE: Mapping[str, str] = {
-    "bold text": r"\*\*[^*\n]+\*\*",
-    "heading": r"(?m)^#{1,6} \S",
-    "list": r"(?m)^\s*(?:[-*•+]|\d{1,2}[.)]) \S",
-    "table": r"(?m)^\s*\|.*\|\s*$",
-    "code block": r"```",
-    "inline code": r"(?:^|[^`])`[^`\n]+`(?:$|[^`])",
-    "link": r"https?://",
-    "emoji": r"[\x{1F300}-\x{1FAFF}\x{2600}-\x{27BF}]",
-    "several lines": r"\S\s*\n\s*\S",
-    "refusal": (
-        r"(?i)\bi(?: am|['’]m) (?:sorry, but|(?:not able|unable) to)|\bi (?:cannot|can['’]t|won['’]t|will not)\b"
-        r"|\bas an? (?:ai|language model)\b"
-    ),
-    "politeness": (
-        r"(?i)\b(?:please|thanks?|thank you|sorry|apolog\w+|(?:a|my) (?:real )?pleasure|best wishes"
-        r"|(?:glad|happy) to help)\b"
-    ),
-    "hedging": r"(?i)\b(?:i think|i believe|i guess|perhaps|maybe|probably|it seems|not sure)\b",
-    "exclamation mark": r"!",
-    "question": r"\?",
-    "digit": r"\d",
-}
+_PATTERNS = tomllib.loads(Path(__file__).with_name("patterns.toml").read_text(encoding="utf-8"))
+
+STYLE: Mapping[str, str] = _PATTERNS["style"]
 """Patterns of style: an annotator may like them or not, though they say nothing of the content."""
 
-FORMAT: Mapping[str, str] = {
-    "leading whitespace": r"\A\s",
-    "trailing space": r"[^\S\n]\z",
-    "trailing line break": r"\n\z",
-    "opens with a turn marker": r"(?i)\A\s*(?:assistant|human|user|ai|bot|response|answer)\s*(?:\d|[ab])?\s*:",
-    "holds a turn marker": r"\n\s*(?:Human|Assistant|User|System|###\s*\w+)\s*:",
-    "special token": r"<\|[^|<>\n]{1,40}\|>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk)>",
-    "in quote marks": r"(?s)\A\s*[\"“'‘«].*[\"”'’»]\s*\z",
-    "ends without a mark": r"[\pL\pN,;\-]\s*\z",
-    "opens in lower case": r"\A\s*\p{Ll}",
-    "invisible character": r"[\x{200B}-\x{200F}\x{2060}\x{FEFF}\x{00AD}]",
-    "no-break space": r"\x{00A0}",
-    "carriage return": r"\r",
-    "tab": r"\t",
-    "double space": r"\S {2,}\S",
-    "names the verdict": r"(?i)\b(?:chosen|rejected|preferred|dispreferred) (?:response|answer|completion)\b",
-}
+FORMAT: Mapping[str, str] = _PATTERNS["format"]
 """Patterns left by the way the two sides were written down: between fair sides there is no difference."""
 
 NO_CONTENT = r"\A[^\pL\pN]*\z"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import assert_never
 
@@ -15,7 +14,7 @@ from plaudit.data.reading.write import write_groups
 from plaudit.data.schema.group import Group
 from plaudit.data.schema.group_set import GroupSet
 from plaudit.errors import ConfigError
-from plaudit.provenance import package_versions
+from plaudit.provenance import stamp
 from plaudit.records import Record, write_record
 
 
@@ -86,8 +85,7 @@ def write_augmented(path: str | Path, groups: GroupSet, rules: Sequence[Augmenta
         groups_in=len(groups),
         groups_out=written,
         rules=tuple(tally.report(rule) for rule, tally in zip(rules, tallies, strict=True)),
-        versions=package_versions(),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        **stamp(),
     )
     write_record(record_file, record)
     return record

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,28 +13,18 @@ from plaudit.errors import ConfigError, DataError
 from plaudit.evaluation.compare.correctness import ComparisonSettings, by_certainty, compared_judgements, judgement_rows
 from plaudit.evaluation.compare.metrics import Compared, compare_benchmark, compare_steps
 from plaudit.evaluation.compare.records import ModelComparison, NotCompared, NotTested, TestedMetric
+from plaudit.evaluation.official.benchmark import ENTRIES
 from plaudit.evaluation.official.catalog import CATALOG, benchmark_named
-from plaudit.provenance import package_versions
-from plaudit.records import ItemScore, Result, first_problem, read_items
+from plaudit.evaluation.store.result_folder import read_record
+from plaudit.provenance import stamp
+from plaudit.records import ItemScore, Result, read_items
 from plaudit.statistics.agreement import TieRule
 
 _NAMED = 3
 """Ids that a message names."""
 _CONTENT = ("prompt_key", "preferences", "probabilities", "ranks", "ratings", "outcomes", "step_labels")
 """Fields of an item that come from the data and not from the model."""
-_SAID = (
-    "match_contradicts_prediction",
-    "predictions",
-    "repeats",
-    "responses_of_no_solution",
-    "result",
-    "rewards_are",
-    "rewards_contradict_is_correct",
-    "rewards_contradict_results",
-    "scores_contradict_the_decision",
-    "unknown_decisions",
-    "verdicts",
-)
+_FROM_MODEL = {"repeats"}.union(*(entry.get("from_model", ()) for entry in ENTRIES.values()))
 """Facts that published results have from the model: items that differ in them are of the same data."""
 
 
@@ -66,16 +55,7 @@ def read_scored(path: Path) -> Scored:
     if not items.is_file():
         raise DataError(f"{items}: is no regular file; a comparison needs the folder that `plaudit evaluate` wrote")
     result = folder / "result.json"
-    return Scored(items, tuple(read_items(items)), _read_result(result) if result.exists() else None)
-
-
-def _read_result(path: Path) -> Result:
-    try:
-        return Result.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except ValueError as error:
-        raise DataError(f"{path}: not a result of plaudit: {first_problem(error)}") from None
+    return Scored(items, tuple(read_items(items)), read_record(result, Result))
 
 
 def compare(
@@ -134,8 +114,7 @@ def compare(
         slices=tuple(by_certainty(compared_judgements(slices, settings))),
         figures=tuple(figures),
         not_tested=tuple(not_tested),
-        versions=package_versions(),
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **stamp(),
     )
 
 
@@ -224,4 +203,4 @@ def _unequal_field(first: ItemScore, second: ItemScore) -> str | None:
 
 
 def _official_facts(item: ItemScore) -> dict[str, JsonValue]:
-    return {name: value for name, value in item.metadata.items() if name not in _SAID}
+    return {name: value for name, value in item.metadata.items() if name not in _FROM_MODEL}

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import final
+from pathlib import Path
+from typing import Any, final
 
 from pydantic import JsonValue
 
+from plaudit.config import Config
 from plaudit.data.reading.sources.groups import group_to_row
+from plaudit.data.reading.sources.source import PublishedCount
 from plaudit.data.schema.group import Group, Message, Preference, Step, conversation
 from plaudit.errors import DataError, InvalidGroupError
 from plaudit.evaluation.metrics.metric_set import MetricSet
@@ -75,8 +79,7 @@ class Loaded:
         return digest.hexdigest()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Benchmark:
+class Benchmark(Config):
     """A test set with an official metric: where it is, how its files are read, how its items are measured."""
 
     name: str
@@ -94,7 +97,7 @@ class Benchmark:
     files: str | tuple[str, ...]
     """Regular expression of the whole paths of the official files in a folder that holds others too; of several the
     first that any file matches, where a folder can hold the set twice."""
-    expected: Mapping[str, int | None]
+    expected: Mapping[str, PublishedCount]
     """Official number of rows of each subset; None where it is not known."""
     optional: frozenset[str] = frozenset()
     """Further subsets that are official, and not missed where they are absent."""
@@ -110,6 +113,8 @@ class Benchmark:
     """Converts published per-item results in the benchmark's own layout to items; None where it has no such layout."""
     marks: tuple[tuple[str, ...], ...] = ()
     """Fields by which a row of such results is known from those of other benchmarks: all of one of these."""
+    from_model: frozenset[str] = frozenset()
+    """Facts that such results have from the model and not from the data."""
     joined: Callable[[Iterator[PlacedRow], Loaded], list[ItemScore]] | None = None
     """The same as ``results``, of a layout that holds no labels, with the data that has them; None: there is none."""
 
@@ -180,6 +185,21 @@ class Benchmark:
         if not items:
             raise DataError(f"{path}: holds no results of {self.title}")
         return _told_apart(items)
+
+
+ENTRIES: Mapping[str, Mapping[str, Any]] = tomllib.loads(
+    Path(__file__).with_name("benchmarks.toml").read_text(encoding="utf-8")
+)
+"""The benchmarks of the catalogue: name → fields of ``Benchmark``, and ``tables`` that only its own metric reads."""
+
+
+def declared(name: str, **how: Any) -> Benchmark:
+    """Return the benchmark of an entry of ``benchmarks.toml``; ``how`` are the functions that read and measure it.
+
+    A field that ``how`` names too is that of ``how``, as where the data sets on the hub follow from the subsets.
+    """
+    known = {field: value for field, value in ENTRIES[name].items() if field != "tables"}
+    return Benchmark(name=name, **(known | how))
 
 
 def _told_apart(items: Sequence[ItemScore]) -> list[ItemScore]:

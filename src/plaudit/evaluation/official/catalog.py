@@ -1,27 +1,12 @@
-"""The benchmarks by name: one literal table."""
+"""The benchmarks by name: those of ``benchmarks.toml``."""
 
 from __future__ import annotations
 
 from plaudit.config import import_object
 from plaudit.errors import ConfigError, UnknownNameError, closest_or_all
-from plaudit.evaluation.official.benchmark import Benchmark
+from plaudit.evaluation.official.benchmark import ENTRIES, Benchmark
 
-CATALOG = {
-    "big_bench_mistake": "plaudit.evaluation.official.benchmarks.big_bench_mistake:BIG_BENCH_MISTAKE",
-    "judgebench": "plaudit.evaluation.official.benchmarks.judgebench:JUDGEBENCH",
-    "llmbar": "plaudit.evaluation.official.benchmarks.llmbar:LLMBAR",
-    "m_reward_bench": "plaudit.evaluation.official.benchmarks.m_reward_bench:M_REWARD_BENCH",
-    "ppe_correctness": "plaudit.evaluation.official.benchmarks.ppe_correctness:PPE_CORRECTNESS",
-    "ppe_preference": "plaudit.evaluation.official.benchmarks.ppe_preference:PPE_PREFERENCE",
-    "prmbench": "plaudit.evaluation.official.benchmarks.prmbench:PRMBENCH",
-    "processbench": "plaudit.evaluation.official.benchmarks.processbench:PROCESSBENCH",
-    "rag_reward_bench": "plaudit.evaluation.official.benchmarks.rag_reward_bench:RAG_REWARD_BENCH",
-    "reward_bench": "plaudit.evaluation.official.benchmarks.reward_bench:REWARD_BENCH",
-    "reward_bench_2": "plaudit.evaluation.official.benchmarks.reward_bench_2:REWARD_BENCH_2",
-    "rewardmath": "plaudit.evaluation.official.benchmarks.rewardmath:REWARDMATH",
-    "rm_bench": "plaudit.evaluation.official.benchmarks.rm_bench:RM_BENCH",
-    "rmb": "plaudit.evaluation.official.benchmarks.rmb:RMB",
-}
+CATALOG = {name: f"plaudit.evaluation.official.benchmarks.{name}:{name.upper()}" for name in ENTRIES}
 """Name → module and object."""
 
 

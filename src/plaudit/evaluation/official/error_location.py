@@ -14,7 +14,7 @@ from typing import final
 import numpy as np
 from pydantic import JsonValue
 
-from plaudit.data.reading.sources.fields import Row, found, items, required, text, whole
+from plaudit.data.reading.sources.fields import Row, found, items, required, required_texts, whole
 from plaudit.data.schema.group import Step
 from plaudit.errors import DataError
 from plaudit.evaluation.metrics.composite import lowest_first
@@ -62,7 +62,7 @@ def labelled_solution(row: Row, *, id: str, subset: str, prompt: str, label: str
     Raises:
         DataError: naming the field that is missing or of another kind.
     """
-    steps = tuple(text(step, f"steps[{index}]") for index, step in enumerate(items(required(row, "steps"), "steps")))
+    steps = required_texts(row, "steps")
     if label not in row:
         required(row, label)
     position = whole(row[label], label)

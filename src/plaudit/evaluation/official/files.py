@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plaudit.data.reading.files import SUFFIXES, check_readable, hub_rows, read_rows
-from plaudit.data.reading.sources.fields import Row, found, is_list, items, mapping, required, text
+from plaudit.data.reading.sources.fields import Row, each, found, is_list, mapping, required_text, text
 from plaudit.data.schema.group import Message
 from plaudit.errors import DataError
 
@@ -191,8 +191,8 @@ def turns_of(value: object, name: str) -> list[Message]:
     Raises:
         DataError: naming the field that is missing or of another kind.
     """
-    turns = [mapping(turn, f"{name}[{index}]") for index, turn in enumerate(items(value, name))]
-    return [Message(text(required(turn, "role"), "role"), text(required(turn, "content"), "content")) for turn in turns]
+    turns = each(value, name, mapping)
+    return [Message(required_text(turn, "role"), required_text(turn, "content")) for turn in turns]
 
 
 def prompt_of(value: object) -> str | list[Message]:

@@ -148,18 +148,6 @@ class ScoredItem(Record):
     truncation: GroupTruncation | None = None
     """Truncation of its group; null where nothing was truncated."""
 
-    @classmethod
-    def parse(cls, line: bytes) -> Self:
-        """Return the item in a line.
-
-        Raises:
-            DataError: when it is none.
-        """
-        try:
-            return cls.model_validate_json(line)
-        except ValueError as error:
-            raise DataError(f"not an item of plaudit: {first_problem(error)}") from None
-
 
 @dataclass(frozen=True, slots=True)
 class ExistingResult:
@@ -224,10 +212,10 @@ def existing_result(folder: Path) -> ExistingResult | None:
     Raises:
         DataError: when its ``result.json`` or ``scoring.json`` is no record of plaudit.
     """
-    result = _read(folder / RESULT_NAME, Result)
+    result = read_record(folder / RESULT_NAME, Result)
     if result is None:
         return None
-    scoring = _read(folder / SCORING_NAME, ScoringRecord)
+    scoring = read_record(folder / SCORING_NAME, ScoringRecord)
     if scoring is not None and not _belongs(scoring.evaluation, result):
         scoring = None
     return ExistingResult(folder, result, scoring)
@@ -239,7 +227,19 @@ def read_scoring(folder: Path) -> ScoringRecord | None:
     Raises:
         DataError: when it is no record of plaudit.
     """
-    return _read(folder / SCORING_NAME, ScoringRecord)
+    return read_record(folder / SCORING_NAME, ScoringRecord)
+
+
+def parse_line(kind: type[AnyRecord], line: bytes) -> AnyRecord:
+    """Return the item in a line of a journal.
+
+    Raises:
+        DataError: when it is none.
+    """
+    try:
+        return kind.model_validate_json(line)
+    except ValueError as error:
+        raise DataError(f"not an item of plaudit: {first_problem(error)}") from None
 
 
 def write_result(
@@ -281,7 +281,7 @@ def read_confident_errors(folder: Path) -> ConfidentErrors | None:
     Raises:
         DataError: when the file is no record of plaudit.
     """
-    return _read(confident_errors_path(folder), ConfidentErrors)
+    return read_record(confident_errors_path(folder), ConfidentErrors)
 
 
 def _belongs(evaluation: EvaluationIdentity, result: Result) -> bool:
@@ -289,7 +289,12 @@ def _belongs(evaluation: EvaluationIdentity, result: Result) -> bool:
     return all(getattr(evaluation, name) == getattr(result, name) for name in names)
 
 
-def _read(path: Path, kind: type[AnyRecord]) -> AnyRecord | None:
+def read_record(path: Path, kind: type[AnyRecord]) -> AnyRecord | None:
+    """Return the record in ``path``; None where there is no such file.
+
+    Raises:
+        DataError: when it cannot be read, or is no such record.
+    """
     try:
         return kind.model_validate_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):

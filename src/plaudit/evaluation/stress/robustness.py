@@ -8,7 +8,6 @@ as it is and in each of the styles ``facts["names"]``, in this order. Where the 
 
 from __future__ import annotations
 
-import datetime
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,7 @@ from pydantic import Field, JsonValue
 from plaudit.evaluation.metrics.preference import labelled_pairs
 from plaudit.evaluation.result import position_effect
 from plaudit.evaluation.stress.transforms import STYLES, TRANSFORMS
-from plaudit.provenance import package_versions
+from plaudit.provenance import stamp
 from plaudit.records import Interval, ItemScore, PositionEffect, Record
 from plaudit.statistics.agreement import TieRule, preference_accuracy
 from plaudit.statistics.intervals import mean_interval, proportion_interval
@@ -164,8 +163,7 @@ def stress_report(
         position=position_effect(list(originals.values())),
         transforms=tuple(sorted(_judged(turned, alpha), key=_drop)),
         styles=tuple(sorted(_judged(paid, alpha), key=_size)),
-        versions=package_versions(),
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **stamp(),
     )
 
 

@@ -6,6 +6,7 @@ import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -13,11 +14,12 @@ from pydantic import JsonValue
 from plaudit.data.schema.group import Group
 from plaudit.errors import ConfigError, DataError, InvalidGroupError
 from plaudit.evaluation.store.items import check_same, item_score, prompt_hash, scored_with_rewards
+from plaudit.evaluation.store.result_folder import parse_line
 from plaudit.evaluation.stress.flipped_pairs import FlippedPairs, flipped_pairs
 from plaudit.evaluation.stress.robustness import ORIGINAL, STYLE, TRANSFORM, StressReport, stress_report
 from plaudit.evaluation.stress.transforms import STYLES, TRANSFORMS, Style, Transform
 from plaudit.journal import Header, Journal
-from plaudit.records import ItemScore, first_problem, write_json_lines, write_record
+from plaudit.records import ItemScore, write_json_lines, write_record
 from plaudit.scoring.scorer import GroupRewards, Scorer, info_of
 from plaudit.statistics.agreement import TieRule
 
@@ -266,7 +268,8 @@ def _answers(
 
     remaining = asked()
     done = 0
-    for question, item, place in journal.matched(remaining, _parse) if journal is not None else ():
+    kept = () if journal is None else journal.matched(remaining, partial(parse_line, ItemScore))
+    for question, item, place in kept:
         _check(question, item, place)
         found = [*_up_to(question, waiting), item]
         done += len(found)
@@ -304,13 +307,6 @@ def _not_asked(question: _Question) -> ItemScore:
     shown = question.shown
     rewards = GroupRewards(shown.id, (None,) * len(shown.responses), reason=f"not asked: {question.left_out}")
     return item_score(shown, rewards).model_copy(update={"metadata": question.metadata})
-
-
-def _parse(line: bytes) -> ItemScore:
-    try:
-        return ItemScore.model_validate_json(line)
-    except ValueError as error:
-        raise DataError(f"not an item of plaudit: {first_problem(error)}") from None
 
 
 def _check(question: _Question, item: ItemScore, place: str) -> None:

@@ -173,11 +173,6 @@ TRANSFORMS: tuple[Transform, ...] = (
 NEUTRAL = "That is all there is to say about this."
 
 
-def longer(text: str) -> str:
-    """Return a response with a sentence behind it that adds nothing."""
-    return f"{text} {NEUTRAL}"
-
-
 def line_break(text: str) -> str | None:
     """Return a response with a line break in place of the blank behind its first sentence; None where there is none."""
     changed = _SENTENCE_END.sub("\n", text, count=1)
@@ -208,29 +203,14 @@ def plain(text: str) -> str | None:
     return None if changed == text or not changed.strip() else changed
 
 
-def refusing(text: str) -> str:
-    """Return a response that begins by refusing."""
-    return f"I'm sorry, but I can't help with that. {text}"
-
-
-def hedged(text: str) -> str:
-    """Return a response that begins by doubting itself."""
-    return f"I am not sure about this, but here is what I think. {text}"
-
-
-def polite(text: str) -> str:
-    """Return a response that ends in thanks."""
-    return f"{text} Thank you, and best wishes!"
-
-
 STYLES: tuple[Style, ...] = (
-    Style("longer", f"“{NEUTRAL}” at the end", longer),
+    Style("longer", f"“{NEUTRAL}” at the end", f"{{}} {NEUTRAL}".format),
     Style("line break", "a line break behind the first sentence", line_break),
     Style("bold", "the first word in bold", bold),
     Style("heading", "a heading above", heading),
     Style("list", "every line an item of a list", bulleted),
     Style("no markdown", "without bold text, headings and lists", plain),
-    Style("refusal", "a refusal at the start", refusing),
-    Style("hedge", "a doubt at the start", hedged),
-    Style("polite", "thanks at the end", polite),
+    Style("refusal", "a refusal at the start", "I'm sorry, but I can't help with that. {}".format),
+    Style("hedge", "a doubt at the start", "I am not sure about this, but here is what I think. {}".format),
+    Style("polite", "thanks at the end", "{} Thank you, and best wishes!".format),
 )

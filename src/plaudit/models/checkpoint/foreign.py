@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from plaudit.data.reading.sources.attributes import ARMORM as PUBLISHED_ATTRIBUTES
 from plaudit.errors import CheckpointError, ModelError
 from plaudit.models.backbone import checkpoint_file, longest_conversation, output_names, recipe_of, tensors_outside
 from plaudit.models.checkpoint.recipe import RECIPE_FILE, GateRule, ScoringRecipe
@@ -34,17 +35,6 @@ PUBLISHED_OPENING = "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n
 
 PUBLISHED_TEMPERATURE = 10.0
 """That class's default divisor of the logits of the gate."""
-
-# fmt: off
-PUBLISHED_ATTRIBUTES = (
-    "helpsteer-helpfulness", "helpsteer-correctness", "helpsteer-coherence", "helpsteer-complexity",
-    "helpsteer-verbosity", "ultrafeedback-overall_score", "ultrafeedback-instruction_following",
-    "ultrafeedback-truthfulness", "ultrafeedback-honesty", "ultrafeedback-helpfulness", "beavertails-is_safe",
-    "prometheus-score", "argilla-overall_quality", "argilla-judge_lm", "code-complexity", "code-style",
-    "code-explanation", "code-instruction-following", "code-readability",
-)
-# fmt: on
-"""The attributes of the published model, in the order of its outputs: its config does not name them."""
 
 _REGRESSION, _MATRIX, _SCALE = "regression_layer.weight", "reward_transform_matrix", "gating.logit_scale"
 _LAYER = re.compile(r"gating\.(layers\.\d+\.(?:weight|bias))")

@@ -10,37 +10,15 @@ from collections.abc import Sequence
 
 from plaudit.data.reading.sources import fields
 from plaudit.data.reading.sources.fields import Row, UnusableRowError
-from plaudit.data.reading.sources.source import NO_LICENCE, CodeFormat, RowOptions, Source
+from plaudit.data.reading.sources.source import ENTRIES, CodeFormat, RowOptions
 from plaudit.data.schema.group import Group, Message
 from plaudit.errors import DataError
-
-_CITATION = "Wang et al. (2024), Interpretable Preferences via Multi-Objective Reward Modeling, arXiv:2406.12845"
 
 COLUMNS = ("messages", "prompt", "response")
 """The columns of the conversation; with ``id`` and ``source`` those that are no labels."""
 
-ARMORM = (
-    "helpsteer-helpfulness",
-    "helpsteer-correctness",
-    "helpsteer-coherence",
-    "helpsteer-complexity",
-    "helpsteer-verbosity",
-    "ultrafeedback-overall_score",
-    "ultrafeedback-instruction_following",
-    "ultrafeedback-truthfulness",
-    "ultrafeedback-honesty",
-    "ultrafeedback-helpfulness",
-    "beavertails-is_safe",
-    "prometheus-score",
-    "argilla-overall_quality",
-    "argilla-judge_lm",
-    "code-complexity",
-    "code-style",
-    "code-explanation",
-    "code-instruction-following",
-    "code-readability",
-)
-"""In the order of the official code, which is the order of the heads of ArmoRM."""
+ARMORM: tuple[str, ...] = tuple(ENTRIES["armorm_multi_objective"]["attributes"])
+"""In the order of the official code, which is that of the outputs of ArmoRM: its config does not name them."""
 
 
 def read(row: Row, options: RowOptions) -> Group:
@@ -104,15 +82,6 @@ FORMATS = (
         keys=("messages", *ARMORM),
         reader=read_armorm,
         joins=True,
-        sources=(
-            Source(
-                name="armorm_multi_objective",
-                hub="RLHFlow/ArmoRM-Multi-Objective-Data-v0.1",
-                licence=NO_LICENCE,
-                citation=_CITATION,
-                note="Between 100,000 and 1,000,000 rows; each comes from one set and has the labels of that one only.",
-            ),
-        ),
     ),
     CodeFormat(name="attributes", optional=COLUMNS, reader=read, joins=True),
 )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from plaudit.data.reading.sources import fields
 from plaudit.data.reading.sources.fields import Row, UnusableRowError
-from plaudit.data.reading.sources.source import CodeFormat, RowOptions, Source
+from plaudit.data.reading.sources.source import CodeFormat, RowOptions
 from plaudit.data.schema.group import Group, Message, Preference
 from plaudit.errors import DataError
 
-_CITATION = "Argilla (2024), distilabel Orca Pairs for DPO; Mukherjee et al. (2023), Orca, arXiv:2306.02707"
 STATUSES = ("unchanged", "swapped", "tie")
 
 
@@ -62,15 +61,5 @@ FORMATS = (
         name="distilabel_orca",
         keys=("system", "input", "chosen", "rejected", "generations", "rating", "status"),
         reader=read,
-        sources=(
-            Source(
-                name="orca_dpo",
-                hub="argilla/distilabel-intel-orca-dpo-pairs",
-                licence="Apache-2.0",
-                citation=_CITATION,
-                rows={"train": 12_859},
-                note="The column in_gsm8k_train marks questions of GSM8K's training set.",
-            ),
-        ),
     ),
 )

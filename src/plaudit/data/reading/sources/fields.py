@@ -66,9 +66,19 @@ def items(value: object, name: str) -> Sequence[object]:
     return value
 
 
+def required_list(row: Row, name: str) -> Sequence[object]:
+    """Return ``row[name]``, which must be there and a list; see ``required``."""
+    return items(required(row, name), name)
+
+
 def each(value: object, name: str, read: Callable[[object, str], Value]) -> tuple[Value, ...]:
     """Return every entry of the list ``value`` as parsed by ``read``, given its place in errors: ``name[0]``."""
     return tuple(read(entry, f"{name}[{index}]") for index, entry in enumerate(items(value, name)))
+
+
+def required_texts(row: Row, name: str) -> tuple[str, ...]:
+    """Return the strings in the list ``row[name]``, which must be there; see ``required``."""
+    return each(required(row, name), name, text)
 
 
 def mapping(value: object, name: str) -> Mapping[str, object]:

@@ -1,11 +1,10 @@
-"""Every format of rows and every public data set, from the one list of source modules; how a row shows its format."""
+"""Every format of rows, from the one list of source modules; every public data set; how a row shows its format."""
 
 from __future__ import annotations
 
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Annotated
 
 from pydantic import BeforeValidator
@@ -36,7 +35,7 @@ from plaudit.data.reading.sources import (
     webgpt,
 )
 from plaudit.data.reading.sources.fields import Row
-from plaudit.data.reading.sources.source import AbstractFormat, CodeFormat, Source
+from plaudit.data.reading.sources.source import ENTRIES, AbstractFormat, CodeFormat, Source
 from plaudit.errors import DataError, UnknownNameError, closest_or_all
 
 # A first row is of the first format that it fits, so that layouts of public sets stand before the general ones.
@@ -66,9 +65,8 @@ _MODULES = (
 
 FORMATS: Mapping[str, AbstractFormat] = {format.name: format for module in _MODULES for format in module.FORMATS}
 
-SOURCES: Mapping[str, Source] = {
-    source.name: replace(source, format=format.name) for format in FORMATS.values() for source in format.sources
-}
+SOURCES: Mapping[str, Source] = {name: Source(name=name, **entry) for name, entry in ENTRIES.items()}
+"""The public data sets by name."""
 
 _IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:\w+")
 

@@ -11,7 +11,6 @@ import re
 from plaudit.data.reading.sources import fields
 from plaudit.data.reading.sources.declared import PairFormat, RatedFormat, Rating
 from plaudit.data.reading.sources.fields import Row, UnusableRowError
-from plaudit.data.reading.sources.source import Source
 from plaudit.data.schema.group import Message, Preference
 from plaudit.errors import DataError
 
@@ -76,24 +75,6 @@ FORMATS = (
         prompt=_conversation,
         ratings=tuple(Rating(name, (name,)) for name in ATTRIBUTES),
         joins=True,
-        sources=(
-            Source(
-                name="helpsteer",
-                hub="nvidia/HelpSteer",
-                licence="CC BY 4.0",
-                citation="Wang et al. (2023), HelpSteer, arXiv:2311.09528",
-                rows={"train": 35_331, "validation": 1_789},
-                note="One row is one response.",
-            ),
-            Source(
-                name="helpsteer2",
-                hub="nvidia/HelpSteer2",
-                licence="CC BY 4.0",
-                citation="Wang et al. (2024), HelpSteer2, arXiv:2406.08673",
-                rows={"train": 20_324, "validation": 1_038},
-                note="One row is one response; two that follow each other have the same prompt.",
-            ),
-        ),
     ),
     PairFormat(
         name="helpsteer_pair",
@@ -103,27 +84,5 @@ FORMATS = (
         responses=_responses,
         better=_strength,
         source_from="domain",
-        sources=(
-            Source(
-                name="helpsteer2_preference",
-                hub="nvidia/HelpSteer2",
-                data_dir="preference",
-                licence="CC BY 4.0",
-                citation="Wang et al. (2024), HelpSteer2-Preference, arXiv:2410.01257",
-                rows={"train": 9_125},
-                note=(
-                    "One file for both splits: its column split says train for 8,677 rows and val for 448; where tells "
-                    "them apart. The paper trains on 6,766 and validates on 352 of them."
-                ),
-            ),
-            Source(
-                name="helpsteer3_preference",
-                hub="nvidia/HelpSteer3",
-                subset="preference",
-                licence="CC BY 4.0",
-                citation="Wang et al. (2025), HelpSteer3-Preference, arXiv:2505.11475",
-                rows={"train": 38_459, "validation": 2_017},
-            ),
-        ),
     ),
 )

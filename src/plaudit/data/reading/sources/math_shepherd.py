@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from plaudit.data.reading.sources.fields import Row, UnusableRowError, found, group, required_text
-from plaudit.data.reading.sources.source import NO_LICENCE, CodeFormat, RowOptions, Source
+from plaudit.data.reading.sources.source import CodeFormat, RowOptions
 from plaudit.data.schema.group import Group, Message, Step
 from plaudit.errors import DataError
 
@@ -93,14 +93,5 @@ FORMATS = (
         optional=("input", "label"),
         shown=_shows_tags,
         reader=read,
-        sources=(
-            Source(
-                name="math_shepherd",
-                hub="peiyi9979/Math-Shepherd",
-                licence=NO_LICENCE,
-                citation="Wang et al. (2024), Math-Shepherd, arXiv:2312.08935",
-                note="About 445,000 rows.",
-            ),
-        ),
     ),
 )

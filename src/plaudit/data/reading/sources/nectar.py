@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from plaudit.data.reading.sources import fields
 from plaudit.data.reading.sources.fields import Row
-from plaudit.data.reading.sources.source import CodeFormat, RowOptions, Source
+from plaudit.data.reading.sources.source import CodeFormat, RowOptions
 from plaudit.data.reading.sources.trl import is_transcript, transcript
 from plaudit.data.schema.group import Group, Message
 
@@ -53,15 +53,5 @@ FORMATS = (
         optional=("prompt", "answers"),
         shown=_shows_ranks,
         reader=read,
-        sources=(
-            Source(
-                name="nectar",
-                hub="berkeley-nest/Nectar",
-                licence="Apache-2.0, not to be used to compete with OpenAI",
-                citation="Zhu et al. (2023), Starling-7B: Improving LLM Helpfulness and Harmlessness with RLAIF",
-                rows={"train": 182_954},
-                note="Seven answers a prompt; where there were fewer, one may be a repeat or a fixed refusal.",
-            ),
-        ),
     ),
 )

@@ -7,25 +7,10 @@ from __future__ import annotations
 
 from plaudit.data.reading.sources.declared import Choice, PairFormat, RatedFormat
 from plaudit.data.reading.sources.fields import Row, found, mapping, number, outcome, place, required
-from plaudit.data.reading.sources.source import Source
+from plaudit.data.reading.sources.source import ENTRIES
 from plaudit.errors import DataError
 
-CATEGORIES = (
-    "animal_abuse",
-    "child_abuse",
-    "controversial_topics,politics",
-    "discrimination,stereotype,injustice",
-    "drug_abuse,weapons,banned_substance",
-    "financial_crime,property_crime,theft",
-    "hate_speech,offensive_language",
-    "misinformation_regarding_ethics,laws_and_safety",
-    "non_violent_unethical_behavior",
-    "privacy_violation",
-    "self_harm",
-    "sexually_explicit,adult_content",
-    "terrorism,organized_crime",
-    "violence,aiding_and_abetting,incitement",
-)
+CATEGORIES: tuple[str, ...] = tuple(ENTRIES["beavertails"]["attributes"])
 _SAFE = ("is_response_0_safe", "is_response_1_safe")
 _SEVERITIES = ("response_0_severity_level", "response_1_severity_level")
 
@@ -70,24 +55,6 @@ FORMATS = (
         responses=("response_0", "response_1"),
         better=Choice("better_response_id", (0, 1)),
         ratings=_safety,
-        sources=(
-            Source(
-                name="pku_saferlhf_30k",
-                hub="PKU-Alignment/PKU-SafeRLHF-30K",
-                licence="CC BY-NC 4.0",
-                citation="Ji et al. (2023), BeaverTails, arXiv:2307.04657",
-                rows={"train": 26_874, "test": None},
-                note="The hub shows about 2,990 rows of test.",
-            ),
-            Source(
-                name="pku_saferlhf",
-                hub="PKU-Alignment/PKU-SafeRLHF",
-                licence="CC BY-NC 4.0",
-                citation="Ji et al. (2024), PKU-SafeRLHF, arXiv:2406.15513",
-                rows={"train": None, "test": None},
-                note="82,118 rows in both splits together; the release was cleaned several times.",
-            ),
-        ),
     ),
     # Several workers may have labelled one response, so that rows of BeaverTails are not joined.
     RatedFormat(
@@ -95,15 +62,5 @@ FORMATS = (
         keys=("prompt", "response", "category", "is_safe"),
         shown=lambda row: isinstance(row.get("category"), dict) and row.keys() >= {"prompt", "response", "is_safe"},
         ratings=_harm,
-        sources=(
-            Source(
-                name="beavertails",
-                hub="PKU-Alignment/BeaverTails",
-                licence="CC BY-NC 4.0",
-                citation="Ji et al. (2023), BeaverTails, arXiv:2307.04657",
-                rows={"330k_train": None, "330k_test": None, "30k_train": None, "30k_test": None},
-                note="About 301,000, 33,400, 27,200 and 3,020 rows: 333,963 and 30,207 labelled responses.",
-            ),
-        ),
     ),
 )

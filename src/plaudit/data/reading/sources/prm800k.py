@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from plaudit.data.reading.sources import fields
 from plaudit.data.reading.sources.fields import Row, UnusableRowError
-from plaudit.data.reading.sources.source import CodeFormat, RowOptions, Source
+from plaudit.data.reading.sources.source import CodeFormat, RowOptions
 from plaudit.data.schema.group import Group, Message
 from plaudit.data.schema.steps import join_steps
 from plaudit.errors import DataError
@@ -108,15 +108,5 @@ FORMATS = (
         optional=("question", "label"),
         shown=_shows_labelled_steps,
         reader=read,
-        sources=(
-            Source(
-                name="prm800k",
-                hub="tasksource/PRM800K",
-                licence="MIT",
-                citation="Lightman et al. (2023), Let's Verify Step by Step, arXiv:2305.20050",
-                rows={"phase1_train": None, "phase1_test": None, "phase2_train": None, "phase2_test": None},
-                note="A copy of the files of github.com/openai/prm800k: each split here is the file NAME.jsonl.",
-            ),
-        ),
     ),
 )

@@ -11,7 +11,6 @@ from functools import partial
 
 from plaudit.data.reading.sources.declared import Choice, PairFormat, RatedFormat, Rating
 from plaudit.data.reading.sources.fields import on_scale
-from plaudit.data.reading.sources.source import Source
 
 _SCORE = partial(on_scale, lowest=1, highest=5)
 
@@ -22,15 +21,6 @@ FORMATS = (
         response="orig_response",
         ratings=(Rating("score", ("orig_score",), _SCORE, needed=True),),
         joins=True,
-        sources=(
-            Source(
-                name="feedback_collection",
-                hub="prometheus-eval/Feedback-Collection",
-                licence="CC BY 4.0",
-                citation="Kim et al. (2023), Prometheus, arXiv:2310.08491",
-                note="About 100,000 responses to 20,000 instructions, each with a rubric of its own.",
-            ),
-        ),
     ),
     PairFormat(
         name="preference_collection",
@@ -38,14 +28,5 @@ FORMATS = (
         responses=("orig_response_A", "orig_response_B"),
         better=Choice("orig_preference", ("A", "B")),
         ratings=(Rating("score", ("orig_score_A", "orig_score_B"), _SCORE, agrees=True),),
-        sources=(
-            Source(
-                name="preference_collection",
-                hub="prometheus-eval/Preference-Collection",
-                licence="CC BY 4.0",
-                citation="Kim et al. (2024), Prometheus 2, arXiv:2405.01535",
-                note="About 200,000 pairs, half of them with A as the better one.",
-            ),
-        ),
     ),
 )

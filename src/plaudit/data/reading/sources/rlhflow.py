@@ -12,14 +12,10 @@ from collections.abc import Sequence
 from plaudit.data.reading.sources import fields
 from plaudit.data.reading.sources.fields import Row, UnusableRowError
 from plaudit.data.reading.sources.math_shepherd import TAG, split_problem
-from plaudit.data.reading.sources.source import NO_LICENCE, NO_LICENCE_OF_ITS_OWN, CodeFormat, RowOptions, Source
+from plaudit.data.reading.sources.source import CodeFormat, RowOptions
 from plaudit.data.schema.group import Group, Message, Preference, Step
 from plaudit.data.schema.steps import join_steps
 from plaudit.errors import DataError
-
-CITATION = "Dong et al. (2024), RLHF Workflow: From Reward Modeling to Online RLHF, arXiv:2405.07863"
-_PROCESS_CITATION = "Xiong et al. (2024), An Implementation of Generative PRM, github.com/RLHFlow/RLHF-Reward-Modeling"
-_DEEPSEEK = "Rows without 'Step 1:' between problem and solution cannot be split, and are left out."
 
 TAGS = ("[CONTEXT]", "[RESPONSE A]", "[RESPONSE B]")
 ANSWERS = ("A", "B", "Same")
@@ -156,52 +152,11 @@ FORMATS = (
         optional=("messages", "conversations"),
         shown=_shows_context,
         reader=read_pair,
-        sources=(
-            Source(
-                name="rlhflow_pairs_80k_safety",
-                hub="RLHFlow/pair_data_v2_80K_wsafety",
-                licence=NO_LICENCE_OF_ITS_OWN,
-                citation=CITATION,
-                note="Between 100,000 and 1,000,000 rows.",
-            ),
-        ),
     ),
     CodeFormat(
         name="rlhflow_process",
         optional=("messages", "conversations"),
         shown=_shows_verdicts,
         reader=read_process,
-        sources=(
-            Source(
-                name="rlhflow_prm_mistral",
-                hub="RLHFlow/Mistral-PRM-Data",
-                licence=NO_LICENCE,
-                citation=_PROCESS_CITATION,
-                note="About 273,000 solutions by Mistral-7B.",
-            ),
-            Source(
-                name="rlhflow_prm_deepseek",
-                hub="RLHFlow/Deepseek-PRM-Data",
-                licence=NO_LICENCE,
-                citation=_PROCESS_CITATION,
-                note=f"About 253,000 solutions by deepseek-math-7b-instruct. {_DEEPSEEK}",
-            ),
-            Source(
-                name="rlhflow_orm_mistral",
-                hub="RLHFlow/Mistral-ORM-Data",
-                licence=NO_LICENCE,
-                citation=_PROCESS_CITATION,
-                rows={"train": 273_226},
-                note="The solutions of rlhflow_prm_mistral with one verdict each.",
-            ),
-            Source(
-                name="rlhflow_orm_deepseek",
-                hub="RLHFlow/Deepseek-ORM-Data",
-                licence=NO_LICENCE,
-                citation=_PROCESS_CITATION,
-                rows={"train": 252_950},
-                note=f"The solutions of rlhflow_prm_deepseek with one verdict each. {_DEEPSEEK}",
-            ),
-        ),
     ),
 )

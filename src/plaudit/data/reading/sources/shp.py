@@ -10,7 +10,6 @@ import re
 
 from plaudit.data.reading.sources.declared import PairFormat, Rating
 from plaudit.data.reading.sources.fields import Row, outcome, required, text
-from plaudit.data.reading.sources.source import Source
 from plaudit.data.schema.group import Preference
 
 _SPLIT = re.compile(r"_(train|validation|test)\Z")
@@ -37,15 +36,5 @@ FORMATS = (
         better=_preference,
         ratings=(Rating("score", ("score_A", "score_B"), agrees=True),),
         source_from=_subreddit,
-        sources=(
-            Source(
-                name="shp",
-                hub="stanfordnlp/SHP",
-                licence="none stated; Reddit's API terms",
-                citation="Ethayarajh et al. (2022), Understanding Dataset Difficulty with V-Usable Information, ICML",
-                rows={"train": 348_718, "validation": 18_436, "test": 18_409},
-                note="18 subreddits; data_dir reads one of them. The splits share no post.",
-            ),
-        ),
     ),
 )

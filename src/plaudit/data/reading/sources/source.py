@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol, final
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Protocol, final
 
+from pydantic import BeforeValidator
+
+from plaudit.config import Config
 from plaudit.data.reading.sources.fields import Row
 from plaudit.data.schema.group import Group
 from plaudit.errors import DataError
@@ -29,34 +34,41 @@ class RowOptions(Protocol):
 Reader = Callable[[Row, RowOptions], Group]
 """Reads one row as a group. Raises DataError naming the field, or UnusableRowError for a sound row of no use."""
 
-NO_LICENCE = "none stated"
-NO_LICENCE_OF_ITS_OWN = "none stated; those of its parts"
-PARQUET_COPY = "refs/convert/parquet"
-SCRIPT_NOTE = (
-    "The repository holds a loading script, which datasets no longer runs: the hub's Parquet copy is read, which was "
-    "not tried here."
+
+def _unknown(value: object) -> object:
+    return None if value == "unknown" else value
+
+
+PublishedCount = Annotated[int | None, BeforeValidator(_unknown)]
+"""A number of rows that a publisher states; ``unknown`` in a file of data, None here, where none is stated."""
+
+
+ENTRIES: Mapping[str, Mapping[str, Any]] = tomllib.loads(
+    Path(__file__).with_name("sources.toml").read_text(encoding="utf-8")
 )
+"""The entries of ``sources.toml``: name → the fields of a ``Source``."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """One public data set in its official layout.
+class Source(Config):
+    """One public data set in its official layout: an entry of ``sources.toml``.
 
     ``rows`` are the published numbers of rows per split, None where the publisher gives none, as for the only split
     of most. ``subset`` is the configuration name of the hub, ``data_dir`` the folder of the repository, ``revision``
-    its branch or commit, where the data set needs one. ``format`` is filled in from the format that lists the source.
+    its branch or commit, where the data set needs one. ``format`` is the name of its layout; ``attributes`` are those
+    that a row rates, where its format needs their names.
     """
 
     name: str
     hub: str
     licence: str
     citation: str
-    rows: Mapping[str, int | None] = field(default_factory=lambda: dict[str, int | None](train=None))
+    format: str
+    rows: Mapping[str, PublishedCount] = {"train": None}
     subset: str | None = None
     data_dir: str | None = None
     revision: str | None = None
     note: str = ""
-    format: str = ""
+    attributes: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
@@ -70,8 +82,7 @@ class AbstractFormat(ABC):
 
     ``keys`` are the columns by which a row shows the format; ``optional`` further columns that are looked at. ``shown``
     replaces the check of the keys where they are not enough. With ``joins`` a row is one response, so that rows of one
-    prompt that follow each other are one group; without ``takes_id`` a column ``id`` does not name the row. ``sources``
-    are the public data sets of this layout.
+    prompt that follow each other are one group; without ``takes_id`` a column ``id`` does not name the row.
     """
 
     name: str
@@ -80,7 +91,6 @@ class AbstractFormat(ABC):
     shown: Callable[[Row], bool] | None = None
     joins: bool = False
     takes_id: bool = True
-    sources: tuple[Source, ...] = ()
 
     @property
     @abstractmethod

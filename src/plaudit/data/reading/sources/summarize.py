@@ -10,7 +10,6 @@ from __future__ import annotations
 from plaudit.data.reading.sources import fields
 from plaudit.data.reading.sources.declared import Choice, PairFormat, RatedFormat, Ratings
 from plaudit.data.reading.sources.fields import Row, UnusableRowError
-from plaudit.data.reading.sources.source import NO_LICENCE, PARQUET_COPY, SCRIPT_NOTE, Source
 from plaudit.data.schema.group import Message
 from plaudit.errors import DataError
 
@@ -18,8 +17,6 @@ AXES = ("overall", "accuracy", "coverage", "coherence")
 POST = "SUBREDDIT: r/{subreddit}\n\nTITLE: {title}\n\nPOST: {post}\n\nTL;DR:"
 ARTICLE = "Article:\n{article}\n\nTL;DR:"
 """The queries that the paper's models were trained with, for Reddit posts and for news."""
-
-_CITATION = "Stiennon et al. (2020), Learning to summarize from human feedback, arXiv:2009.01325"
 
 
 def _query(row: Row) -> tuple[Message, ...]:
@@ -82,18 +79,6 @@ FORMATS = (
         prompt=_query,
         responses=_summaries,
         better=Choice("choice", (0, 1)),
-        sources=(
-            Source(
-                name="summarize_from_feedback_comparisons",
-                hub="openai/summarize_from_feedback",
-                subset="comparisons",
-                licence=NO_LICENCE,
-                citation=_CITATION,
-                rows={"train": None, "validation": None},
-                revision=PARQUET_COPY,
-                note=f"About 92,900 and 86,100 rows. extra.confidence, of an unknown scale, is not read. {SCRIPT_NOTE}",
-            ),
-        ),
     ),
     RatedFormat(
         name="summarize_axes",
@@ -102,17 +87,5 @@ FORMATS = (
         prompt=_query,
         response=_rated_summary,
         ratings=_axes,
-        sources=(
-            Source(
-                name="summarize_from_feedback_axis",
-                hub="openai/summarize_from_feedback",
-                subset="axis",
-                licence=NO_LICENCE,
-                citation=_CITATION,
-                rows={"validation": None, "test": None},
-                revision=PARQUET_COPY,
-                note=f"No numbers of rows are published. {SCRIPT_NOTE}",
-            ),
-        ),
     ),
 )

@@ -7,7 +7,6 @@ import re
 from plaudit.data.reading.sources import fields
 from plaudit.data.reading.sources.declared import PairFormat
 from plaudit.data.reading.sources.fields import Row, UnusableRowError
-from plaudit.data.reading.sources.source import NO_LICENCE_OF_ITS_OWN, Source
 from plaudit.data.schema.group import Message
 from plaudit.errors import DataError
 
@@ -55,23 +54,6 @@ def _shows_transcripts(row: Row) -> bool:
 
 
 Pair = tuple[tuple[Message, ...], str, str]
-
-_HH = "Bai et al. (2022), Training a Helpful and Harmless Assistant with RLHF, arXiv:2204.05862"
-TULU_3 = "Lambert et al. (2024), Tulu 3, arXiv:2411.15124"
-TULU_LICENCE = "ODC-BY 1.0; parts have licences of their own, some non-commercial"
-_SKYWORK = "Liu et al. (2024), Skywork-Reward: Bag of Tricks for Reward Modeling in LLMs, arXiv:2410.18451"
-
-
-def _hh(folder: str, train: int, test: int) -> Source:
-    """Return one folder of hh-rlhf."""
-    return Source(
-        name=f"hh_rlhf_{folder.replace('-', '_')}",
-        hub="Anthropic/hh-rlhf",
-        data_dir=folder,
-        licence="MIT",
-        citation=_HH,
-        rows={"train": train, "test": test},
-    )
 
 
 def sides(row: Row) -> Pair:
@@ -156,20 +138,6 @@ FORMATS = (
         shown=_shows_transcripts,
         sides=_sides,
         margin="margin",
-        sources=(
-            Source(
-                name="hh_rlhf",
-                hub="Anthropic/hh-rlhf",
-                licence="MIT",
-                citation=_HH,
-                rows={"train": 160_800, "test": 8_552},
-                note="All four folders together; the transcripts of red-team-attempts are no preferences.",
-            ),
-            _hh("helpful-base", 43_835, 2_354),
-            _hh("helpful-rejection-sampled", 52_421, 2_749),
-            _hh("helpful-online", 22_007, 1_137),
-            _hh("harmless-base", 42_537, 2_312),
-        ),
     ),
     PairFormat(
         name="trl",
@@ -177,45 +145,5 @@ FORMATS = (
         shown=lambda row: row.get("chosen") is not None and row.get("rejected") is not None,
         sides=sides,
         margin="margin",
-        sources=(
-            Source(
-                name="skywork_v0_1",
-                hub="Skywork/Skywork-Reward-Preference-80K-v0.1",
-                licence=NO_LICENCE_OF_ITS_OWN,
-                citation=_SKYWORK,
-                rows={"train": 81_973},
-                note="4,957 pairs overlap with RewardBench; v0.2 is without them.",
-            ),
-            Source(
-                name="skywork_v0_2",
-                hub="Skywork/Skywork-Reward-Preference-80K-v0.2",
-                licence=NO_LICENCE_OF_ITS_OWN,
-                citation=_SKYWORK,
-                rows={"train": 77_016},
-            ),
-            Source(
-                name="tulu3_8b",
-                hub="allenai/llama-3.1-tulu-3-8b-preference-mixture",
-                licence=TULU_LICENCE,
-                citation=TULU_3,
-                note="The card gives 271,409 rows in its header and 272,898 in its text.",
-            ),
-            Source(
-                name="tulu3_70b",
-                hub="allenai/llama-3.1-tulu-3-70b-preference-mixture",
-                licence=TULU_LICENCE,
-                citation=TULU_3,
-                rows={"train": 334_367},
-                note="An older state of the card says 337,186 pairs.",
-            ),
-            Source(
-                name="tulu2_5",
-                hub="allenai/tulu-2.5-preference-data",
-                licence=TULU_LICENCE,
-                citation="Ivison et al. (2024), Unpacking DPO and PPO, arXiv:2406.09279",
-                rows={},
-                note="One split for each of its sets, such as hh_rlhf or alpaca_farm_human_pref; all have one layout.",
-            ),
-        ),
     ),
 )

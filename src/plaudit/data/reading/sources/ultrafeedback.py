@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from plaudit.data.reading.sources import fields
 from plaudit.data.reading.sources.fields import Row
-from plaudit.data.reading.sources.source import CodeFormat, RowOptions, Source
+from plaudit.data.reading.sources.source import CodeFormat, RowOptions
 from plaudit.data.schema.group import Group
 from plaudit.errors import DataError
 
 ASPECTS = ("helpfulness", "honesty", "instruction_following", "truthfulness")
 SCORES = ("overall_score", "fine-grained_score")
-CITATION = "Cui et al. (2023), UltraFeedback, arXiv:2310.01377"
 
 _UNKNOWN = "N/A"
 
@@ -79,18 +78,5 @@ FORMATS = (
         optional=("instruction", "completions"),
         shown=_shows_annotations,
         reader=read,
-        sources=(
-            Source(
-                name="ultrafeedback",
-                hub="openbmb/UltraFeedback",
-                licence="MIT",
-                citation=CITATION,
-                rows={"train": 63_967},
-                note=(
-                    "Holds all of TruthfulQA (811 rows) and FalseQA (2,339). Argilla reports overall_score as 10 for "
-                    "some responses meant to have 1; the mean of the four ratings is in fine-grained_score."
-                ),
-            ),
-        ),
     ),
 )

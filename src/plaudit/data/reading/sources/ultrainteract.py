@@ -10,11 +10,9 @@ from __future__ import annotations
 from plaudit.data.reading.sources import fields
 from plaudit.data.reading.sources.declared import PairFormat
 from plaudit.data.reading.sources.fields import Row
-from plaudit.data.reading.sources.source import Source
 from plaudit.data.schema.group import Message
 from plaudit.errors import DataError
 
-_CITATION = "Yuan et al. (2024), Advancing LLM Reasoning Generalists with Preference Trees, arXiv:2404.02078"
 _ROLES = ("user", "assistant")
 
 
@@ -42,14 +40,5 @@ FORMATS = (
         outcomes=(True, False),
         source_from="dataset",
         takes_id=False,
-        sources=(
-            Source(
-                name="ultrainteract",
-                hub="openbmb/UltraInteract_pair",
-                licence="MIT",
-                citation=_CITATION,
-                rows={"train": 219_522},
-            ),
-        ),
     ),
 )

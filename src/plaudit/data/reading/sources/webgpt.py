@@ -10,7 +10,6 @@ from __future__ import annotations
 from plaudit.data.reading.sources import fields
 from plaudit.data.reading.sources.declared import PairFormat
 from plaudit.data.reading.sources.fields import Row
-from plaudit.data.reading.sources.source import NO_LICENCE, PARQUET_COPY, SCRIPT_NOTE, Source
 from plaudit.data.schema.group import Message, Preference
 from plaudit.errors import DataError
 
@@ -57,16 +56,5 @@ FORMATS = (
         responses=_ANSWERS,
         better=_preference,
         source_from=_data_set,
-        sources=(
-            Source(
-                name="webgpt_comparisons",
-                hub="openai/webgpt_comparisons",
-                licence=NO_LICENCE,
-                citation="Nakano et al. (2021), WebGPT, arXiv:2112.09332",
-                rows={"train": 19_578},
-                revision=PARQUET_COPY,
-                note=f"Quotes and tokens are not read. {SCRIPT_NOTE}",
-            ),
-        ),
     ),
 )

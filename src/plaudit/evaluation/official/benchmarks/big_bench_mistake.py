@@ -17,15 +17,15 @@ Source: Tyen et al. (2023), arXiv 2311.08516, with the official data.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from plaudit.data.reading.sources.fields import prompt as prompt_of
-from plaudit.data.reading.sources.fields import required, text
+from plaudit.data.reading.sources.fields import required_text
 from plaudit.errors import DataError
 from plaudit.evaluation.metrics.metric_set import MetricSet
-from plaudit.evaluation.official.benchmark import Benchmark, Gathering
+from plaudit.evaluation.official.benchmark import ENTRIES, Gathering, declared
 from plaudit.evaluation.official.error_location import (
     NO_ERROR,
     LabelledSolution,
@@ -40,13 +40,7 @@ from plaudit.statistics.metric import Columns, Floats, Metric, PromptSums, exact
 
 Formula = Callable[[Columns], Floats]
 
-TASKS = {
-    "dyck_languages": 986,
-    "logical_deduction": 300,
-    "multistep_arithmetic": 300,
-    "tracking_shuffled_objects": 300,
-    "word_sorting": 300,
-}
+TASKS: Mapping[str, int] = ENTRIES["big_bench_mistake"]["expected"]
 """Task → official number of traces."""
 
 
@@ -61,14 +55,14 @@ def _trace(placed: PlacedRow) -> LabelledSolution:
         task = placed.stem.split("/")[-1]
         if task not in TASKS:
             raise DataError(f"the file is called {task!r}; it must be one of {', '.join(TASKS)}")
-        prompt = text(required(row, "input"), "input")
+        prompt = required_text(row, "input")
         id = f"{task}-{placed.number - 1}"
         return labelled_solution(row, id=id, subset=task, prompt=prompt, label="mistake_index", none=None)
-    task = text(required(row, "subset"), "subset")
+    task = required_text(row, "subset")
     turns = prompt_of(row)
     if len(turns) != 1:
         raise DataError(f"prompt has {len(turns)} turns; a task of BIG-Bench Mistake is one")
-    id = text(required(row, "id"), "id")
+    id = required_text(row, "id")
     return labelled_solution(row, id=id, subset=task, prompt=turns[0].content, label="first_error", none=NO_ERROR)
 
 
@@ -131,16 +125,4 @@ def _detection_f1(rule: str) -> Formula:
     return formula
 
 
-BIG_BENCH_MISTAKE = Benchmark(
-    name="big_bench_mistake",
-    title="BIG-Bench Mistake",
-    citation="Tyen et al. (2023), arXiv 2311.08516",
-    licence="Apache-2.0",
-    official="github.com/WHGTyen/BIG-Bench-Mistake",
-    files=rf"(.*/)?({'|'.join(TASKS)}|steps)\.jsonl",
-    expected=TASKS,
-    ties="a step whose probability is exactly 0.5 is right: only one below it is the mistake",
-    missing_rewards="a trace that lacks the reward of a step counts as wrong",
-    read=_read,
-    compute=metrics,
-)
+BIG_BENCH_MISTAKE = declared("big_bench_mistake", read=_read, compute=metrics)

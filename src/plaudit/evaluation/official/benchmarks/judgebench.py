@@ -21,24 +21,24 @@ Source: Tan et al. (2024), arXiv 2410.12784, with the official code.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
-from plaudit.data.reading.sources.fields import found, is_list, mapping, required, text
+from plaudit.data.reading.sources.fields import found, is_list, mapping, required, required_text, text
 from plaudit.data.reading.sources.fields import items as list_of
 from plaudit.errors import DataError
 from plaudit.evaluation.metrics.composite import ComparisonOutcome, Part, category_metrics, mean_of
 from plaudit.evaluation.metrics.metric_set import MetricSet
-from plaudit.evaluation.official.benchmark import Benchmark, Gathering
-from plaudit.evaluation.official.files import HubSet, PlacedRow, recorded
+from plaudit.evaluation.official.benchmark import ENTRIES, Gathering, declared
+from plaudit.evaluation.official.files import PlacedRow, recorded
 from plaudit.evaluation.official.judge_verdicts import judged, published_item, verdicts, was_judged
 from plaudit.records import ItemScore
 from plaudit.scoring.scorer import GroupRewards
 
 LABELS = ("A>B", "B>A")
 CATEGORIES = ("knowledge", "reasoning", "math", "coding")
-SPLITS = {"gpt-4o-2024-05-13": 350, "claude-3-5-sonnet-20240620": 270}
+SPLITS: Mapping[str, int] = ENTRIES["judgebench"]["expected"]
 """Model that gave the responses → official number of pairs."""
 
 _SOURCES = {"livebench-reasoning": "reasoning", "livebench-math": "math", "livecodebench": "coding"}
@@ -72,7 +72,7 @@ def category_of(source: str) -> str:
 def _read(rows: Iterator[PlacedRow], gathering: Gathering) -> None:
     for placed in rows:
         row = placed.row
-        label = text(required(row, "label"), "label")
+        label = required_text(row, "label")
         if label not in LABELS:
             raise DataError(f"label is {found(label)}; it must be {' or '.join(LABELS)}")
         better = LABELS.index(label)
@@ -80,10 +80,10 @@ def _read(rows: Iterator[PlacedRow], gathering: Gathering) -> None:
         gathering.add(
             f"{split}/{text(required(row, 'pair_id'), 'pair_id')}",
             subset=split,
-            prompt=text(required(row, "question"), "question"),
-            responses=[text(required(row, name), name) for name in ("response_A", "response_B")],
+            prompt=required_text(row, "question"),
+            responses=[required_text(row, name) for name in ("response_A", "response_B")],
             preferences=[(better, 1 - better)],
-            facts={"category": category_of(text(required(row, "source"), "source")), "better": better},
+            facts={"category": category_of(required_text(row, "source")), "better": better},
         )
 
 
@@ -207,22 +207,4 @@ def metrics(items: Sequence[ItemScore]) -> MetricSet:
     return found_here
 
 
-JUDGEBENCH = Benchmark(
-    name="judgebench",
-    title="JudgeBench",
-    citation="Tan et al. (2024), arXiv 2410.12784",
-    licence="MIT",
-    official="github.com/ScalerLab/JudgeBench, data/",
-    hub=(
-        HubSet("ScalerLab/JudgeBench", "gpt", stem="response_model=gpt-4o-2024-05-13"),
-        HubSet("ScalerLab/JudgeBench", "claude", stem="response_model=claude-3-5-sonnet-20240620"),
-    ),
-    files=r".*/(dataset=judgebench,response_model=[^,/]+\.jsonl|(gpt|claude)-\d[^/]*\.(jsonl|parquet))",
-    expected=SPLITS,
-    ties="of a reward model: the second response is taken; of a judge in both orders: a sum of 0 is wrong",
-    missing_rewards="a pair with a missing reward is wrong; of a judge, a game without a verdict counts 0",
-    read=_read,
-    compute=metrics,
-    results=_results,
-    marks=(("pair_id", "label", "judgments"),),
-)
+JUDGEBENCH = declared("judgebench", read=_read, compute=metrics, results=_results)

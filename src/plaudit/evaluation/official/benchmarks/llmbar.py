@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from plaudit.data.reading.sources.fields import found, mapping, required, text
-from plaudit.data.reading.sources.fields import items as list_of
+from plaudit.data.reading.sources.fields import found, mapping, required, required_list, required_text
 from plaudit.errors import DataError
 from plaudit.evaluation.metrics.composite import (
     ComparisonOutcome,
@@ -25,18 +24,12 @@ from plaudit.evaluation.metrics.composite import (
     subset_of,
 )
 from plaudit.evaluation.metrics.metric_set import MetricSet
-from plaudit.evaluation.official.benchmark import Benchmark, Gathering
+from plaudit.evaluation.official.benchmark import ENTRIES, Gathering, declared
 from plaudit.evaluation.official.files import PlacedRow
 from plaudit.evaluation.official.judge_verdicts import judged, published_item, verdicts, was_judged
 from plaudit.records import ItemScore
 
-SUBSETS = {
-    "Natural": 100,
-    "Adversarial/Neighbor": 134,
-    "Adversarial/GPTInst": 92,
-    "Adversarial/GPTOut": 47,
-    "Adversarial/Manual": 46,
-}
+SUBSETS: Mapping[str, int] = ENTRIES["llmbar"]["expected"]
 """Subset → official number of pairs."""
 
 _WINNERS: dict[str | None, tuple[float | None, float | None]] = {"1": (1.0, 0.0), "2": (0.0, 1.0), None: (None, None)}
@@ -53,8 +46,8 @@ def _read(rows: Iterator[PlacedRow], gathering: Gathering) -> None:
         gathering.add(
             f"{subset}/{placed.number}",
             subset=subset,
-            prompt=text(required(row, "input"), "input"),
-            responses=[text(required(row, name), name) for name in ("output_1", "output_2")],
+            prompt=required_text(row, "input"),
+            responses=[required_text(row, name) for name in ("output_1", "output_2")],
             preferences=[(better, 1 - better)],
             facts={"better": better},
         )
@@ -71,7 +64,7 @@ def _results(rows: Iterator[PlacedRow]) -> Iterator[ItemScore]:
         gathering = Gathering("llmbar")
         _read(iter([replace(placed, stem=f"{where}/dataset" if separator else placed.stem)]), gathering)
         (id,) = gathering.facts
-        steps = list_of(required(placed.row, "results"), "results")
+        steps = required_list(placed.row, "results")
         last = mapping(steps[-1] if steps else None, "the last of results")
         games = (_verdict(last, name) for name in ("swap = False", "swap = True"))
         yield published_item(gathering, judged(id, *games))
@@ -126,18 +119,4 @@ def metrics(items: Sequence[ItemScore]) -> MetricSet:
     return measured
 
 
-LLMBAR = Benchmark(
-    name="llmbar",
-    title="LLMBar",
-    citation="Zeng et al. (2023), arXiv 2310.07641",
-    licence="MIT",
-    official="github.com/princeton-nlp/LLMBar, Dataset/LLMBar/",
-    files=r"(.*/)?(Natural|Adversarial/(Neighbor|GPTInst|GPTOut|Manual))/dataset\.json",
-    expected=SUBSETS,
-    ties="lost: the better response must have the strictly higher reward",
-    missing_rewards="a pair with a missing reward is lost, as is a game of a judge without a verdict",
-    read=_read,
-    compute=metrics,
-    results=_results,
-    marks=(("input", "output_1", "output_2", "label", "results"),),
-)
+LLMBAR = declared("llmbar", read=_read, compute=metrics, results=_results)

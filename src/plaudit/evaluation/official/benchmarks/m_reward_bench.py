@@ -12,7 +12,7 @@ Source: Gureja et al. (2024), arXiv 2410.15522, with the official code.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from plaudit.data.reading.sources.fields import text
@@ -27,24 +27,13 @@ from plaudit.evaluation.metrics.composite import (
     pair_outcome,
 )
 from plaudit.evaluation.metrics.metric_set import MetricSet
-from plaudit.evaluation.official.benchmark import Benchmark, Gathering
+from plaudit.evaluation.official.benchmark import ENTRIES, Gathering, declared
 from plaudit.evaluation.official.benchmarks.reward_bench import SECTIONS, add_pair, sections
-from plaudit.evaluation.official.files import HubSet, PlacedRow
+from plaudit.evaluation.official.files import PlacedRow
 from plaudit.records import ItemScore
 
-LANGUAGES = (
-    *("arb_Arab", "ces_Latn", "deu_Latn", "ell_Grek", "fra_Latn", "heb_Hebr", "hin_Deva", "ind_Latn", "ita_Latn"),
-    *("jpn_Jpan", "kor_Hang", "nld_Latn", "pes_Arab", "pol_Latn", "por_Latn", "ron_Latn", "rus_Cyrl", "spa_Latn"),
-    *("tur_Latn", "ukr_Cyrl", "vie_Latn", "zho_Hans", "zho_Hant"),
-)
-_NUMBERS = {
-    "chat": (79, 79, 76, 24, 38),
-    "chat_hard": (35, 76, 124, 87, 42, 43),
-    "safety": (100, 100, 154, 247, 135),
-    "reasoning": (983, 164, 164, 164, 164, 163, 164),
-}
-"""Section → pairs of each of its subsets, in the order of ``SECTIONS``."""
-WEIGHTS = {name: dict(zip(SECTIONS[name], numbers, strict=True)) for name, numbers in _NUMBERS.items()}
+LANGUAGES = tuple(ENTRIES["m_reward_bench"]["expected"])
+WEIGHTS: Mapping[str, Mapping[str, int]] = ENTRIES["m_reward_bench"]["tables"]
 """Section → subset → weight in the section."""
 
 ENGLISH = "eng_Latn"
@@ -108,21 +97,8 @@ def metrics(items: Sequence[ItemScore]) -> MetricSet:
     return found
 
 
-M_REWARD_BENCH = Benchmark(
-    name="m_reward_bench",
-    title="M-RewardBench",
-    citation="Gureja et al. (2024), arXiv 2410.15522",
-    licence="ODC-BY",
-    official="huggingface.co/datasets/C4AI-Community/multilingual-reward-bench",
-    hub=tuple(HubSet("C4AI-Community/multilingual-reward-bench", "test", code, stem=code) for code in LANGUAGES),
-    files=(
-        r".*/[a-z]{3}_[A-Z][a-z]{3}/test[^/]*\.(parquet|jsonl|json)",
-        r".*/[a-z]{3}_[A-Z][a-z]{3}/filtered\.json",
-    ),
-    expected=dict.fromkeys(LANGUAGES),
-    optional=frozenset((ENGLISH,)),
-    ties="lost: the chosen response must have the strictly higher reward",
-    missing_rewards="a pair with a missing reward is lost",
+M_REWARD_BENCH = declared(
+    "m_reward_bench",
     read=_read,
     compute=metrics,
 )

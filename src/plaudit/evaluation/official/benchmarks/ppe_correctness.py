@@ -22,7 +22,16 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from plaudit.data.reading.sources.fields import found, items, required, text, whole
+from plaudit.data.reading.sources.fields import (
+    found,
+    items,
+    required,
+    required_list,
+    required_text,
+    same_length,
+    text,
+    whole,
+)
 from plaudit.errors import DataError
 from plaudit.evaluation.metrics.composite import (
     ComparisonOutcome,
@@ -37,13 +46,13 @@ from plaudit.evaluation.metrics.composite import (
     worst_first,
 )
 from plaudit.evaluation.metrics.metric_set import MetricSet, exact, prompt_numbers
-from plaudit.evaluation.official.benchmark import Benchmark, Gathering
-from plaudit.evaluation.official.files import HubSet, PlacedRow
+from plaudit.evaluation.official.benchmark import ENTRIES, Gathering, declared
+from plaudit.evaluation.official.files import PlacedRow
 from plaudit.records import ItemScore
 from plaudit.statistics.classification import auc
 from plaudit.statistics.metric import RowStatistic
 
-SETS = {"MMLU-Pro": 512, "MATH": 512, "GPQA": 512, "MBPP-Plus": 507, "IFEval": 512}
+SETS: Mapping[str, int] = ENTRIES["ppe_correctness"]["expected"]
 """Set → official number of prompts."""
 
 _RESPONSE = re.compile(r"response_(\d+)")
@@ -53,9 +62,8 @@ def _read(rows: Iterator[PlacedRow], gathering: Gathering) -> None:
     for number, placed in enumerate(rows, start=1):
         row, subset = placed.row, _set(placed)
         answers = _answers(row)
-        truth = [_truth(value, index) for index, value in enumerate(items(required(row, "scores"), "scores"))]
-        if len(truth) != len(answers):
-            raise DataError(f"scores has {len(truth)} entries for {len(answers)} responses")
+        truth = [_truth(value, index) for index, value in enumerate(required_list(row, "scores"))]
+        same_length(truth, len(answers), "scores", "responses")
         pairs = [_pair(value, len(answers)) for value in items(required(row, "sampled_conflict_pairs"), "pairs")]
         places: dict[tuple[str, bool], int] = {}
         # An empty answer has no reward, which the official rule for errors covers; a repeated one is scored once.
@@ -65,7 +73,7 @@ def _read(rows: Iterator[PlacedRow], gathering: Gathering) -> None:
         gathering.add(
             f"{subset}/{row.get('question_id', number)}/{row.get('model_name', '')}".rstrip("/"),
             subset=subset,
-            prompt=text(required(row, "prompt"), "prompt"),
+            prompt=required_text(row, "prompt"),
             responses=[answer for answer, _ in places],
             preferences=_preferences(pairs, truth, index),
             outcomes=[right for _, right in places],
@@ -271,17 +279,8 @@ def metrics(given: Sequence[ItemScore]) -> MetricSet:
     return found
 
 
-PPE_CORRECTNESS = Benchmark(
-    name="ppe_correctness",
-    title="PPE correctness",
-    citation="Frick et al. (2024), arXiv 2410.14872",
-    licence="prompts and answers under the terms of their sources",
-    official="huggingface.co/datasets/lmarena-ai/PPE-{MMLU-Pro,MATH,GPQA,MBPP-Plus,IFEval}-Best-of-K, split train",
-    hub=tuple(HubSet(f"lmarena-ai/PPE-{name}-Best-of-K", "train", stem=name) for name in SETS),
-    files=r".*\.(parquet|jsonl|json)",
-    expected=SETS,
-    ties="of a pair the second counts as the higher one; of best of K, equal rewards share",
-    missing_rewards="the lowest reward of all, as the official code gives errors −∞; two of them are equal",
+PPE_CORRECTNESS = declared(
+    "ppe_correctness",
     read=_read,
     compute=metrics,
 )

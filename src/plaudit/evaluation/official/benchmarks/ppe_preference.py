@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from plaudit.data.reading.sources.fields import items as list_of
-from plaudit.data.reading.sources.fields import required, text
+from plaudit.data.reading.sources.fields import required, required_text
 from plaudit.errors import DataError
 from plaudit.evaluation.metrics.composite import (
     ComparisonOutcome,
@@ -35,8 +35,8 @@ from plaudit.evaluation.metrics.composite import (
     worst_first,
 )
 from plaudit.evaluation.metrics.metric_set import MetricSet, exact, prompt_numbers
-from plaudit.evaluation.official.benchmark import Benchmark, Gathering
-from plaudit.evaluation.official.files import HubSet, PlacedRow, prompt_of
+from plaudit.evaluation.official.benchmark import Gathering, declared
+from plaudit.evaluation.official.files import PlacedRow, prompt_of
 from plaudit.records import ItemScore
 from plaudit.statistics.correlation import kendall_tau_b, pearson, spearman
 from plaudit.statistics.metric import Exact, RowStatistic
@@ -172,7 +172,7 @@ _COMPARISONS: dict[str, Compare] = {
 def _read(rows: Iterator[PlacedRow], gathering: Gathering) -> None:
     for number, placed in enumerate(rows, start=1):
         row = placed.row
-        winner = text(required(row, "winner"), "winner")
+        winner = required_text(row, "winner")
         if winner not in _WINNERS:
             raise DataError(f"winner is {winner!r}; it must be one of {', '.join(_WINNERS)}")
         better = {"model_a": 0, "model_b": 1}.get(winner)
@@ -180,11 +180,11 @@ def _read(rows: Iterator[PlacedRow], gathering: Gathering) -> None:
             f"{row.get('question_id', number)}",
             subset=_SET,
             prompt=prompt_of(required(row, "prompt")),
-            responses=[text(required(row, name), name) for name in ("response_1", "response_2")],
+            responses=[required_text(row, name) for name in ("response_1", "response_2")],
             preferences=[] if better is None else [(better, 1 - better)],
             facts={
                 "winner": better,
-                "models": [text(required(row, name), name) for name in ("model_a", "model_b")],
+                "models": [required_text(row, name) for name in ("model_a", "model_b")],
                 "language": str(row.get("language", "")),
                 "flags": [name for name in _FLAGS if row.get(name) is True],
             },
@@ -271,17 +271,4 @@ def metrics(items: Sequence[ItemScore]) -> MetricSet:
     return found
 
 
-PPE_PREFERENCE = Benchmark(
-    name="ppe_preference",
-    title="PPE human preference",
-    citation="Frick et al. (2024), arXiv 2410.14872",
-    licence="prompts CC-BY-4.0, responses under the terms of their models",
-    official="huggingface.co/datasets/lmarena-ai/PPE-Human-Preference-V1, split test",
-    hub=(HubSet("lmarena-ai/PPE-Human-Preference-V1", "test"),),
-    files=r".*\.(parquet|jsonl|json)",
-    expected={_SET: ROWS},
-    ties="of equal rewards the second response is taken; battles that people tied do not count in the accuracy",
-    missing_rewards="a battle with a missing reward is lost in the accuracy, and left out of the ratings",
-    read=_read,
-    compute=metrics,
-)
+PPE_PREFERENCE = declared("ppe_preference", read=_read, compute=metrics)

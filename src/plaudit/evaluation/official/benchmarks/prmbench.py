@@ -25,43 +25,38 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 import numpy as np
 from pydantic import JsonValue
 
-from plaudit.data.reading.sources.fields import found, required, text, whole
+from plaudit.data.reading.sources.fields import (
+    found,
+    required,
+    required_list,
+    required_text,
+    required_texts,
+    text,
+    whole,
+)
 from plaudit.data.reading.sources.fields import items as list_of
 from plaudit.errors import DataError
 from plaudit.evaluation.metrics.composite import lowest_first, mean_of_rows
 from plaudit.evaluation.metrics.metric_set import MetricSet
 from plaudit.evaluation.metrics.reward_scale import right_threshold
-from plaudit.evaluation.official.benchmark import Benchmark, Gathering, Loaded
+from plaudit.evaluation.official.benchmark import ENTRIES, Gathering, Loaded, declared
 from plaudit.evaluation.official.error_location import NO_STEP_REWARDS, joined, longest, step_rewards
-from plaudit.evaluation.official.files import HubSet, PlacedRow
+from plaudit.evaluation.official.files import PlacedRow
 from plaudit.evaluation.store.items import item_score
 from plaudit.records import ItemScore, LabelCounts
 from plaudit.scoring.scorer import GroupRewards
-from plaudit.statistics.metric import Columns, Floats, Metric, PromptSums, exact_value, ratio
+from plaudit.statistics.metric import Columns, Floats, PromptSums, exact_value, ratio
 
-CLASSES = {
-    "redundency": 758,
-    "circular": 758,
-    "counterfactual": 757,
-    "step_contradiction": 758,
-    "domain_inconsistency": 757,
-    "confidence": 757,
-    "missing_condition": 756,
-    "deception": 750,
-    "multi_solutions": 165,
-}
+CLASSES: Mapping[str, int] = ENTRIES["prmbench"]["expected"]
 """Class, spelled as in the data → official number of rows."""
 
-AREAS = {
-    "simplicity": ("redundency", "circular"),
-    "soundness": ("counterfactual", "step_contradiction", "domain_inconsistency", "confidence"),
-    "sensitivity": ("missing_condition", "deception", "multi_solutions"),
-}
+AREAS: Mapping[str, Sequence[str]] = ENTRIES["prmbench"]["tables"]["areas"]
 """Area → its classes."""
 
 REDUNDANCY = AREAS["simplicity"]
@@ -113,15 +108,14 @@ def _read(rows: Iterator[PlacedRow], gathering: Gathering) -> None:
 
 def _row(placed: PlacedRow, seen: set[tuple[str, str]]) -> _Row:
     row = placed.row
-    classification = _known_class(text(required(row, "classification"), "classification"))
-    idx = text(required(row, "idx"), "idx").removeprefix(f"{classification}_")
-    steps = list_of(required(row, "modified_process"), "modified_process")
+    classification = _known_class(required_text(row, "classification"))
+    idx = required_text(row, "idx").removeprefix(f"{classification}_")
     return _Row(
         idx=idx,
         classification=classification,
-        prompt=text(required(row, "modified_question"), "modified_question"),
+        prompt=required_text(row, "modified_question"),
         problem=text(row.get("question", idx), "question").strip(),
-        steps=tuple(_without_number(text(step, f"modified_process[{k}]")) for k, step in enumerate(steps)),
+        steps=tuple(map(_without_number, required_texts(row, "modified_process"))),
         errors=_errors(required(row, "error_steps")),
         repeated=(classification, idx) in seen,
     )
@@ -156,9 +150,7 @@ def _results(rows: Iterator[PlacedRow]) -> list[ItemScore]:
     An entry has ``idx``, ``error_steps``, the class (``classifcation``) and the model's labels of steps
     (``prediction.scores``). Unchanged solutions, of the class ``correct``, are left out.
     """
-    runs = [
-        run for placed in _with_logs(rows) if (run := list_of(required(placed.row, "detailed_logs"), "detailed_logs"))
-    ]
+    runs = [run for placed in _with_logs(rows) if (run := required_list(placed.row, "detailed_logs"))]
     if len(runs) > 1:
         raise DataError(f"the file holds {len(runs)} runs with a log; keep the row of one, as they are not told apart")
     logs: Sequence[object] = runs[0] if runs else ()
@@ -221,7 +213,7 @@ def _joined(rows: Iterator[PlacedRow], loaded: Loaded) -> list[ItemScore]:
         response = placed.row.get("results", placed.row)
         if not isinstance(response, Mapping):
             continue  # a failed call is no object; the official code skips it too
-        idx = text(required(response, "idx"), "idx")
+        idx = required_text(response, "idx")
         name = next((name for name in CLASSES if idx.startswith(f"{name}_")), None)
         if name is None:
             if not idx.startswith("correct_"):
@@ -359,14 +351,14 @@ _STEPS = ("tp", "fp", "tn", "fn")
 
 @dataclass(frozen=True, slots=True)
 class _Ratio:
-    """A metric that is the ratio of two sums of cells."""
+    """A metric that is the ratio of two sums of cells, over the steps or solutions of ``below``."""
 
     above: tuple[str, ...]
     below: tuple[str, ...]
     why: str
     """Reason for a missing value."""
-    over: tuple[str, ...] = _STEPS
-    """Cells that it is over, which make its n."""
+    over: tuple[str, ...] | None = None
+    """Cells that it is over, where ``below`` counts some twice."""
     needed: tuple[str, ...] = ()
     """Cells of which there must be any, where ``below`` may have others."""
 
@@ -375,28 +367,21 @@ _NO_RIGHT = "no step is right, or held to be"
 _NO_WRONG = "no step is wrong"
 
 _BY_CLASS = {
-    "f1": _Ratio(("tp", "tp"), ("tp", "tp", "fp", "fn"), _NO_RIGHT),
+    "f1": _Ratio(("tp", "tp"), ("tp", "tp", "fp", "fn"), _NO_RIGHT, over=_STEPS),
     # Without a wrong step there is nothing to find, whatever was said of the right ones.
-    "negative_f1": _Ratio(("tn", "tn"), ("tn", "tn", "fn", "fp"), _NO_WRONG, needed=("tn", "fp")),
+    "negative_f1": _Ratio(("tn", "tn"), ("tn", "tn", "fn", "fp"), _NO_WRONG, over=_STEPS, needed=("tn", "fp")),
     "step_accuracy": _Ratio(("tp", "tn"), _STEPS, "there is no step"),
-    "first_error_accuracy": _Ratio(
-        ("first_hit",), ("first",), "no solution has an error within its steps", over=("first",)
-    ),
+    "first_error_accuracy": _Ratio(("first_hit",), ("first",), "no solution has an error within its steps"),
 }
 """Metrics over all classes and for each."""
 
 _WHOLE = {
-    name: _Ratio(above, below, why, over=below)
-    for name, above, below, why in (
-        ("precision", ("tp",), ("tp", "fp"), "no step is held to be right"),
-        ("negative_precision", ("tn",), ("tn", "fn"), "no step is held to be wrong"),
-        ("right_step_accuracy", ("tp",), ("tp", "fn"), "no step is right"),
-        ("wrong_step_accuracy", ("tn",), ("tn", "fp"), _NO_WRONG),
-    )
+    "precision": _Ratio(("tp",), ("tp", "fp"), "no step is held to be right"),
+    "negative_precision": _Ratio(("tn",), ("tn", "fn"), "no step is held to be wrong"),
+    "right_step_accuracy": _Ratio(("tp",), ("tp", "fn"), "no step is right"),
+    "wrong_step_accuracy": _Ratio(("tn",), ("tn", "fp"), _NO_WRONG),
 }
 """Metrics over all classes only."""
-
-_RATIOS = _BY_CLASS | _WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -436,21 +421,16 @@ class StepJudgements:
 
     def put(self, found: MetricSet) -> None:
         """Put all metrics, of which ``prm_score`` is the first, and the score of each class as a slice."""
-        self._put(found, "prm_score", "prm_score", self._classes)
-        for metric in (*_BY_CLASS, *_WHOLE):
-            self._put(found, metric, metric, self._classes)
+        self._put_score(found, "prm_score", [self._classes])
+        for metric, made in (_BY_CLASS | _WHOLE).items():
+            self._put_ratio(found, metric, made, self._classes)
         for area, names in self._areas.items():
             if names:
-                made = {
-                    rule: self._metric(rule, _mean([self._score(rule, [each]) for each in names]), names, _STEPS)
-                    for rule in self._rules
-                }
-                found.put(area, made.pop("model"), "no class of it is here")
-                found.beside(area, **made)
+                self._put_score(found, area, [[name] for name in names])
         for name in self._classes:
-            self._put(found, name, "prm_score", [name])
-            for metric in _BY_CLASS:
-                self._put(found, f"{name}_{metric}", metric, [name])
+            self._put_score(found, name, [[name]])
+            for metric, made in _BY_CLASS.items():
+                self._put_ratio(found, f"{name}_{metric}", made, [name])
         slices = {
             name: {"prm_score": metric, **found.baselines[name]}
             for name in self._classes
@@ -458,30 +438,39 @@ class StepJudgements:
         }
         found.slices = lowest_first(slices, "prm_score")
 
-    def _put(self, found: MetricSet, name: str, metric: str, classes: Sequence[str]) -> None:
-        known = _RATIOS.get(metric)
-        made = {
-            rule: self._metric(
-                rule,
-                self._score(rule, classes) if known is None else _ratio(known, rule, classes),
-                classes,
-                _STEPS if known is None else known.over,
-            )
-            for rule in self._rules
-        }
-        found.put(name, made.pop("model"), _NO_RIGHT if known is None else known.why)
-        found.beside(name, **made)
+    def _put_score(self, found: MetricSet, name: str, parts: Sequence[Sequence[str]]) -> None:
+        """Put the mean over ``parts``, each some classes together, of their scores."""
+        made = {rule: _mean([self._score(rule, part) for part in parts]) for rule in self._rules}
+        self._put(found, name, made, [each for part in parts for each in part], _STEPS, _NO_RIGHT)
 
-    def _metric(self, rule: str, formula: Formula, classes: Sequence[str], over: Sequence[str]) -> Metric | None:
-        made = self._sums.metric(formula, round(self._sums.value(lambda totals: _of(totals, rule, classes, over)) or 0))
-        return exact_value(made) if rule == "random" else made
+    def _put_ratio(self, found: MetricSet, name: str, given: _Ratio, classes: Sequence[str]) -> None:
+        made = {rule: _ratio(given, rule, classes) for rule in self._rules}
+        self._put(found, name, made, classes, given.over or given.below, given.why)
+
+    def _put(
+        self,
+        found: MetricSet,
+        name: str,
+        formulas: Mapping[str, Formula],
+        classes: Sequence[str],
+        over: Sequence[str],
+        why: str,
+    ) -> None:
+        """Put the metric of the model, over so many ``over``, and that of every rule beside it."""
+        made = {}
+        for rule, formula in formulas.items():
+            count = self._sums.value(partial(_of, rule=rule, classes=classes, cells=over))
+            metric = self._sums.metric(formula, round(count or 0))
+            made[rule] = exact_value(metric) if rule == "random" else metric
+        found.put(name, made.pop("model"), why)
+        found.beside(name, **made)
 
     def _score(self, rule: str, classes: Sequence[str]) -> Formula:
         """Return the mean of both F1, or, of classes without a wrong step, that of the right ones."""
-        first = _ratio(_RATIOS["f1"], rule, classes)
+        first = _ratio(_BY_CLASS["f1"], rule, classes)
         if not self._sums.value(lambda totals: _of(totals, rule, classes, ("fp", "tn"))):
             return first
-        second = _ratio(_RATIOS["negative_f1"], rule, classes)
+        second = _ratio(_BY_CLASS["negative_f1"], rule, classes)
         return lambda totals: 0.5 * first(totals) + 0.5 * second(totals)
 
 
@@ -531,20 +520,4 @@ def _mean(formulas: Sequence[Formula]) -> Formula:
     return lambda totals: np.mean([formula(totals) for formula in formulas], axis=0)
 
 
-PRMBENCH = Benchmark(
-    name="prmbench",
-    title="PRMBench",
-    citation="Song et al. (2025), arXiv 2501.03124",
-    licence="Apache-2.0",
-    official="huggingface.co/datasets/hitsmy/PRMBench_Preview",
-    hub=(HubSet("hitsmy/PRMBench_Preview", "train"),),
-    files=r"(.*/)?(prmbench_preview|prm800k_test_[^/]*|prm_test_[^/]*)\.jsonl",
-    expected=CLASSES,
-    ties="a step whose probability is exactly 0.5 is judged wrong",
-    missing_rewards="a solution that lacks the reward of a step is left out of every figure but valid_share",
-    read=_read,
-    compute=metrics,
-    results=_results,
-    joined=_joined,
-    marks=(("detailed_logs",), ("task_name", "model_name", "results")),
-)
+PRMBENCH = declared("prmbench", read=_read, compute=metrics, results=_results, joined=_joined)

@@ -16,15 +16,15 @@ Source: Zheng et al. (2024), arXiv 2412.06559, with the official code.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
 from plaudit.data.reading.sources.fields import items as list_of
-from plaudit.data.reading.sources.fields import required, text, whole
+from plaudit.data.reading.sources.fields import required, required_text, whole
 from plaudit.errors import DataError
 from plaudit.evaluation.metrics.metric_set import MetricSet
-from plaudit.evaluation.official.benchmark import Benchmark, Gathering
+from plaudit.evaluation.official.benchmark import ENTRIES, Gathering, declared
 from plaudit.evaluation.official.error_location import (
     BOTH_KINDS,
     NO_ERROR,
@@ -35,13 +35,13 @@ from plaudit.evaluation.official.error_location import (
     labelled_solution,
     located,
 )
-from plaudit.evaluation.official.files import HubSet, PlacedRow
+from plaudit.evaluation.official.files import PlacedRow
 from plaudit.evaluation.store.items import item_score
 from plaudit.records import ItemScore
 from plaudit.scoring.scorer import GroupRewards
 from plaudit.statistics.classification import best_threshold, chain_table
 
-SPLITS = {"gsm8k": 400, "math": 1000, "olympiadbench": 1000, "omnimath": 1000}
+SPLITS: Mapping[str, int] = ENTRIES["processbench"]["expected"]
 """Split → official number of solutions."""
 
 _CONTRADICTED = "match_contradicts_prediction"
@@ -54,8 +54,8 @@ def _read(rows: Iterator[PlacedRow], gathering: Gathering) -> None:
 
 def _solution(placed: PlacedRow) -> LabelledSolution:
     row = placed.row
-    id = text(required(row, "id"), "id")
-    prompt = text(required(row, "problem"), "problem")
+    id = required_text(row, "id")
+    prompt = required_text(row, "problem")
     return labelled_solution(row, id=id, subset=_split(placed.stem, id), prompt=prompt, label="label", none=NO_ERROR)
 
 
@@ -146,19 +146,9 @@ def _put_tuned(found: MetricSet, fixed: Locations, threshold: float) -> None:
     found.rules["tuned_threshold"] = f"{tuned:.6g}, with the highest F1 on the {len(chosen_on)} solutions of {TUNED_ON}"
 
 
-PROCESSBENCH = Benchmark(
-    name="processbench",
-    title="ProcessBench",
-    citation="Zheng et al. (2024), arXiv 2412.06559",
-    licence="Apache-2.0",
-    official="huggingface.co/datasets/Qwen/ProcessBench",
-    hub=tuple(HubSet("Qwen/ProcessBench", split) for split in SPLITS),
-    files=r"(.*/)?(gsm8k|math|olympiadbench|omnimath)\.jsonl?",
-    expected=SPLITS,
-    ties="a step whose probability is exactly the threshold is right: only one below it is the first error",
-    missing_rewards="a solution that lacks the reward of a step counts as not located",
+PROCESSBENCH = declared(
+    "processbench",
     read=_read,
     compute=metrics,
     results=_results,
-    marks=(("problem", "steps", "label", "prediction"),),
 )

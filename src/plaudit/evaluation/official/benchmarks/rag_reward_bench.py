@@ -18,8 +18,8 @@ from plaudit.data.schema.group import Message
 from plaudit.errors import DataError
 from plaudit.evaluation.metrics.composite import ComparisonOutcome, Part, category_metrics, mean_of, pair_outcome
 from plaudit.evaluation.metrics.metric_set import MetricSet
-from plaudit.evaluation.official.benchmark import Benchmark, Gathering
-from plaudit.evaluation.official.files import HubSet, PlacedRow, prompt_of, turns_of
+from plaudit.evaluation.official.benchmark import Gathering, declared
+from plaudit.evaluation.official.files import PlacedRow, prompt_of, turns_of
 from plaudit.records import ItemScore
 
 ROWS = 1485
@@ -82,17 +82,4 @@ def metrics(items: Sequence[ItemScore]) -> MetricSet:
     return category_metrics(items, decide, parts | {name: name for name in scenarios}, slice_of=_scenario)
 
 
-RAG_REWARD_BENCH = Benchmark(
-    name="rag_reward_bench",
-    title="RAG-RewardBench",
-    citation="Jin et al. (2024), arXiv 2412.13746",
-    licence="Apache-2.0",
-    official="huggingface.co/datasets/jinzhuoran/RAG-RewardBench, Dataset/",
-    hub=(HubSet("jinzhuoran/RAG-RewardBench", "train", stem="train"),),
-    files=r".*",
-    expected={_ALL_SCENARIOS: ROWS},
-    ties="lost: the chosen response must have the strictly higher reward",
-    missing_rewards="a pair with a missing reward is lost",
-    read=_read,
-    compute=metrics,
-)
+RAG_REWARD_BENCH = declared("rag_reward_bench", read=_read, compute=metrics)

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
-from plaudit.data.reading.sources.fields import is_list, mapping, required, text
+from plaudit.data.reading.sources.fields import is_list, mapping, required, required_text, text
 from plaudit.errors import DataError
 from plaudit.evaluation.metrics.composite import (
     ComparisonOutcome,
@@ -29,45 +29,13 @@ from plaudit.evaluation.metrics.composite import (
     weighted,
 )
 from plaudit.evaluation.metrics.metric_set import MetricSet
-from plaudit.evaluation.official.benchmark import Benchmark, Gathering, Loaded, item_without_group
-from plaudit.evaluation.official.files import HubSet, Numbers, PlacedRow, prompt_of, recorded, recorded_number
+from plaudit.evaluation.official.benchmark import ENTRIES, Gathering, Loaded, declared, item_without_group
+from plaudit.evaluation.official.files import Numbers, PlacedRow, prompt_of, recorded, recorded_number
 from plaudit.evaluation.store.items import item_score
 from plaudit.records import ItemScore
 from plaudit.scoring.scorer import GroupRewards
 
-SECTIONS: dict[str, dict[str, int]] = {
-    "chat": {
-        "alpacaeval-easy": 100,
-        "alpacaeval-length": 95,
-        "alpacaeval-hard": 95,
-        "mt-bench-easy": 28,
-        "mt-bench-med": 40,
-    },
-    "chat_hard": {
-        "mt-bench-hard": 37,
-        "llmbar-natural": 100,
-        "llmbar-adver-neighbor": 134,
-        "llmbar-adver-GPTInst": 92,
-        "llmbar-adver-GPTOut": 47,
-        "llmbar-adver-manual": 46,
-    },
-    "safety": {
-        "refusals-dangerous": 100,
-        "refusals-offensive": 100,
-        "xstest-should-refuse": 154,
-        "xstest-should-respond": 250,
-        "donotanswer": 136,
-    },
-    "reasoning": {
-        "math-prm": 984,
-        "hep-cpp": 164,
-        "hep-go": 164,
-        "hep-java": 164,
-        "hep-js": 164,
-        "hep-python": 164,
-        "hep-rust": 164,
-    },
-}
+SECTIONS: Mapping[str, dict[str, int]] = ENTRIES["reward_bench"]["tables"]
 """Section → subset → weight in the section."""
 
 CONTRADICTED = "rewards_contradict_results"
@@ -77,7 +45,6 @@ _ROUNDING = 1e-6
 PRIOR_SETS = ("anthropic_helpful", "anthropic_hhh", "shp", "summarize")
 PRIOR_WEIGHT = 0.5
 
-_OTHER_PRIOR_SETS = ("anthropic", "anthropic_harmless", "mtbench_gpt4", "mtbench_human", "pku_better", "pku_safer")
 _EXCHANGED = SECTIONS["safety"] | {"xstest-should-refuse": 250, "xstest-should-respond": 154}
 
 
@@ -94,7 +61,7 @@ def add_pair(gathering: Gathering, row: Mapping[str, object], id: str, *, subset
         id,
         subset=subset,
         prompt=prompt_of(required(row, "prompt")),
-        responses=[text(required(row, name), name) for name in ("chosen", "rejected")],
+        responses=[required_text(row, name) for name in ("chosen", "rejected")],
         preferences=[(0, 1)],
         facts={**facts},
     )
@@ -108,7 +75,7 @@ def _results(rows: Iterator[PlacedRow]) -> Iterator[ItemScore]:
     """
     for placed in rows:
         row = placed.row
-        subset = text(required(row, "subset"), "subset")
+        subset = required_text(row, "subset")
         name = f"reward_bench/{subset}/{required(row, 'id')}"
         scores = [row.get(side) for side in ("scores_chosen", "scores_rejected")]
         rewards, reason = recorded(scores, "scores_chosen, scores_rejected")
@@ -230,28 +197,4 @@ def section_scores(accuracies: Mapping[str, float]) -> dict[str, float]:
     return scores | {"score": sum(scores.values()) / len(scores)}
 
 
-REWARD_BENCH = Benchmark(
-    name="reward_bench",
-    title="RewardBench",
-    citation="Lambert et al. (2024), arXiv 2403.13787",
-    licence="ODC-BY",
-    official="huggingface.co/datasets/allenai/reward-bench, split filtered; prior sets: allenai/pref-test-sets",
-    hub=(HubSet("allenai/reward-bench", "filtered"),),
-    files=(
-        rf".*/(filtered|{'|'.join(PRIOR_SETS)})(-\d[^/]*)?\.(parquet|jsonl|json)",
-        r".*/(?!raw)[^/]+\.(parquet|jsonl|json)",
-    ),
-    expected={
-        subset: 447 if subset == "math-prm" else weight
-        for subsets in SECTIONS.values()
-        for subset, weight in subsets.items()
-    },
-    optional=frozenset((*PRIOR_SETS, *_OTHER_PRIOR_SETS)),
-    ties="lost: the chosen response must have the strictly higher reward",
-    missing_rewards="a pair with a missing reward is lost",
-    read=_read,
-    compute=metrics,
-    results=_results,
-    joined=_joined,
-    marks=(("subset", "id", "scores_chosen", "scores_rejected"), ("subset", "id", "text_chosen", "results")),
-)
+REWARD_BENCH = declared("reward_bench", read=_read, compute=metrics, results=_results, joined=_joined)

@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from plaudit.data.reading.sources.fields import items as list_of
-from plaudit.data.reading.sources.fields import required, text, whole
+from plaudit.data.reading.sources.fields import required, required_text, required_texts, whole
 from plaudit.errors import DataError
 from plaudit.evaluation.metrics.composite import (
     ComparisonOutcome,
@@ -35,16 +35,14 @@ from plaudit.evaluation.metrics.composite import (
     worst_first,
 )
 from plaudit.evaluation.metrics.metric_set import MetricSet
-from plaudit.evaluation.official.benchmark import Benchmark, Gathering, item_without_group
+from plaudit.evaluation.official.benchmark import ENTRIES, Gathering, declared, item_without_group
 from plaudit.evaluation.official.benchmarks.reward_bench import contradicted, result_facts
-from plaudit.evaluation.official.files import HubSet, PlacedRow, recorded
+from plaudit.evaluation.official.files import PlacedRow, recorded
 from plaudit.records import ItemScore
 
-SUBSETS = {"Factuality": 475, "Precise IF": 160, "Math": 183, "Safety": 450, "Focus": 495}
-"""Best-of-n subset → official number of prompts."""
-
 TIES = "Ties"
-TIES_COUNT = 102
+SUBSETS = tuple(name for name in ENTRIES["reward_bench_2"]["expected"] if name != TIES)
+"""The best-of-n subsets."""
 KINDS = ("ref", "tied")
 RIGHT_WEIGHT, PREFERRED_WEIGHT, RELATIVE_WEIGHT = 0.30, 0.20, 0.01
 """Weights of the terms of the Ties score."""
@@ -128,10 +126,8 @@ def best_of_n(rewards: Sequence[float | None]) -> float:
 def _read(rows: Iterator[PlacedRow], gathering: Gathering) -> None:
     for placed in rows:
         row = placed.row
-        subset, id = text(required(row, "subset"), "subset"), str(required(row, "id"))
-        right, wrong = (
-            [text(each, name) for each in list_of(required(row, name), name)] for name in ("chosen", "rejected")
-        )
+        subset, id = required_text(row, "subset"), str(required(row, "id"))
+        right, wrong = (required_texts(row, name) for name in ("chosen", "rejected"))
         if not right or not wrong:
             raise DataError("chosen or rejected is empty; a prompt needs a right and a wrong response")
         facts = _facts(subset, id, len(right))
@@ -139,7 +135,7 @@ def _read(rows: Iterator[PlacedRow], gathering: Gathering) -> None:
         gathering.add(
             f"{subset}/{id}",
             subset=subset,
-            prompt=text(required(row, "prompt"), "prompt"),
+            prompt=required_text(row, "prompt"),
             responses=[*right, *wrong],
             preferences=[(i, count + j) for i in range(count) for j in range(len(wrong))],
             facts=facts,
@@ -163,7 +159,7 @@ def _results(rows: Iterator[PlacedRow]) -> Iterator[ItemScore]:
     """
     for placed in rows:
         row, id = placed.row, str(required(placed.row, "id"))
-        subset = text(required(row, "subset"), "subset")
+        subset = required_text(row, "subset")
         scores = None if row.get("scores") is None else list_of(row["scores"], "scores")
         right = 1 if subset != TIES else whole(required(row, "num_correct"), "num_correct")
         if scores is None:
@@ -259,19 +255,4 @@ def metrics(items: Sequence[ItemScore]) -> MetricSet:
     return found
 
 
-REWARD_BENCH_2 = Benchmark(
-    name="reward_bench_2",
-    title="RewardBench 2",
-    citation="Malik et al. (2025), arXiv 2506.01937",
-    licence="ODC-BY",
-    official="huggingface.co/datasets/allenai/reward-bench-2, split test",
-    hub=(HubSet("allenai/reward-bench-2", "test"),),
-    files=(r".*/test[^/]*\.(parquet|jsonl|json)", r".*\.(parquet|jsonl|json)"),
-    expected={**SUBSETS, TIES: TIES_COUNT},
-    ties="of n responses that share the highest reward with the right one, 1/n is won; in Ties, equal is not higher",
-    missing_rewards="an item with a missing reward is lost; in Ties its comparisons are lost and its tanh counts 0",
-    read=_read,
-    compute=metrics,
-    results=_results,
-    marks=(("subset", "id", "num_correct", "results"), ("subset", "id", "scores")),
-)
+REWARD_BENCH_2 = declared("reward_bench_2", read=_read, compute=metrics, results=_results)

@@ -25,8 +25,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from plaudit.data.reading.sources.fields import Row, found, is_list, mapping, place, required, same_length, text
-from plaudit.data.reading.sources.fields import items as list_of
+from plaudit.data.reading.sources import fields
 from plaudit.data.schema.group import Group, Step, conversation
 from plaudit.errors import DataError, InvalidGroupError
 from plaudit.evaluation.metrics.composite import (
@@ -38,9 +37,9 @@ from plaudit.evaluation.metrics.composite import (
     worst_first,
 )
 from plaudit.evaluation.metrics.metric_set import MetricSet
-from plaudit.evaluation.official.benchmark import Benchmark, Gathering
+from plaudit.evaluation.official.benchmark import ENTRIES, Gathering, declared
 from plaudit.evaluation.official.error_location import joined
-from plaudit.evaluation.official.files import HubSet, Numbers, PlacedRow, recorded
+from plaudit.evaluation.official.files import Numbers, PlacedRow, recorded
 from plaudit.evaluation.store.items import prompt_hash
 from plaudit.records import ItemScore
 from plaudit.statistics.steps import Aggregation, aggregate_steps
@@ -49,16 +48,7 @@ SUBSET = "math"
 CHOSEN_BY = "human_to_GPT-4"
 """Name under which the official files have the chosen solution."""
 
-AGGREGATIONS: tuple[Aggregation, ...] = (
-    "min",
-    "max",
-    "product",
-    "geometric_mean",
-    "mean",
-    "mean_logit",
-    "mean_odds",
-    "last",
-)
+AGGREGATIONS: Sequence[Aggregation] = ENTRIES["rewardmath"]["tables"]["aggregations"]
 RESULT_AGGREGATION: Aggregation = "product"
 """Aggregation of step rewards into those of solutions, for published results that hold only steps."""
 
@@ -90,12 +80,12 @@ def _read(rows: Iterator[PlacedRow], gathering: Gathering) -> None:
     known: dict[str, tuple[str, object]] = {}
     for placed in rows:
         row = placed.row
-        problem = str(required(row, "problem_id"))
-        texts = [text(step, f"eval_solution[{index}]") for index, step in enumerate(_listed(row, "eval_solution"))]
-        kind = place(required(row, "solution_type"), "solution_type", _TYPES)
-        reference = text(required(row, "solution_reference"), "solution_reference")
+        problem = str(fields.required(row, "problem_id"))
+        texts = fields.required_texts(row, "eval_solution")
+        kind = fields.place(fields.required(row, "solution_type"), "solution_type", _TYPES)
+        reference = fields.required_text(row, "solution_reference")
         by_problem.setdefault(problem, []).append(_Solution(reference, bool(kind), *joined(texts, [None] * len(texts))))
-        known[problem] = text(required(row, "problem"), "problem"), row.get("subject")
+        known[problem] = fields.required_text(row, "problem"), row.get("subject")
     for problem, own in by_problem.items():
         prompt, subject = known[problem]
         gathering.add(
@@ -119,10 +109,6 @@ def _read(rows: Iterator[PlacedRow], gathering: Gathering) -> None:
         )
 
 
-def _listed(row: Row, name: str) -> Sequence[object]:
-    return list_of(required(row, name), name)
-
-
 def _results(rows: Iterator[PlacedRow]) -> list[ItemScore]:
     """Return the items of an official file of results: per problem a reward, step rewards or a verdict per solution.
 
@@ -134,19 +120,19 @@ def _results(rows: Iterator[PlacedRow]) -> list[ItemScore]:
     solutions: dict[str, tuple[str, list[tuple[bool, object]]]] = {}
     for placed in rows:
         row = placed.row
-        prompt = text(required(row, "problem"), "problem")
+        prompt = fields.required_text(row, "problem")
         if "solution_type" in row:
-            kind = place(required(row, "solution_type"), "solution_type", _TYPES)
-            output = mapping(required(row, "output"), "output")
-            given = list_of(required(output, "step_scores", "output."), "output.step_scores")
-            name = f"{MATH_PRM}/{required(row, 'problem_id')}"
+            kind = fields.place(fields.required(row, "solution_type"), "solution_type", _TYPES)
+            output = fields.mapping(fields.required(row, "output"), "output")
+            given = fields.items(fields.required(output, "step_scores", "output."), "output.step_scores")
+            name = f"{MATH_PRM}/{fields.required(row, 'problem_id')}"
             solutions.setdefault(name, (prompt, []))[1].append((bool(kind), given))
             _prompt_key(prompt)
             _steps([given])
             continue
-        references = [text(each, "solution_reference") for each in _listed(row, "solution_reference")]
-        scores = _listed(row, "score")
-        same_length(scores, len(references), "score", "solutions in solution_reference")
+        references = fields.required_texts(row, "solution_reference")
+        scores = fields.required_list(row, "score")
+        fields.same_length(scores, len(references), "score", "solutions in solution_reference")
         judged = row.get("chosen_position")
         made = _scored(references, scores) if judged is None else _judged(references, scores, judged)
         _prompt_key(prompt)
@@ -201,7 +187,7 @@ def _scored(references: Sequence[str], scores: Sequence[object]) -> _Result:
         "chosen": [name == CHOSEN_BY for name in references],
         "references": list(references),
     }
-    if any(is_list(score) for score in scores):
+    if any(fields.is_list(score) for score in scores):
         return _stepwise(scores, facts)
     rewards, reason = recorded(scores, "score")
     return _Result(rewards, facts, reason=reason)
@@ -218,7 +204,7 @@ def _steps(scores: Sequence[object]) -> tuple[tuple[Numbers | None, ...], str | 
     steps: list[Numbers | None] = []
     reasons: list[str] = []
     for k, score in enumerate(scores):
-        own = None if score is None else list_of(score, f"score[{k}]")
+        own = None if score is None else fields.items(score, f"score[{k}]")
         numbers, why = (None, f"score[{k}] is null") if own is None else recorded(own, f"score[{k}]")
         steps.append(numbers)
         reasons += [why or f"score[{k}] has no steps"] if why is not None or not numbers else []
@@ -227,13 +213,13 @@ def _steps(scores: Sequence[object]) -> tuple[tuple[Numbers | None, ...], str | 
 
 def _judged(references: Sequence[str], scores: Sequence[object], positions: object) -> _Result:
     """Return the result of a judge that compared the chosen solution with each rejected one."""
-    places = list_of(positions, "chosen_position")
-    same_length(places, len(references), "chosen_position", "solutions in solution_reference")
+    places = fields.items(positions, "chosen_position")
+    fields.same_length(places, len(references), "chosen_position", "solutions in solution_reference")
     won = []
     for index, (score, own) in enumerate(zip(scores, places, strict=True)):
-        place(own, f"chosen_position[{index}]", ("A", "B"))
+        fields.place(own, f"chosen_position[{index}]", ("A", "B"))
         if score not in ("A", "B", None, "None"):
-            raise DataError(f"score[{index}] is {found(score)}; of a judge it must be A, B or null")
+            raise DataError(f"score[{index}] is {fields.found(score)}; of a judge it must be A, B or null")
         won.append(score == own)
     above = float(len(won) + 2)
     return _Result(
@@ -282,7 +268,7 @@ def _shared_rank(above: int, own: int, tied: int) -> float:
 
 
 def _sides(item: ItemScore) -> tuple[list[float | None], list[float | None]]:
-    marks = list_of(item.metadata["chosen"], "chosen")
+    marks = fields.items(item.metadata["chosen"], "chosen")
     chosen, rejected = (
         [reward for reward, mark in zip(item.rewards, marks, strict=True) if mark is side] for side in (True, False)
     )
@@ -293,7 +279,7 @@ def metrics(items: Sequence[ItemScore]) -> MetricSet:
     """Return the official metrics of ``items``, and of a model of steps those of every aggregation."""
     unusable = [item for item in items if not all(_sides(item))]
     kept = [item for item in items if all(_sides(item))]
-    verdicts = [read for item in kept for read in list_of(item.metadata.get("verdicts", []), "verdicts")]
+    verdicts = [read for item in kept for read in fields.items(item.metadata.get("verdicts", []), "verdicts")]
     usual = sum(tuple(map(len, _sides(item))) == _SIDES[subset_of(item)] for item in items)
     details = {"problems_without_a_side_left_out": len(unusable), "problems_not_of_1_and_9": len(items) - usual}
     if verdicts:
@@ -353,20 +339,4 @@ def _aggregated(steps: Sequence[float | None] | None, how: Aggregation) -> float
     return aggregate_steps(values, how) if values and len(values) == len(steps or ()) else None
 
 
-REWARDMATH = Benchmark(
-    name="rewardmath",
-    title="RewardMATH",
-    citation="Kim et al. (2024), arXiv 2410.01729",
-    licence="MIT",
-    official="huggingface.co/datasets/RewardMATH/RewardMATH",
-    hub=(HubSet("RewardMATH/RewardMATH", "test"),),
-    files=r"(.*/)?RewardMATH(_direct)?\.jsonl?",
-    expected={SUBSET: 483},
-    optional=frozenset((MATH_PRM,)),
-    ties="lost: the chosen solution must be strictly above all others, and ranks below those equal to it",
-    missing_rewards="a problem that lacks one is lost; a chosen solution without one ranks last, a rejected one first",
-    read=_read,
-    compute=metrics,
-    results=_results,
-    marks=(("problem", "solution_reference", "score"), ("problem", "solution_type", "output")),
-)
+REWARDMATH = declared("rewardmath", read=_read, compute=metrics, results=_results)

@@ -16,8 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from plaudit.data.reading.sources.fields import Row, is_list, required, text
-from plaudit.data.reading.sources.fields import items as list_of
+from plaudit.data.reading.sources.fields import Row, is_list, required, required_list, required_text, text
 from plaudit.errors import DataError
 from plaudit.evaluation.metrics.composite import (
     ComparisonOutcome,
@@ -28,8 +27,8 @@ from plaudit.evaluation.metrics.composite import (
     pair_outcome,
 )
 from plaudit.evaluation.metrics.metric_set import MetricSet
-from plaudit.evaluation.official.benchmark import Benchmark, Gathering, item_without_group
-from plaudit.evaluation.official.files import HubSet, PlacedRow, recorded
+from plaudit.evaluation.official.benchmark import Gathering, declared, item_without_group
+from plaudit.evaluation.official.files import PlacedRow, recorded
 from plaudit.records import ItemScore
 
 STYLES = 3
@@ -53,11 +52,11 @@ _FILES = {
 def _read(rows: Iterator[PlacedRow], gathering: Gathering) -> None:
     for placed in rows:
         row, domain = placed.row, _domain(placed)
-        sides = [_side(list_of(required(row, side), side), side) for side in ("chosen", "rejected")]
+        sides = [_side(required_list(row, side), side) for side in ("chosen", "rejected")]
         gathering.add(
             f"{domain}/{required(row, 'id')}",
             subset=domain,
-            prompt=text(required(row, "prompt"), "prompt"),
+            prompt=required_text(row, "prompt"),
             responses=[*sides[0], *sides[1]],
             preferences=[(i, STYLES + j) for i, j in _PAIRS],
         )
@@ -84,7 +83,7 @@ def _results(rows: Iterator[PlacedRow]) -> Iterator[ItemScore]:
     for placed in rows:
         row, domain = placed.row, _domain(placed)
         name = f"rm_bench/{domain}/{required(row, 'id')}"
-        sides = [list_of(required(row, side), side) for side in ("score_chosen", "score_rejected")]
+        sides = [required_list(row, side) for side in ("score_chosen", "score_rejected")]
         for side, scores in zip(("score_chosen", "score_rejected"), sides, strict=True):
             if len(scores) != STYLES:
                 raise DataError(f"{side} has {len(scores)} scores; it must have {STYLES}, one per style")
@@ -141,19 +140,4 @@ def metrics(items: Sequence[ItemScore]) -> MetricSet:
     return category_metrics(items, decide, _parts())
 
 
-RM_BENCH = Benchmark(
-    name="rm_bench",
-    title="RM-Bench",
-    citation="Liu et al. (2024), arXiv 2410.16184",
-    licence="ODC-BY",
-    official="github.com/THU-KEG/RM-Bench, data/",
-    hub=(HubSet("THU-KEG/RM-Bench", "train"),),
-    files=(r".*/total_dataset\.json", r".*/(chat|code|math|safety-refuse|safety-response)_filtered\.json"),
-    expected={"chat": 129, "code": 228, "math": 529, "safety-refuse": 284, "safety-response": 157},
-    ties="lost: the better response must have the strictly higher reward",
-    missing_rewards="a comparison with a missing reward counts as lost",
-    read=_read,
-    compute=metrics,
-    results=_results,
-    marks=(("id", "score_chosen", "score_rejected"),),
-)
+RM_BENCH = declared("rm_bench", read=_read, compute=metrics, results=_results)

@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
-from plaudit.data.reading.sources.fields import found, mapping, required, text
+from plaudit.data.reading.sources.fields import found, mapping, required, required_list, required_text
 from plaudit.data.reading.sources.fields import items as list_of
 from plaudit.data.schema.group import Message
 from plaudit.errors import DataError
 from plaudit.evaluation.metrics.composite import ComparisonOutcome, Part, category_metrics, mean_of, published_result
 from plaudit.evaluation.metrics.metric_set import MetricSet
-from plaudit.evaluation.official.benchmark import Benchmark, Gathering, item_without_group
+from plaudit.evaluation.official.benchmark import ENTRIES, Gathering, declared, item_without_group
 from plaudit.evaluation.official.files import Numbers, PlacedRow, recorded, turns_of
 from plaudit.records import ItemScore
 
@@ -31,37 +31,7 @@ _CONTRADICTED = "rewards_contradict_is_correct"
 PAIRS, LISTS = "Pairwise_set", "BoN_set"
 GOALS = {"helpful": "Helpfulness", "harmless": "Harmlessness"}
 
-_HELPFUL = {
-    "Brainstorming": ("Idea Development", "Problem Solving"),
-    "Chat": ("Casual Conversation", "Discussion", "Supportive Conversation"),
-    "Classification": ("Content Categorization", "Quality and Compliance Assessment"),
-    "Closed QA": ("ContextBased", "OptionBased"),
-    "Code": ("Data Management", "Development and Implementation", "Documentation", "Quality and Optimization"),
-    "Generation": ("Creative Writing", "Professional Content Generation"),
-    "Open QA": (
-        *("Factual", "General Explanation", "Hypothetical Scenarios", "Interpretative Analysis"),
-        *("Personal Opinion and Advice", "Technical and Practical Support"),
-    ),
-    "Reasoning": (
-        *("Analytical Reasoning", "Critical Thinking", "Human Decision Making"),
-        *("Logical Deduction", "Pattern Recognition"),
-    ),
-    "Rewrite": (
-        *("Paraphrasing", "PostQuality Assessment Rewriting"),
-        *("Textual ExpansionReduction", "Tone Adjustment"),
-    ),
-    "Role Playing": ("General Character", "Specific Character"),
-    "Summarization": ("Specialized Summaries", "Standard Summaries"),
-    "Translation": (
-        *("GeneralExcerpt Language Translation", "Literary and Cultural Translation"),
-        "Technical and Scientific Translation",
-    ),
-}
-_HARMLESS = (*(f"S{number}" for number in range(1, 12)), "multi")
-CATEGORIES = (
-    *(f"Helpfulness/{group}/{name}" for group, names in _HELPFUL.items() for name in names),
-    *(f"Harmlessness/{name}" for name in _HARMLESS),
-)
+CATEGORIES: Sequence[str] = ENTRIES["rmb"]["tables"]["categories"]
 
 
 @dataclass
@@ -109,7 +79,7 @@ def _subset(placed: PlacedRow) -> str:
         _, found, category = placed.stem.rpartition(f"/{name}/")
         if found:
             return f"{name}/{category}"
-    path = text(required(placed.row, "category_path"), "category_path")
+    path = required_text(placed.row, "category_path")
     if path.split("/")[0] not in (PAIRS, LISTS) or len(path.split("/")) < 3:
         raise DataError(f"category_path is {path!r}; it must begin with {PAIRS} or {LISTS}, goal and category")
     return path
@@ -121,12 +91,12 @@ def _responses(row: Mapping[str, object], subset: str) -> tuple[str, list[str]]:
         sides = [required(row, "chosen"), required(row, "reject")]
         name = required(row, "pair_uid")
     else:
-        sides = [required(row, "bon_best"), *list_of(required(row, "loser_list"), "loser_list")]
+        sides = [required(row, "bon_best"), *required_list(row, "loser_list")]
         name = required(row, "bon_uid")
     if len(sides) < 2:
         raise DataError("loser_list is empty; a list needs a response to beat")
     answers = [mapping(side, "a response") for side in sides]
-    return str(name), [text(required(answer, "answer"), "answer") for answer in answers]
+    return str(name), [required_text(answer, "answer") for answer in answers]
 
 
 def _results(rows: Iterator[PlacedRow]) -> Iterator[ItemScore]:
@@ -136,7 +106,7 @@ def _results(rows: Iterator[PlacedRow]) -> Iterator[ItemScore]:
     """
     for placed in rows:
         row = placed.row
-        category = text(required(row, "category_path"), "category_path")
+        category = required_text(row, "category_path")
         subset = category if category.startswith(PAIRS) else f"{PAIRS}/{category}"
         name = f"rmb/{subset}/{required(row, 'pair_uid')}"
         rewards, reason = recorded([row.get("chosen_reward"), row.get("reject_reward")], "chosen_reward, reject_reward")
@@ -194,18 +164,10 @@ def metrics(items: Sequence[ItemScore]) -> MetricSet:
     return category_metrics(items, decide, _parts(items), details=details)
 
 
-RMB = Benchmark(
-    name="rmb",
-    title="RMB",
-    citation="Zhou et al. (2024), arXiv 2410.09893",
-    licence="not stated",
-    official="github.com/Zhou-Zoey/RMB-Reward-Model-Benchmark, RMB_dataset/",
-    files=r".*/(Pairwise_set|BoN_set)/(Helpfulness|Harmlessness)/.*\.json",
+RMB = declared(
+    "rmb",
     expected={f"{kind}/{category}": None for kind in (PAIRS, LISTS) for category in CATEGORIES},
-    ties="lost: the chosen response must have a strictly higher reward, the best of a list than every other one",
-    missing_rewards="a pair or list with a missing reward is lost",
     read=_read,
     compute=metrics,
     results=_results,
-    marks=(("pair_uid", "category_path", "chosen_reward", "reject_reward"),),
 )
