@@ -3,6 +3,7 @@
 #   make test         the tests (CPU, offline, minutes)
 #   make check        lint, format, types, layers, sizes, links: what must be clean before a commit
 #   make test-slow    the tests that take longer
+#   make docs         the documentation site, with search, in build/site
 #   make bench        speed and memory, with their bounds
 #   make clean        remove caches and build outputs (not .venv, not runs/)
 
@@ -14,10 +15,10 @@ WORKERS ?= 2
 PYTEST := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow check bench clean
+.PHONY: help quickstart test test-slow check docs bench clean
 
 help:
-	@sed -n '2,7s/^#   //p' Makefile
+	@sed -n '2,8s/^#   //p' Makefile
 
 quickstart: $(VENV)/.core
 	@$(BIN)/plaudit quickstart
@@ -35,6 +36,9 @@ check: $(VENV)/.dev
 	@$(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/python .ci/sizes.py
 	@$(BIN)/python .ci/links.py
+
+docs: $(VENV)/.dev
+	@$(BIN)/python docs/build_site.py
 
 bench: $(VENV)/.dev
 	@for script in benchmarks/bench_*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done

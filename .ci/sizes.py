@@ -20,10 +20,12 @@ MAX_SHELF_FILES = 12
 COLLECTIONS = {"sources", "benchmarks", "cli"}
 """Folders in which every file is one of a kind: a source, a benchmark, a verb."""
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
-MAX_FILES = 260
-MAX_CODE_LINES = 30_020
+MAX_FILES = 280
+MAX_CODE_LINES = 35_500
 """Lines of code of the package, without blanks, comments and docstrings: 32,634 in 336 files before the journal, jobs,
-opening and the contract suites came, 30,006 when the house was mended."""
+opening and the contract suites came, 30,006 when the house was mended. Since then: readers of users' own files 1,100,
+training from a file, `best`, `push`, TRL's classes and the Python door 1,500, classes and proofs of architectures 700,
+the browser of items 300, locks, markers and hashes of outputs 700, intervals and step classes 500, recipes 400."""
 _NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 

@@ -20,17 +20,24 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import machine
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import expit, ndtr, ndtri
 
 from plaudit.evaluation.metrics.composite import composite, mean_of
-from plaudit.records import write_json
+from plaudit.records import Interval, write_json
 from plaudit.statistics.agreement import length_balanced_accuracy, length_controlled_accuracy
+from plaudit.statistics.calibration import (
+    brier_scores,
+    calibration_error_interval,
+    expected_calibration_error,
+    temperature_interval,
+)
+from plaudit.statistics.classification import auc_interval
 from plaudit.statistics.compare import PairedMetric, PairedSettings, compare
 from plaudit.statistics.correlation import correlation
 from plaudit.statistics.intervals import fraction_interval, mean_interval, proportion_interval, wilson_interval
@@ -39,12 +46,14 @@ from plaudit.statistics.metric import (
     IntervalSettings,
     Metric,
     PromptSums,
+    RowMean,
     RowStatistic,
     harmonic,
     interval,
     ratio,
 )
 from plaudit.statistics.paired_tests import paired_difference, permutation_test, sign_test
+from plaudit.statistics.position_bias import both_orders
 
 SIZES = {"1": (1,), "2": (2,), "4": (4,), "mixture of 1 1 2 8": (1, 1, 2, 8)}
 RESAMPLES = 400
@@ -70,7 +79,9 @@ CELLS = {
 }
 """Sizes and rates of subsets that weigh alike."""
 Draw = tuple[np.ndarray, np.ndarray]
-Trial = Callable[[np.random.Generator, int], dict[str, bool]]
+Trial = Callable[[np.random.Generator, int], dict[str, bool | None]]
+"""Whether each interval holds the truth; None where there is none."""
+PROMPTS = (5, 10, 30, 300)
 
 
 def shares(rng: np.random.Generator, *, prompts: int, sizes: tuple[int, ...], share: float, rho: float) -> Draw:
@@ -103,13 +114,14 @@ def rate(hits: int, runs: int) -> dict[str, float]:
 
 
 def count(runs: int, trial: Trial, seed: int) -> dict[str, Any]:
-    """Return for each name that ``trial`` answers with the share of runs in which it is true."""
-    hits: dict[str, int] = {}
+    """Return for each name that ``trial`` answers with the share of runs in which it is true, of those that answer."""
+    hits: dict[str, list[bool]] = {}
     rng = np.random.default_rng(seed)
     for run in range(runs):
         for name, is_hit in trial(rng, run).items():
-            hits[name] = hits.get(name, 0) + is_hit
-    return {name: rate(number, runs) for name, number in hits.items()}
+            hits.setdefault(name, []).extend([] if is_hit is None else [is_hit])
+    refused = {name: {"refused": round(1 - len(each) / runs, 4)} for name, each in hits.items() if len(each) < runs}
+    return {name: rate(sum(each), len(each)) | refused.get(name, {}) for name, each in hits.items() if each}
 
 
 def covers(interval: Any, truth: float) -> bool:
@@ -265,9 +277,72 @@ def correlation_trial(rng: np.random.Generator, run: int, *, items: int, rho: fl
     """Normal pairs, for which Spearman is 6 ÷ π asin(rho ÷ 2)."""
     x = rng.normal(size=items)
     y = rho * x + math.sqrt(1 - rho * rho) * rng.normal(size=items)
-    metric = RowStatistic(lambda rows: correlation(x[rows], y[rows], "spearman"), range(items))
+    metric = RowStatistic(lambda rows: correlation(x[rows], y[rows], "spearman"), range(items), "fisher")
     found = interval(metric, IntervalSettings(seed=run))
-    return {"spearman_bootstrap": covers(found, 6 / math.pi * math.asin(rho / 2))}
+    return {"spearman": covers(found, 6 / math.pi * math.asin(rho / 2))}
+
+
+def held(found: Interval | None, truth: float) -> bool | None:
+    return None if found is None else found.low <= truth <= found.high
+
+
+def shared_normal(rng: np.random.Generator, index: np.ndarray, share: float = 0.4) -> np.ndarray:
+    """Return [item] standard normal numbers, of whose variance prompts have ``share``."""
+    between, within = rng.normal(size=int(index.max()) + 1)[index], rng.normal(size=len(index))
+    return math.sqrt(share) * between + math.sqrt(1 - share) * within
+
+
+def stated_margins(rng: np.random.Generator, index: np.ndarray, scale: float) -> np.ndarray:
+    """Return [pair] margins of a model that states ``scale`` times the true log-odds."""
+    true = np.abs(2.0 * shared_normal(rng, index))
+    right = ndtr(shared_normal(rng, index)) < expit(true)
+    return scale * np.where(right, true, -true)
+
+
+@cache
+def calibration_truths(scale: float) -> tuple[float, float]:
+    """Return the Brier score and the calibration error of ``stated_margins`` over very many prompts."""
+    margins = stated_margins(np.random.default_rng(0), np.arange(2_000_000), scale)
+    error = 0.0 if scale == 1.0 else expected_calibration_error(margins)
+    assert error is not None
+    return float(brier_scores(margins).mean()), error
+
+
+def every_kind_trial(rng: np.random.Generator, run: int, *, prompts: int) -> dict[str, bool | None]:
+    """Four items, pairs or rows per prompt, which are alike in part: an interval of each kind beside its truth."""
+    index = np.repeat(np.arange(prompts), 4)
+    settings = IntervalSettings(resamples=RESAMPLES, seed=run)
+    found: dict[str, bool | None] = {}
+    positive = shared_normal(rng, index, 0.3) < 0.0
+    values = shared_normal(rng, index, 0.3)
+    for name, gap in (("auc .70", 0.75), ("auc .90", 1.8)):
+        area = auc_interval(values + gap * positive, positive, index)
+        found[name] = held(area, float(ndtr(gap / math.sqrt(2))))
+    pull, strength = 0.5, 1.5 * shared_normal(rng, index)
+    first, same = both_orders((pull + strength).tolist(), (pull - strength).tolist())
+    grid = np.linspace(-8, 8, 4001)
+    weight = np.exp(-(grid**2) / 2) / np.exp(-(grid**2) / 2).sum()
+    sided = float((weight * expit(pull + 1.5 * grid)).sum())
+    found["position bias"] = held(fraction_interval(first, index), sided)
+    found["order decides"] = held(fraction_interval(same, index), float(2 * ndtr(pull / 1.5) - 1))
+    right, places = shares(rng, prompts=prompts, sizes=(4,), share=0.8, rho=0.3)
+    found["clustered share .8"] = held(proportion_interval(right, places), 0.8)
+    numbers, places = reals(rng, prompts=prompts, sizes=(4,), skewed=False)
+    found["clustered mean"] = held(mean_interval(numbers, places), 0.0)
+    x, noise = shared_normal(rng, index), shared_normal(rng, index)
+    for rho in (0.0, 0.6):
+        y = rho * x + math.sqrt(1 - rho * rho) * noise
+        for kind, truth in (("pearson", rho), ("spearman", 6 / math.pi * math.asin(rho / 2))):
+            metric = RowStatistic(lambda rows, y=y, kind=kind: correlation(x[rows], y[rows], kind), index, "fisher")
+            found[f"{kind} {rho:g}"] = held(interval(metric, settings), truth)
+    for scale in (1.0, 2.0):
+        margins = stated_margins(rng, index, scale)
+        brier, error = calibration_truths(scale)
+        score = interval(RowMean(brier_scores(margins), index, "fraction"), settings)
+        found[f"brier, margins × {scale:g}"] = held(score, brier)
+        found[f"calibration error, margins × {scale:g}"] = held(calibration_error_interval(margins, index), error)
+        found[f"temperature, margins × {scale:g}"] = held(temperature_interval(margins, index), scale)
+    return found
 
 
 def blend_settings(*models: str) -> list[tuple[dict[str, Any], Trial]]:
@@ -323,6 +398,9 @@ def studies() -> dict[str, list[tuple[dict[str, Any], Trial]]]:
         ],
         "coverage of length control": [
             ({"prompts": prompts}, partial(length_trial, prompts=prompts)) for prompts in (30, 100)
+        ],
+        "coverage of every kind of interval": [
+            ({"prompts": prompts}, partial(every_kind_trial, prompts=prompts)) for prompts in PROMPTS
         ],
         "coverage of a correlation": [
             ({"items": items, "rho": rho}, partial(correlation_trial, items=items, rho=rho))

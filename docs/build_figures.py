@@ -59,7 +59,7 @@ def results(kind: str) -> list[dict[str, Any]]:
     found = [
         json.loads(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "benchmarks/results").glob("*.json"))
     ]
-    return [each for each in found if each["benchmark"] == kind]
+    return [each for each in found if each.get("benchmark") == kind]
 
 
 def training_table() -> str:
@@ -122,7 +122,7 @@ def speed_sentence() -> str:
     return (
         f"Scoring is {min(scoring):.1f} to {max(scoring):.1f} times as fast as length-sorted padded batches, and a "
         f"benchmark {min(runs):.1f} to {max(runs):.1f} times as fast as in a padded harness, with the same rewards to "
-        "1e-5. All measurements, with scripts, commits and dates: [measured](docs/measured.md)."
+        "1e-5. All measurements, with scripts, commits and dates: [measured](https://github.com/plaudit/plaudit/blob/main/docs/measured.md)."
     )
 
 

@@ -1,6 +1,6 @@
 """Score two responses to one prompt with a reward model.
 
-    python examples/score_two_responses.py runs/quickstart
+    python examples/score_two_responses.py runs/quickstart/run
 
 The argument is a run of plaudit, a model directory, or the hub id of any sequence-classification reward model.
 """
@@ -12,7 +12,7 @@ from plaudit import World
 
 
 def main() -> None:
-    model = plaudit.load(sys.argv[1] if len(sys.argv) > 1 else "runs/quickstart")
+    model = plaudit.load(sys.argv[1] if len(sys.argv) > 1 else "runs/quickstart/run")
 
     # A prompt of the built-in world, and two plans for it: one mostly right, one mostly wrong.
     world = World(seed=1)

@@ -1,6 +1,6 @@
 """Put your own head on a backbone: here, a two-layer head trained on frozen features of a reward model.
 
-    python examples/your_own_head.py runs/quickstart
+    python examples/your_own_head.py runs/quickstart/run
 
 ``RewardModel.features`` gives the hidden state at the last token of each response, in any layout. What you do with it
 is yours: this script trains a small network on those features with the Bradley–Terry loss, and compares it with the
@@ -50,7 +50,7 @@ def accuracy(rewards: list[torch.Tensor], data: list[TokenBatch]) -> float:
 
 
 def main() -> None:
-    source = sys.argv[1] if len(sys.argv) > 1 else "runs/quickstart"
+    source = sys.argv[1] if len(sys.argv) > 1 else "runs/quickstart/run"
     model = plaudit.load(Path(source)).model
     torch.manual_seed(0)
     world = World(seed=7)

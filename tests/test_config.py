@@ -244,6 +244,11 @@ def test_a_missing_field_is_named_with_its_description(write):
     ("text", "expected"),
     [
         ("name: a\noptim: {}\nname: b", ":3: key 'name' is given twice"),
+        ("name: &a [*a]", ":1: an alias stands inside itself"),
+        (
+            "".join(f"k{n}: &k{n} [{','.join([f'*k{n - 1}' if n else 'x'] * 10)}]\n" for n in range(30)),
+            "aliases stand for more than 100,000 values; write out what is meant",
+        ),
         ("name: a\nsources: [", ":2: "),
         ("- name", "a config is a mapping of keys to values"),
         ("objective: {smoothing: 0.1}", "objective.type: missing; it must name the variant"),

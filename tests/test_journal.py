@@ -179,6 +179,9 @@ def test_a_file_without_a_header_is_refused_and_kept(tmp_path, first):
     ):
         journal.resume()
     assert path.read_text() == f"{first}\n"
+    with Journal(path, HEADER) as journal:
+        assert journal.resume(discard=lambda found: found is None) == 0
+    assert not path.exists()
 
 
 def test_an_output_that_cannot_be_written_is_refused_before_the_work(tmp_path):

@@ -16,7 +16,7 @@ from plaudit.models.checkpoint.files import load_reward_model, save_reward_model
 from plaudit.models.heads.head import AttributesHead, ScalarHead
 from plaudit.models.heads.language_model import COMPARISON, LanguageModelHead
 from plaudit.models.heads.token import TokenHead
-from plaudit.opening import model_source, open_scorer
+from plaudit.opening import load, model_source, open_scorer
 from plaudit.scoring.ensemble import EnsembleScorer, Scale
 from plaudit.scoring.function import FunctionScorer
 from plaudit.scoring.implicit import ImplicitRewardScorer
@@ -65,6 +65,12 @@ def test_an_ensemble_is_named_by_its_rule_and_its_members(functions, rule, rewar
     assert found.rewards[0] == pytest.approx(reward)
     assert found.uncertainty is not None
     assert found.uncertainty[0] == 18.0
+
+
+@pytest.mark.parametrize("name", ["ensemble:mean:a,b", "dpo:a,b", "http://localhost:8000", "lengths:one"])
+def test_what_is_no_single_model_is_not_loaded_and_the_error_says_what_takes_it(name):
+    with pytest.raises(ModelError, match=r"is no single model to load; plaudit\.evaluate and plaudit\.reward_function"):
+        load(name)
 
 
 def test_a_member_may_bring_its_scale(functions):

@@ -41,6 +41,7 @@ NAMES = [
     "load",
     "load_config",
     "read_groups",
+    "reward_function",
     "train",
     "write_groups",
     "write_report",

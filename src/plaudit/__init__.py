@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from plaudit.api import evaluate, train
     from plaudit.config import Config, load_config
     from plaudit.data.reading.read import read_groups
     from plaudit.data.reading.write import write_groups
@@ -26,14 +27,13 @@ if TYPE_CHECKING:
         TrainingError,
         UnknownNameError,
     )
-    from plaudit.evaluation.run import evaluate
+    from plaudit.integrations.reward_function import reward_function
     from plaudit.models.reward_model import RewardModel
     from plaudit.opening import load
     from plaudit.records import Interval, ItemScore, Result, RunRecord
     from plaudit.reports.page import write_report
     from plaudit.scoring.scorer import GroupRewards, Scorer
     from plaudit.training.config import TrainConfig
-    from plaudit.training.run import train
     from plaudit.worlds.world import World
 
 __all__ = [
@@ -67,25 +67,26 @@ __all__ = [
     "load",
     "load_config",
     "read_groups",
+    "reward_function",
     "train",
     "write_groups",
     "write_report",
 ]
 
 _HOMES = {
+    "api": ("evaluate", "train"),
     "config": ("Config", "load_config"),
     "data.schema.group": ("Group", "Message", "Preference", "Step"),
     "data.reading.read": ("read_groups",),
     "data.reading.write": ("write_groups",),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
-    "evaluation.run": ("evaluate",),
+    "integrations.reward_function": ("reward_function",),
     "models.reward_model": ("RewardModel",),
     "records": ("Interval", "ItemScore", "Result", "RunRecord"),
     "reports.page": ("write_report",),
     "opening": ("load",),
     "scoring.scorer": ("GroupRewards", "Scorer"),
     "training.config": ("TrainConfig",),
-    "training.run": ("train",),
     "worlds.world": ("World",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib
 import re
 import reprlib
@@ -19,6 +20,7 @@ from pydantic_core import ErrorDetails, to_jsonable_python
 from plaudit.errors import ConfigError, closest_or_all
 
 _SHOWN_CHARACTERS = 80
+_MOST_DIGITS = 400
 
 
 class Config(pydantic.BaseModel):
@@ -72,7 +74,7 @@ def import_object(path: str, *, key: str) -> Any:
     if not colon or not module or not name or module.startswith("."):
         raise ConfigError(f"{key} is {path!r}; it must have the form my_package.my_module:name")
     try:
-        return getattr(importlib.import_module(module), name)
+        return functools.reduce(getattr, name.split("."), importlib.import_module(module))
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"{key} is {path!r}, which cannot be imported: {error}") from error
     except (Exception, SystemExit) as error:
@@ -99,6 +101,9 @@ def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any
 
 def _construct_int(loader: _Loader, node: yaml.ScalarNode) -> int:
     text = str(loader.construct_scalar(node))
+    if len(text) > _MOST_DIGITS:
+        problem = f"a whole number of {len(text):,} digits; at most {_MOST_DIGITS} are read"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
     return int(text, 0) if text.lower().startswith(("0x", "0o")) else int(text)
 
 
@@ -130,16 +135,16 @@ def _parse_override(text: str) -> _Override:
     if not value.strip():
         raise ConfigError(f"override {text!r} has no value; to clear a field write {key}=null")
     try:
-        return _Override(text, tuple(key.split(".")), yaml.load(value, _Loader))
+        return _Override(text, tuple(key.split(".")), _load_yaml(value))
     except RecursionError:
         raise ConfigError(f"override {_show(text)}: the value is nested too deeply") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"override {text!r}: the value is not YAML: {_yaml_problem(error)}") from None
+        raise ConfigError(f"override {_show(text)}: the value is not YAML: {_yaml_problem(error)}") from None
 
 
 def _read(path: Path) -> dict[Any, Any]:
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        data = _load_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read config {path}: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
@@ -152,6 +157,49 @@ def _read(path: Path) -> dict[Any, Any]:
     if data is not None and not isinstance(data, dict):
         raise ConfigError(f"{path}: found {_show(data)}; a config is a mapping of keys to values")
     return data or {}
+
+
+_MAX_VALUES = 100_000
+"""Values of a config with every alias written out: a few lines of aliases of aliases can stand for billions."""
+
+
+def _load_yaml(text: str) -> Any:
+    """Return what YAML text says.
+
+    Raises:
+        yaml.YAMLError: for text that is not YAML, an alias inside itself, or more than ``_MAX_VALUES`` values.
+        RecursionError: where it is nested too deeply.
+    """
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _num_values(node, {})
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _num_values(node: yaml.Node, known: dict[int, int | None]) -> int:
+    """Return the number of values below ``node``, those of an alias as often as it stands there."""
+    if id(node) in known:
+        found = known[id(node)]
+        if found is None:
+            raise yaml.composer.ComposerError(None, None, "an alias stands inside itself", node.start_mark)
+        return found
+    known[id(node)] = None
+    children: list[yaml.Node] = []
+    if isinstance(node, yaml.MappingNode):
+        children = [each for pair in node.value for each in pair]
+    elif isinstance(node, yaml.SequenceNode):
+        children = node.value
+    count = 1 + sum(_num_values(each, known) for each in children)
+    if count > _MAX_VALUES:
+        problem = f"aliases stand for more than {_MAX_VALUES:,} values; write out what is meant"
+        raise yaml.composer.ComposerError(None, None, problem, node.start_mark)
+    known[id(node)] = count
+    return count
 
 
 def _yaml_problem(error: yaml.YAMLError) -> str:
@@ -198,12 +246,16 @@ def _members(annotation: Any) -> list[Any]:
 
 
 def _model(annotation: Any, value: Any) -> type[pydantic.BaseModel] | None:
-    """Return the config class that ``value`` is read as: in a union, the one whose ``type`` it names."""
+    """Return the config class that ``value`` is read as: in a union, that whose ``type`` it names, or keys it has."""
     classes = [each for each in _members(annotation) if isinstance(each, type)]
     models = [each for each in classes if issubclass(each, pydantic.BaseModel)]
     if len(models) > 1:
-        tag = value.get("type") if isinstance(value, Mapping) else None
         tagged = [each for each in models if "type" in each.model_fields]
+        if isinstance(value, Mapping) and "type" not in value:
+            # A section may leave its type to the keys that it has; the variant that has the most of them is meant.
+            shared = {each: len(value.keys() & each.model_fields.keys()) for each in tagged}
+            return max(shared, key=shared.__getitem__, default=None)
+        tag = value.get("type") if isinstance(value, Mapping) else None
         models = [each for each in tagged if tag in get_args(each.model_fields["type"].annotation)]
     return models[0] if models else None
 

@@ -37,6 +37,11 @@ _LONGEST_WAIT = 60.0
 _SHOWN = 200
 _SILENT = "Server disconnected without sending a response."
 """httpx2's words for a connection that was closed before the first byte of an answer."""
+_TIMED = frozenset(
+    f"http11.{part}"
+    for part in ("send_request_headers.started", "send_request_body.complete", "receive_response_headers.complete")
+)
+"""Events of a request from which the next part of it may take ``timeout_seconds``."""
 _STOPPED = "when it was stopped"
 
 Job = TypeVar("Job")
@@ -69,7 +74,7 @@ class Endpoint:
 
     base: str
     timeout_seconds: float = 120.0
-    """Seconds without a byte of the server after which a try has failed."""
+    """Seconds in which a server has to begin its answer, and seconds after that in which it has to end it."""
     retries: int = 5
     backoff_seconds: float = 0.5
     jitter: float = 0.25
@@ -206,16 +211,22 @@ class Client:
         while True:
             events, body = set[str](), bytearray()
 
-            async def see(event: str, _: object, events: set[str] = events) -> None:
+            clock = asyncio.timeout(None)  # waiting for a free connection takes as long as others do
+
+            async def see(event: str, _: object, events: set[str] = events, clock: asyncio.Timeout = clock) -> None:
                 events.add(event)
+                if event in _TIMED:
+                    clock.reschedule(self._loop.time() + endpoint.timeout_seconds)
 
             try:
                 sent = self._http.stream(method, url, content=content, headers=headers, extensions={"trace": see})
-                async with sent as response:
+                async with clock, sent as response:
                     async for chunk in response.aiter_bytes():
                         body += chunk
                         if len(body) > endpoint.max_bytes:
                             break
+            except TimeoutError:
+                return _Passing(f"no whole answer within {endpoint.timeout_seconds:g} s")
             except httpx2.InvalidURL as error:
                 raise ModelError(f"{masked(url)}: it is not a URL: {error}") from None
             except httpx2.HTTPError as error:
@@ -347,7 +358,8 @@ def _judged(
         if len(content) > endpoint.max_bytes:
             return Failure(f"the answer is longer than {endpoint.max_bytes} bytes", "unusable")
         try:
-            return json.loads(content.replace(key.encode(), b"***") if key else content)
+            answer = json.loads(content)
+            return _without(key, answer) if key else answer
         except (ValueError, RecursionError):
             return Failure(f"the answer is not JSON: {_short(content, key) or 'it is empty'}", "unusable")
     words = f"HTTP {status} {_short(content, key)}".strip()
@@ -360,6 +372,19 @@ def _judged(
         raise ModelError(f"{url}: the server sends on to {place}; give that address")
     hint = f"; set {endpoint.key_variable} to the server's key" if status in (401, 403) else ""
     raise ModelError(f"{url}: the server answers {words}{hint}")
+
+
+def _without(key: str, value: object) -> object:
+    """Return a JSON value with the key masked wherever it stands, however it was escaped."""
+    match value:
+        case str():
+            return value.replace(key, "***")
+        case list():
+            return [_without(key, each) for each in value]
+        case dict():
+            return {_without(key, name): _without(key, each) for name, each in value.items()}
+        case _:
+            return value
 
 
 def _seconds(text: str | None) -> float:

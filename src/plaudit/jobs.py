@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import multiprocessing
 import os
+import signal
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -151,15 +152,19 @@ def shard_of(worker: Worker[Any], number: int, count: int) -> Shard:
     return shards(worker.total, count, window=worker.window)[number]
 
 
-def fill(journal: Journal, worker: Worker[Row], shard: Shard, progress: Progress | None = None) -> int:
+def fill(
+    journal: Journal, worker: Worker[Row], shard: Shard, progress: Progress | None = None, *, overwrite: bool = False
+) -> int:
     """Append the lines of ``shard`` that are missing in ``journal``; return the number of lines an earlier run wrote.
+
+    ``overwrite`` lets unfinished lines of another job go.
 
     Raises:
         ConfigError, DataError: when the journal is of another job or shard, see ``Journal.resume``.
         ModelError: when the worker gives fewer or more lines than there are rows.
         OutputError: when a line cannot be written.
     """
-    done = kept = journal.resume(total=len(shard))
+    done = kept = journal.resume(total=len(shard), discard=lambda found: overwrite)
     remaining = iter(worker.rows(shard.first, shard.last))
     for row, line, place in journal.matched(remaining, bytes):
         worker.resumed(row, line, place)
@@ -243,11 +248,13 @@ def run_local(
     workers: int,
     progress: Progress | None = None,
     environments: Sequence[Mapping[str, str]] = (),
+    overwrite: bool = False,
 ) -> LocalRun:
     """Write the lines of ``job`` to ``output``, made by ``workers`` processes; they equal those of one process.
 
     Each process has a journal of its own beside the output; the same call, with as many workers, goes on where a killed
     one stopped. ``environments`` are taken in turn: variables that a worker sets before its job is imported.
+    ``overwrite`` lets unfinished lines of another job go.
 
     Raises:
         ConfigError: when ``workers`` is below 1, or a journal is of another job.
@@ -264,7 +271,7 @@ def run_local(
         for number in range(workers):
             ours, theirs = context.Pipe(duplex=False)
             environment = dict(environments[number % len(environments)]) if environments else {}
-            process = context.Process(target=_work, args=(job, output, number, workers, environment, theirs))
+            process = context.Process(target=_work, args=(job, output, number, workers, environment, theirs, overwrite))
             process.start()
             theirs.close()
             running[ours] = (number, process)
@@ -311,7 +318,9 @@ def _received(pipe: Connection) -> _Message | None:
         return None
 
 
-def _work(job: Job, output: Path, number: int, count: int, environment: Mapping[str, str], pipe: Connection) -> None:
+def _work(
+    job: Job, output: Path, number: int, count: int, environment: Mapping[str, str], pipe: Connection, overwrite: bool
+) -> None:
     """Make the lines of one shard, in a process of its own."""
     os.environ.update(environment)
     told = time.monotonic()
@@ -322,12 +331,14 @@ def _work(job: Job, output: Path, number: int, count: int, environment: Mapping[
             pipe.send(done)
             told = time.monotonic()
 
+    # the parent ends its workers by it, and their journals are closed on the way
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         worker = job.worker()
         pipe.send(_Begun(worker.header, worker.total, worker.window))
         shard = shards(worker.total, count, window=worker.window)[number]
         with shard.journal(output, worker.header, worker.window) as journal:
-            resumed = fill(journal, worker, shard, tell)
+            resumed = fill(journal, worker, shard, tell, overwrite=overwrite)
         pipe.send(_Finished(resumed, worker.summary()))
     except KeyboardInterrupt:
         return  # the parent was interrupted as well, and says so

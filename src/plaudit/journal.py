@@ -40,7 +40,8 @@ from typing import Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from plaudit.errors import ConfigError, DataError, OutputError
-from plaudit.records import check_target, first_problem
+from plaudit.outputs import check_target
+from plaudit.records import first_problem
 
 SYNC_SECONDS = 5.0
 """Longest time for which appended lines are left to the operating system, which loses them when the power fails."""
@@ -101,6 +102,14 @@ def check_output(output: Path, *, source: str | Path, overwrite: bool) -> None:
     check_target(output)
     if output.exists() and Path(source).exists() and output.samefile(source):
         raise ConfigError(f"{output} is the input; what it holds would be lost: choose another file")
+    check_new(output, overwrite=overwrite)
+
+
+def check_new(output: Path, *, overwrite: bool) -> None:
+    """Raise ConfigError where ``output`` is there and ``overwrite`` is not given.
+
+    It is checked once more when the output is locked: another process may have written it meanwhile.
+    """
     if output.exists() and not overwrite:
         raise ConfigError(f"{output} exists; add --overwrite, or choose another file")
 
@@ -146,11 +155,13 @@ class Journal:
         finally:
             self._lock.close()
 
-    def resume(self, *, total: int | None = None, discard: Callable[[Header], bool] = lambda found: False) -> int:
+    def resume(
+        self, *, total: int | None = None, discard: Callable[[Header | None], bool] = lambda found: False
+    ) -> int:
         """Return the number of lines on file, after cutting off those behind the last whole window.
 
-        All lines stay where they are ``total``, the number of items. A file of another header is refused; it is
-        removed where it holds no whole line, or ``discard`` says that it may be.
+        All lines stay where they are ``total``, the number of items. A file of another header, or of none, is refused;
+        it is removed where it holds no whole line, or ``discard`` says of the header, or of None, that it may be.
 
         Raises:
             ConfigError: naming the differences, when the file was begun with another header.
@@ -159,7 +170,12 @@ class Journal:
         """
         check_target(self.path)
         with _writing(self.path):
-            found, start, lines = self._scan(total)
+            try:
+                found, start, lines = self._scan(total)
+            except DataError:
+                if not discard(None):
+                    raise
+                found, start, lines = None, 0, _Lines()
             if found is None or not found.is_of(self.header):
                 if found is not None and lines.whole and not discard(found):
                     raise ConfigError(self._refusal(found))
@@ -273,12 +289,8 @@ class Journal:
             OutputError: when a file cannot be written.
         """
         self._close()
-        files = Commit()
-        try:
+        with committed() as files:
             yield files
-            files.apply()
-        finally:
-            files.clear()
         self.remove()
 
     def _close(self) -> None:
@@ -416,16 +428,33 @@ class Commit:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Generator[None]:
+def committed() -> Generator[Commit]:
+    """Let the files that are staged in the block replace their namesakes at its end; where it fails, none is.
+
+    Raises:
+        OutputError: when a file cannot be written.
+    """
+    files = Commit()
+    try:
+        yield files
+        files.apply()
+    finally:
+        files.clear()
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, what: Path | None = None) -> Generator[None]:
     """Keep other processes from writing ``path`` inside the block; the lock of a process that dies goes with it.
+
+    ``what`` is the output in words of errors, where ``path`` stands for a whole folder.
 
     Raises:
         OutputError: naming the holder, when another process has locked it; when its folder cannot be written.
     """
-    lock = path.with_name(f"{path.name}.lock")
-    with _writing(path):
+    lock, output = path.with_name(f"{path.name}.lock"), what or path
+    with _writing(output):
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = _locked_file(lock, path)
+        file = _locked_file(lock, output)
     with contextlib.closing(file):
         try:
             yield

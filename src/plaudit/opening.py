@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import assert_never
 
-from plaudit.batching.encode import Truncation
+from plaudit.batching.truncation import Truncation
 from plaudit.errors import ConfigError, ModelError
+from plaudit.models.backbone import resolve_source
 from plaudit.models.checkpoint.files import load_language_model, load_reward_model
+from plaudit.models.checkpoint.foreign import SeparatedSteps
 from plaudit.models.checkpoint.recipe import QuantizationChoice
 from plaudit.scoring.ensemble import EnsembleScorer, Rule, scaled_name
 from plaudit.scoring.function import load_function
@@ -20,8 +23,6 @@ from plaudit.scoring.local.pairwise import PairwiseScorer
 from plaudit.scoring.remote import load_remote
 from plaudit.scoring.scorer import Scorer, ScorerInfo, info_of, with_lengths
 from plaudit.statistics.steps import Aggregation
-
-RUN_MODEL = "model"
 
 _MINUS = re.compile(r"mean-(\d+\.?\d*|\.\d+)?std")
 
@@ -33,6 +34,7 @@ class _Settings:
     max_tokens: int | None = None
     aggregation: Aggregation | None = None
     quantization: QuantizationChoice | None = None
+    trust_remote_code: bool = False
 
 
 def load(
@@ -46,6 +48,8 @@ def load(
     strict: bool = True,
     trust_remote_code: bool = False,
     quantization: QuantizationChoice | None = None,
+    step_classes: Sequence[float] | None = None,
+    step_separator: str | None = None,
 ) -> RewardScorer | PairwiseScorer:
     """Return the reward model in a directory (a model, or a run that holds one) or of a hub id, ready to score.
 
@@ -53,6 +57,9 @@ def load(
     ``aggregation`` makes the reward of a response from those of its steps, for a process model; the default is that of
     the scoring recipe. ``quantization="4bit"`` rounds the linear layers below the head to four bits on loading, "none"
     does not; the default is that of the recipe. Like ``dtype`` it changes rewards, and so the recipe's hash.
+    ``step_classes`` and ``step_separator`` describe a process model of another trainer (a classifier of tokens, as
+    TRL's ``PRMTrainer`` saves it): the values of its outputs, ascending, and the text at whose last token a step is
+    judged.
 
     Raises:
         CheckpointError: when loading it would silently change its rewards.
@@ -61,6 +68,12 @@ def load(
         MissingExtraError: when it is to be quantised, and bitsandbytes is not installed.
     """
     _hide_progress()
+    kind, colon, _ = str(model).partition(":")
+    if colon and kind != "package" and not Path(model).exists():
+        raise ModelError(
+            f"{model} is no single model to load; plaudit.evaluate and plaudit.reward_function take it as it is, and "
+            "plaudit.opening.open_scorer gives its scorer"
+        )
     source = model_source(str(model))
     loaded, _ = load_reward_model(
         source,
@@ -70,6 +83,7 @@ def load(
         strict=strict,
         trust_remote_code=trust_remote_code,
         quantization=quantization,
+        steps=separated_steps(step_classes, step_separator),
     )
     limit = DEFAULT_MAX_TOKENS if max_tokens is None else max_tokens
     if loaded.recipe.form != "comparison":
@@ -79,6 +93,19 @@ def load(
     return PairwiseScorer(loaded, max_tokens=limit)
 
 
+def separated_steps(classes: Sequence[float] | None, separator: str | None) -> SeparatedSteps | None:
+    """Return the description of a process model of another trainer; None where neither part is given.
+
+    Raises:
+        ConfigError: when one is given without the other, or is none.
+    """
+    if classes is None and separator is None:
+        return None
+    if classes is None or separator is None:
+        raise ConfigError("step_classes and step_separator belong together; give both")
+    return SeparatedSteps(tuple(map(float, classes)), separator)
+
+
 def _hide_progress() -> None:
     from transformers.utils.logging import disable_progress_bar
 
@@ -86,17 +113,14 @@ def _hide_progress() -> None:
 
 
 def model_source(name: str) -> str:
-    """Return the directory or hub id of the model that ``name`` names: of a run its model.
+    """Return the directory or hub id of the model that ``name`` names: see ``resolve_source``.
 
     Raises:
-        ModelError: when the name is empty.
+        ModelError: when the name is empty, or its package is not there.
     """
     if not name:
         raise ModelError("the name of the model is empty; give a directory or a hub id")
-    directory = Path(name)
-    if (directory / RUN_MODEL / "config.json").exists() and not (directory / "config.json").exists():
-        return str(directory / RUN_MODEL)
-    return name
+    return resolve_source(name)
 
 
 def open_scorer(
@@ -107,6 +131,7 @@ def open_scorer(
     quantization: QuantizationChoice | None = None,
     max_length: int | None = None,
     truncation: Truncation | None = None,
+    trust_remote_code: bool = False,
 ) -> Scorer:
     """Return the scorer that a command line names; the settings are those of every model in it.
 
@@ -119,13 +144,13 @@ def open_scorer(
       ``dpo-mean:…`` per token, ``dpo:beta=0.05:…`` with another β.
 
     ``max_tokens``, ``aggregation`` and ``quantization`` are as in ``load``; ``max_length`` and ``truncation`` replace
-    those of the scoring recipe.
+    those of the scoring recipe. ``trust_remote_code`` is as in ``load``, for every model in a name.
 
     Raises:
         ConfigError: when a setting is not one of such a model, or a name of the last two forms is not of its form.
         ModelError, CheckpointError: when it cannot be loaded.
     """
-    opened = _opened(model, _Settings(max_tokens, aggregation, quantization))
+    opened = _opened(model, _Settings(max_tokens, aggregation, quantization, trust_remote_code))
     return with_lengths(opened, max_length, truncation, name=model)
 
 
@@ -141,6 +166,7 @@ def _opened(model: str, settings: _Settings) -> Scorer:
             max_tokens=settings.max_tokens,
             aggregation=settings.aggregation,
             quantization=settings.quantization,
+            trust_remote_code=settings.trust_remote_code,
         )
     if kind == "ensemble":
         return _open_ensemble(rest, settings)
@@ -210,13 +236,16 @@ def _check_units(scorers: Sequence[Scorer], names: Sequence[str]) -> None:
 
 
 def _unit(info: ScorerInfo) -> str | None:
-    """Return the unit of the rewards in words; None where it is not known, or checked by ``EnsembleScorer`` itself."""
+    """Return the unit of the rewards in words; None where it is not known, or checked by ``EnsembleScorer`` itself.
+
+    Of rewards of which only the order counts, those of one kind of head are taken to be in one unit.
+    """
     match info.scale:
         case "log_odds_values" | "log_odds_differences" | "assumed_log_odds_differences":
             return "log-odds"
         case "order":
-            # A scalar head that was trained with a margin, or a mean of odds over the steps of a process model.
-            return "log-odds" if info.settings.get("head") in ("scalar", "odin") else "probabilities of steps"
+            head = info.settings.get("head")
+            return None if head == "custom" else f"an order only, of a head of kind {head}"
         case "ratings":
             return "gated ratings" if info.settings.get("head") == "gated" else "ratings"
         case "probabilities":
@@ -241,7 +270,8 @@ def _open_implicit(text: str, per_token: PerToken, settings: _Settings) -> Impli
         raise ConfigError(f"dpo: the models are {text!r}; they must be POLICY,REFERENCE, or POLICY alone")
     _hide_progress()
     quantization = None if settings.quantization == "none" else settings.quantization
-    policy, *reference = [load_language_model(model_source(name), quantization=quantization)[0] for name in names]
+    opened = partial(load_language_model, quantization=quantization, trust_remote_code=settings.trust_remote_code)
+    policy, *reference = [opened(model_source(name))[0] for name in names]
     return ImplicitRewardScorer(
         policy,
         reference[0] if reference else None,

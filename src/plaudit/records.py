@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
+import html
 import json
-import os
 import re
-import stat
-import tempfile
 import warnings
-from collections.abc import Generator, Iterable, Mapping, Sized
+from collections.abc import Iterable, Mapping, Sized
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
 from typing_extensions import override
 
-from plaudit.errors import DataError, OutputError
+from plaudit.errors import DataError
+from plaudit.outputs import replacing
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 _PER_RESPONSE = ("ranks", "outcomes", "answers", "steps", "step_labels")
 
@@ -35,7 +36,8 @@ RewardScale = Literal[
   responses, one of them right, σ of the difference says which;
 - ``log_odds_differences``: σ of the difference of two of a group is the probability that the first is better, as of a
   Bradley–Terry model; a reward alone means nothing;
-- ``assumed_log_odds_differences``: meant to be such, as those of a scalar head of unknown training;
+- ``assumed_log_odds_differences``: meant to be such, as those of a scalar head of unknown training; or approximately
+  so, as those of Bradley–Terry with centering;
 - ``ratings``, ``probabilities``, ``win_rates``: they are those, and σ of a difference is no probability;
 - ``order``: nothing but their order means something, as of standardised rewards or those of a cautious ensemble.
 """
@@ -147,6 +149,8 @@ class ItemScore(Record):
     False in files from before the field was there."""
     reward_scale: Annotated[RewardScale | None, BeforeValidator(_scale_of_today)] = None
     """Reward scale; null where unknown, as in files from before the field was there."""
+    step_scale: RewardScale | None = None
+    """Scale of the rewards of steps; null where unknown: then they are to be probabilities."""
     attributes: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)
     """Rewards by attribute: one number or null per response."""
     steps: tuple[tuple[float | None, ...] | None, ...] | None = None
@@ -161,6 +165,8 @@ class ItemScore(Record):
     """Final answer found in each response, where there are outcomes; null where none was found."""
     step_labels: tuple[tuple[float | None, ...] | None, ...] | None = None
     """For each response, the label of each of its steps; null is unlabelled."""
+    step_classes: tuple[float, ...] | None = None
+    """Values of the classes of a step, ascending, of which the lowest is wrong; null where the data do not say."""
     comparisons: tuple[tuple[float, float], ...] = ()
     """Where the model compared responses in both orders: of each pair (i, j) with i < j, the log-odds of the one named
     first being better, i named first, then j."""
@@ -244,6 +250,19 @@ class BestOfNCurve(Record):
         return self.fall.low > 0.0
 
 
+class MetricText(Record):
+    """A metric in print."""
+
+    label: str
+    """Its name."""
+    kind: Literal["share", "number"]
+    """Format of its value: a percentage, or a number."""
+    meaning: str
+    """Its meaning in a few words."""
+    unit: str = ""
+    """Word for what its n counts."""
+
+
 class Measure(Record):
     """Metrics of one kind of label, or those of a benchmark by its official rules."""
 
@@ -277,6 +296,8 @@ class Measure(Record):
     reason in ``absent``."""
     missing: dict[str, str] = Field(default_factory=dict)
     """Subsets of a benchmark that are not whole or not official: rows found and expected, in words."""
+    words: dict[str, MetricText] = Field(default_factory=dict)
+    """Metrics of a benchmark in print; those that are not here are named after their part of it."""
 
     @property
     def name(self) -> str:
@@ -406,6 +427,51 @@ class Result(Record):
         """Return the measure of preferences; None where no item carries one."""
         return self.measure("preference")
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one row for each metric of every measure, whose baseline is empty, and for each baseline beside it."""
+        return [
+            {"label": measure.name, "metric": name, "baseline": rule}
+            | each.model_dump(include={"value", "low", "high", "n", "method"})
+            for measure in self.measures
+            for name, found in measure.metrics.items()
+            for rule, each in {"": found, **measure.baselines.get(name, {})}.items()
+        ]
+
+    def to_frame(self) -> DataFrame:
+        """Return ``rows`` as a pandas DataFrame."""
+        import pandas
+
+        return pandas.DataFrame(self.rows())
+
+    @override
+    def __repr__(self) -> str:
+        """Return the subject and the first primary metric that has a value."""
+        measure = next((each for each in self.measures if each.primary in each.metrics), None)
+        subject = f"{self.model} on {self.name}: {self.n} items"
+        if measure is None:
+            return f"Result({subject})"
+        found = measure.metrics[measure.primary]
+        return f"Result({subject}, {measure.primary} {found.value:.3f} ({found.low:.3f}–{found.high:.3f}))"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """Return the table of ``rows`` for a notebook."""
+        heads = ("label", "metric", "baseline", "value", "95 % interval", "n")
+        lines = [
+            (
+                *(str(each[name]) for name in heads[:3]),
+                f"{each['value']:.3f}",
+                f"{each['low']:.3f} – {each['high']:.3f}",
+                str(each["n"]),
+            )
+            for each in self.rows()
+        ]
+        body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in line)}</tr>" for line in lines)
+        caption = html.escape(f"{self.model} on {self.name}: {self.n} items")
+        head = "".join(f"<th>{each}</th>" for each in heads)
+        return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
     @property
     def labels(self) -> dict[str, LabelCounts]:
         """Return the counts of the groups that carry the label of each measure, by its name."""
@@ -450,46 +516,6 @@ class RunRecord(MadeRecord):
     """Wall time."""
 
 
-def check_target(path: Path) -> None:
-    """Raise OutputError where ``path`` is there but no regular file: renaming onto a device would replace it."""
-    try:
-        mode = os.stat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except (OSError, ValueError) as error:
-        raise OutputError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "a device or pipe"
-        raise OutputError(f"cannot write {path}: it is {kind}; name a file")
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Generator[IO[bytes]]:
-    """Give a file to write that becomes ``path`` at the end of the block; where the block fails, it goes.
-
-    A reader sees the old file or the new one, never a part.
-
-    Raises:
-        OutputError: naming the path, when it is a folder or a device, or its folder is missing, read-only or full.
-    """
-    check_target(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
-
-
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` atomically; see ``replacing``."""
     with replacing(path) as file:
@@ -503,7 +529,12 @@ def write_record(path: Path, record: Record) -> None:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write ``value`` as indented JSON, atomically."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json_text(value))
+
+
+def json_text(value: Mapping[str, Any]) -> str:
+    """Return the text that ``write_json`` writes."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 def write_json_lines(path: Path, records: Iterable[Record]) -> None:
@@ -528,6 +559,15 @@ def read_items(path: Path) -> list[ItemScore]:
         except ValueError as error:
             raise DataError(f"{path}:{number}: not an item of plaudit: {first_problem(error)}") from None
     return items
+
+
+def is_record(path: Path, kind: type[Record]) -> bool:
+    """Return whether a file holds a record of that kind."""
+    try:
+        kind.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def first_problem(error: ValueError) -> str:

@@ -127,7 +127,7 @@ def test_a_rating_whose_square_overflows_is_refused(evaluations, invoke):
 
 
 def test_rows_that_were_left_out_are_counted_in_the_result_and_in_those_made_of_it(evaluations, invoke):
-    write("holes.jsonl", [group(0), group(1, responses=["a", ""]), group(2, id=""), "{"])
+    write("holes.jsonl", [group(0), group(1, responses=["a", 3]), group(2, id=""), "{"])
     command = ("evaluate", "functions_that_fail:lengths", "holes.jsonl", "-o", "out", "--on-error", "skip")
     assert invoke(*command).exit_code == 0
     left_out = {"malformed responses[]": 1, "malformed JSON": 1}

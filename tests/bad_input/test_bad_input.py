@@ -18,6 +18,10 @@ import pytest
 GOOD = {"prompt": "Which?", "chosen": "this one", "rejected": "that"}
 SCORE = "score model pairs.jsonl -o out.jsonl"
 TRAIN = "train config.yaml --run-dir new"
+ITEM = (
+    '{"version": 2, "id": "a", "source": "", "prompt_key": "h", "rewards": [1.0, 0.0], "lengths": [1, 1], '
+    '"preferences": [[0, 1]]}\n'
+)
 
 
 def nothing() -> None:
@@ -46,6 +50,16 @@ def text(path: str, content: str | bytes):
     return make
 
 
+def several(*makes):
+    """Return a change that is several."""
+    return lambda: [make() for make in makes]
+
+
+def link(path: str):
+    """Return a change that makes a symbolic link to an empty folder."""
+    return lambda: (Path("real").mkdir(), Path(path).symlink_to("real"))
+
+
 def gone(path: str):
     """Return a change that removes a file or a folder."""
     return lambda: shutil.rmtree(path) if Path(path).is_dir() else Path(path).unlink()
@@ -67,6 +81,8 @@ def config(**changes):
     def make() -> None:
         path = Path("model/config.json")
         path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+        recipe = Path("model/plaudit.json")
+        recipe.write_text(json.dumps(json.loads(recipe.read_text()) | {"config_hash": None}))
 
     return make
 
@@ -138,7 +154,7 @@ MODELS = [
         "pickled weights",
         lambda: Path("model/model.safetensors").rename("model/pytorch_model.bin"),
         SCORE,
-        ("no file named model.safetensors",),
+        ("pytorch_model.bin holds more than tensors",),
     ),
     Bad("a broken config.json", text("model/config.json", "{"), SCORE, ("model", "config.json' is not a valid JSON")),
     Bad("a config.json of nested lists", text("model/config.json", "[" * 10_000), SCORE, ("no model at 'model'",)),
@@ -156,7 +172,7 @@ MODELS = [
         SCORE,
         ("chat template (hash", "not the one the model was trained with", "restore chat_template.jinja"),
     ),
-    Bad("a pad token that ends", pad_is_end, SCORE, ("the pad token is the end token", "set a pad token of its own")),
+    Bad("a pad token that ends", pad_is_end, SCORE, ("conversations end in the pad token", "set a pad")),
     Bad("a broken recipe", text("model/plaudit.json", "{}"), SCORE, ("model/plaudit.json is not a scoring recipe",)),
     Bad(
         "a recipe of a later version",
@@ -205,7 +221,7 @@ FUNCTIONS = [
 
 CONFIGS = [
     Bad("no config", nothing, "train none.yaml", ("cannot read config none.yaml: No such file",)),
-    Bad("a folder as config", nothing, "train model", ("cannot read config model: Is a directory",)),
+    Bad("a folder as config", nothing, "train model", ("model is data; name the model to train on it",)),
     Bad("a list as config", text("c.yaml", "- a"), "train c.yaml", ("c.yaml: found ['a']", "is a mapping of keys")),
     Bad("broken YAML", text("c.yaml", "a:\n\t- b"), "train c.yaml", ("c.yaml:2:", "cannot start any token")),
     Bad("nested YAML", text("c.yaml", "a: " + "[" * 600), "train c.yaml", ("c.yaml: YAML is nested too deeply",)),
@@ -223,6 +239,7 @@ CONFIGS = [
     Bad("one beta", nothing, f"{TRAIN} optim.betas=[0.9]", ("optim.betas", "override 'optim.betas=[0.9]'")),
     Bad("a beta of 2", nothing, f"{TRAIN} optim.betas=[0.9,2]", ("optim.betas.1: found 2; it must be less than 1",)),
     Bad("an infinite rate", nothing, f"{TRAIN} optim.lr=.inf", ("optim.lr: found inf; it must be a finite number",)),
+    Bad("a seed of 5,000 digits", nothing, f"{TRAIN} step.seed={'9' * 5000}", ("step.seed", "digits")),
     Bad("a negative seed", nothing, f"{TRAIN} step.seed=-1", ("step.seed: found -1; it must be greater than or eq",)),
     Bad("an unknown tracker", nothing, f"{TRAIN} step.trackers=[wand]", ("step.trackers: found 'wand'", "'wandb'?")),
     Bad(
@@ -264,7 +281,7 @@ CONFIGS = [
         "groups that are all too long",
         nothing,
         f"{TRAIN} model.max_length=2",
-        ("no training group carries a preference", "0 of 12 groups", "12 responses alone longer than max_length"),
+        ("no training group carries a preference", "0 of 12 groups", "24 responses alone longer than max_length"),
         ("new/data",),
     ),
     Bad(
@@ -275,10 +292,10 @@ CONFIGS = [
         ("new/data",),
     ),
     Bad(
-        "a held-out share that leaves nothing",
-        nothing,
-        f"{TRAIN} data.held_out=[] data.held_out_share=0.0001",
-        ("the held-out side of 12 prompts would be empty", "use more data, another fraction or another seed"),
+        "a held-out share of one prompt",
+        text("pairs.jsonl", json.dumps({"prompt": "Q", "chosen": "a", "rejected": "b"})),
+        f"{TRAIN} data.held_out=[] data.held_out_share=0.5",
+        ("1 prompts cannot be split into two sides; use more data, or another share",),
         ("new/data",),
     ),
 ]
@@ -363,9 +380,91 @@ OUTPUTS = [
     ),
     Bad("a file as results folder", nothing, f"{EVALUATE[:-7]}pairs.jsonl", ("cannot write pairs.jsonl/pairs/",)),
     Bad("one name twice", nothing, "evaluate x pairs.jsonl model/pairs.jsonl", ("have the same name",)),
-    Bad("a file as run folder", nothing, f"{TRAIN[:-3]}pairs.jsonl", ("cannot write pairs.jsonl/config.yaml",)),
-    Bad("a file as quickstart folder", nothing, "quickstart --out pairs.jsonl", ("pairs.jsonl is a file",)),
-    Bad("another folder for quickstart", nothing, "quickstart --out model", ("model holds chat_template.jinja",)),
+    Bad("a file as run folder", nothing, f"{TRAIN[:-3]}pairs.jsonl", ("cannot write pairs.jsonl: ",)),
+    Bad(
+        "a file as quickstart folder",
+        nothing,
+        "quickstart --out pairs.jsonl",
+        ("cannot write pairs.jsonl: it is a file",),
+    ),
+    Bad("another folder for quickstart", nothing, "quickstart --out model", ("model: it holds chat_template.jinja",)),
+    Bad(
+        "a link as quickstart folder", link("proj"), "quickstart --out proj", ("proj: it is a symbolic link; name the",)
+    ),
+    Bad(
+        "data of one's own in a quickstart folder",
+        text("proj/data/thesis.csv", "mine"),
+        "quickstart --out proj",
+        ("cannot write proj: it holds no .plaudit, so plaudit did not make it",),
+    ),
+    Bad(
+        "notes of one's own in an earlier quickstart",
+        several(text("proj/.plaudit", "quickstart"), text("proj/run/notes.txt", "mine")),
+        "quickstart --out proj",
+        ("cannot write proj/run: it holds notes.txt, which is not of a quickstart",),
+    ),
+    *(
+        Bad(
+            f"notes of one's own in the {folder} of an earlier quickstart",
+            several(text("proj/.plaudit", "quickstart"), text(f"proj/run/{folder}/notes.txt", "mine")),
+            "quickstart --out proj",
+            (f"cannot write proj/run/{folder}: it holds notes.txt, which is not of a quickstart",),
+        )
+        for folder in ("model", "checkpoints", "data", "eval", "eval/held_out")
+    ),
+    Bad(
+        "an export over groups that are there",
+        text("groups/pairs/groups.jsonl", "mine"),
+        "data export pairs.jsonl -o groups",
+        ("groups/pairs/groups.jsonl exists; add --overwrite, or choose another file",),
+    ),
+    Bad(
+        "an average over a folder with a config.json",
+        several(text("proj/config.json", "{}"), text("proj/thesis.csv", "mine")),
+        "average proj model model --overwrite",
+        ("cannot write proj: it holds thesis.csv, which is not of a model",),
+    ),
+    Bad(
+        "an average over a model of others",
+        text("proj/config.json", "{}"),
+        "average proj model model --overwrite",
+        ("proj: it holds no plaudit.json, so plaudit did not make it",),
+    ),
+    Bad("an average over its input", nothing, "average model model model --overwrite", ("model is an input",)),
+    Bad(
+        "a report over data",
+        text("r/metrics.jsonl", '{"step": 1}\n'),
+        "report r -o pairs.jsonl",
+        ("pairs.jsonl exists, and plaudit did not write it; add --overwrite, or choose another file",),
+    ),
+    Bad(
+        "an audit over a page of others",
+        text("a/audit.html", "<!doctype html><title>mine</title>"),
+        "data audit pairs.jsonl -o a",
+        ("a/audit.html exists, and plaudit did not write it; add --overwrite",),
+    ),
+    Bad(
+        "an audit over a record of others",
+        text("a/audit.json", "{}"),
+        "data audit pairs.jsonl -o a",
+        ("a/audit.json exists, and plaudit did not write it; add --overwrite",),
+    ),
+    Bad(
+        "a comparison over data",
+        several(*(text(f"{name}/items.jsonl", ITEM) for name in "ab")),
+        "compare a b -o pairs.jsonl",
+        ("pairs.jsonl exists, and plaudit did not write it; add --overwrite",),
+    ),
+    Bad(
+        "a mixture over what it reads",
+        several(
+            text("built/train.jsonl", json.dumps(GOOD)),
+            text("built/mixture.unfinished", "train.jsonl"),
+            text("mix.yaml", "name: m\nparts: [{name: p, files: [{path: built/train.jsonl}]}]\n"),
+        ),
+        "data build mix.yaml -o built",
+        ("built/train.jsonl is an input, which would be lost",),
+    ),
     Bad("an unknown recipe", nothing, "recipes copy quikstart", ("did you mean 'quickstart'?",)),
     Bad("a resumed run that is none", nothing, f"{TRAIN} --resume", ("new holds no run to resume",)),
     Bad("a report on nothing", nothing, "report nowhere", ("nowhere: does not exist",)),

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -32,11 +36,21 @@ def damaged_cache(run):
         path.write_bytes(b"xx")
 
 
+def unfinish(run):
+    """Let the record say what it says while a run is trained."""
+    record = run / "run.json"
+    record.write_text(record.read_text().replace('"finished",', '"running",'))
+
+
 DAMAGED = [
     # what was damaged, how, what the error says
     ("the weights", broken("checkpoints/checkpoint-2/model.safetensors", b"xx"), "checkpoint-2"),
-    ("the optimiser", broken("checkpoints/checkpoint-2/optimizer.pt", b"xx"), "optimizer.pt is damaged; remove run/"),
-    ("the state", broken("checkpoints/checkpoint-2/trainer_state.json", b"{"), "trainer_state.json cannot be read"),
+    (
+        "the optimiser",
+        broken("checkpoints/checkpoint-2/optimizer.pt", b"xx"),
+        "optimizer.pt is damaged: it is not the file that was written; remove run/",
+    ),
+    ("the state", broken("checkpoints/checkpoint-2/trainer_state.json", b"{"), "trainer_state.json is damaged"),
     ("a row of metrics", broken("metrics.jsonl", b"[1]\n"), "run/metrics.jsonl:1: not a row of metrics"),
     ("the config", broken("config.yaml", b"{"), "run/config.yaml:1: "),
 ]
@@ -44,6 +58,7 @@ DAMAGED = [
 
 @pytest.mark.parametrize(("damage", "says"), [each[1:] for each in DAMAGED], ids=[each[0] for each in DAMAGED])
 def test_a_damaged_run_is_not_resumed_and_keeps_its_model(damage, says, place, run, invoke, files_of):
+    unfinish(run)
     damage(run)
     before = files_of(run)
     shown = invoke(*RESUME)
@@ -57,6 +72,7 @@ def test_a_damaged_run_is_not_resumed_and_keeps_its_model(damage, says, place, r
 @pytest.mark.parametrize("damage", [damaged_cache, lambda run: shutil.rmtree(run / "data")], ids=["torn", "gone"])
 def test_damaged_tokens_are_made_again_from_the_data(damage, place, run, invoke):
     before = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    unfinish(run)
     damage(run)
     assert invoke(*RESUME).exit_code == 0
     after = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -166,7 +182,6 @@ def api_calls():
         "no responses": (lambda: scorer().score("Q", []), InvalidGroupError, "responses is empty"),
         "responses as one string": (lambda: scorer().score("Q", "ab"), InvalidGroupError, "must be a list of strings"),
         "a response that is a number": (lambda: scorer().score("Q", [3]), InvalidGroupError, "responses.0. is int"),
-        "a long response": (lambda: scorer().score("Q", ["a " * 99]), DataError, "cannot score: responses alone"),
         "an unknown layout": (lambda: load("model", layout="shared"), UnknownNameError, "mean 'shared_prefix'"),
         "an unknown dtype": (lambda: load("model", dtype="float8"), ModelError, "unknown dtype 'float8'"),
         "an unknown device": (lambda: load("model", device="gpu"), ModelError, "cannot be put on device 'gpu'"),
@@ -181,7 +196,11 @@ def api_calls():
         ),
         "an unset variable": (lambda: load("${NO_SUCH_FOLDER}/m"), ConfigError, "NO_SUCH_FOLDER, which is not set"),
         "a config without a file": (lambda: load_config(TrainConfig, None), ConfigError, "name: missing"),
-        "a model over a foreign folder": (lambda: save_over_foreign(scorer()), OutputError, "other files and no model"),
+        "a model over a foreign folder": (
+            lambda: save_over_foreign(scorer()),
+            OutputError,
+            "thesis.txt, which is not of a model",
+        ),
     }
 
 
@@ -207,3 +226,96 @@ def test_bad_input_through_python_is_an_error_of_plaudit(what, place):
 def test_a_checkpoint_error_is_a_model_error():
     assert issubclass(CheckpointError, ModelError)
     assert issubclass(LayoutError, PlauditError)
+
+
+# What an interrupt says.
+
+
+def interrupting(monkeypatch, where, name):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(where, name, interrupt)
+
+
+def test_ctrl_c_before_training_says_that_the_same_command_starts_again(place, invoke, monkeypatch):
+    from plaudit.training import run as run_module
+
+    interrupting(monkeypatch, run_module, "prepare_model")
+    shown = invoke("train", "config.yaml", "--run-dir", "new")
+    assert shown.exit_code == 130
+    assert "interrupted: nothing was trained yet; the same command starts again" in shown.stderr
+    assert not (place / "new" / "config.yaml").exists()
+    monkeypatch.undo()
+    monkeypatch.chdir(place)
+    assert invoke("train", "config.yaml", "--run-dir", "new").exit_code == 0
+
+
+def test_ctrl_c_before_the_first_checkpoint_names_the_command_that_goes_on(place, invoke, monkeypatch):
+    from plaudit.training.trainer import RewardTrainer
+
+    interrupting(monkeypatch, RewardTrainer, "training_step")
+    shown = invoke("train", "config.yaml", "--run-dir", "new")
+    assert "interrupted: no checkpoint was written yet; start again with:\n  plaudit train config.yaml" in shown.stderr
+    monkeypatch.undo()
+    monkeypatch.chdir(place)
+    assert invoke("train", "config.yaml", "--run-dir", "new", "--resume").exit_code == 0
+
+
+def test_ctrl_c_after_training_says_that_the_model_is_whole_and_the_command_evaluates_it(place, invoke, monkeypatch):
+    import plaudit.api
+
+    interrupting(monkeypatch, plaudit.api, "held_out_result")
+    shown = invoke("train", "config.yaml", "--run-dir", "new")
+    assert shown.exit_code == 130
+    assert "interrupted: the model is whole in new/model; evaluate it and write its report with:" in shown.stderr
+    monkeypatch.undo()
+    monkeypatch.chdir(place)
+    again = invoke("train", "config.yaml", "--run-dir", "new", "--resume")
+    assert again.exit_code == 0, again.output
+    assert "new is finished already: nothing was changed" in again.stdout
+    assert (place / "new" / "report.html").exists()
+
+
+def test_resuming_a_run_that_has_its_report_changes_nothing(place, run, invoke, files_of):
+    before = files_of(run)
+    assert invoke(*RESUME).exit_code == 0
+    assert files_of(run) == before
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_is_stopped_leaves_no_lock_and_no_half_written_file(place, how):
+    (place / "slow.py").write_text(
+        "import time\ndef rewards(prompt, responses):\n    time.sleep(0.1)\n    return [1.0] * len(responses)\n"
+    )
+    command = [sys.executable, "-m", "plaudit", "score", "slow:rewards", "pairs.jsonl", "-o", "out.jsonl"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not Path("out.jsonl.partial").exists() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(how)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted: the rewards so far are kept beside out.jsonl" in said
+    assert [path.name for path in place.glob("*out*")] == ["out.jsonl.partial"]
+
+
+@pytest.mark.parametrize(
+    "name", ["model/notes.txt", "checkpoints/checkpoint-1/weights.bin", "metrics.jsonl", "config.json", "run.json"]
+)
+def test_a_folder_that_is_no_run_keeps_what_training_would_replace(name, place, run, invoke, files_of):
+    mine = place / "mine"
+    (mine / name).parent.mkdir(parents=True)
+    (mine / name).write_text("MINE")
+    before = files_of(mine)
+    shown = invoke("train", "config.yaml", "--run-dir", "mine")
+    assert shown.exit_code == 2
+    assert f"mine holds {name.partition('/')[0]} but no config.yaml, so it is no run" in shown.stderr
+    assert files_of(mine) == before
+
+
+def test_a_run_in_place_of_a_config_is_answered_with_the_command_that_goes_on(run, invoke):
+    shown = invoke("train", "run", "--resume")
+    assert shown.stderr == (
+        "error: run is a run; go on with it: plaudit train run/config.yaml --run-dir run --resume\n"
+    )
+    assert shown.exit_code == 2

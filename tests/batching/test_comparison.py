@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,9 +23,10 @@ from plaudit.batching.comparison import (
     OrderedPair,
     comparison_text,
 )
-from plaudit.batching.encode import REFUSED, TOKENS_CUT, TRUNCATED, EncodingReport, NotEncoded
+from plaudit.batching.encode import EMPTY, REFUSED, EncodingReport, NotEncoded
 from plaudit.batching.planner import GroupSizes
 from plaudit.batching.token_set import encode_to_file
+from plaudit.batching.truncation import TOKENS_CUT, TRUNCATED
 from plaudit.data.reading.options import ReadingOptions
 from plaudit.data.reading.sources.rlhflow import read_pair
 from plaudit.data.schema.group import Group, Message, Preference, conversation
@@ -209,16 +211,17 @@ def long_group(turns):
     )
 
 
-def test_the_prompt_is_cut_from_the_left_behind_the_opening_equally_in_all_comparisons(encoder, tokenizer):
+def test_the_prompt_is_cut_from_the_left_behind_the_opening_in_each_comparison_by_itself(encoder, tokenizer):
     (whole,), _ = encode(encoder(orders="both"), long_group(30))
     limit = int(whole.lengths().max()) - 20
     (cut,), report = encode(encoder(orders="both", max_length=limit), long_group(30))
-    assert (cut.lengths() == whole.lengths() - 20).all()
-    assert report.changed == {TRUNCATED: 1, TOKENS_CUT: 20}
+    lost = whole.lengths() - limit
+    assert (cut.lengths() == limit).all()
+    assert report.changed == {TRUNCATED: 4, TOKENS_CUT: int(lost.sum())}
+    opening = len(tokenizer.encode("<|user|>[CONTEXT]", add_special_tokens=False))
     for index in range(4):
         short, full = cut.tree.sequence(index), whole.tree.sequence(index)
-        opening = len(tokenizer.encode("<|user|>[CONTEXT]", add_special_tokens=False))
-        assert short.tolist() == [*full[:opening], *full[opening + 20 :]]
+        assert short.tolist() == [*full[:opening], *full[opening + lost[index] :]]
     assert tokenizer.decode(cut.tree.sequence(0)).startswith("<|user|>[CONTEXT]")
     assert cut.step_position.tolist() == (cut.lengths() - 1).tolist()
     assert tokenizer.decode(cut.tree.sequence(0)[cut.response_start[0] :]).strip().startswith("[RESPONSE A]")
@@ -265,6 +268,22 @@ def test_a_pair_to_be_scored_is_cut_by_itself(encoder):
         assert beside.tokens.tree.sequence(index).tolist() == alone.tokens.tree.sequence(index).tolist()
     assert beside.tokens.lengths().tolist()[2:] == [150, 150]
     assert np.isnan(beside.tokens.step_label).all()
+
+
+def test_a_comparison_to_train_on_has_the_tokens_of_the_one_that_is_scored(encoder):
+    group = Group(conversation("red green " * 40), ("one", "two", "cat dog " * 10), (Preference(0, 1),), id="g")
+    group = replace(group, preferences=(Preference(0, 1), Preference(2, 0)))
+    made = encoder(max_length=150, orders="both")
+    (trained,), _ = encode(made, group)
+    scored = made.encode_pairs(0, group, [(0, 1), (2, 0)], EncodingReport()).tokens
+    assert [trained.tree.sequence(k).tolist() for k in range(4)] == [scored.tree.sequence(k).tolist() for k in range(4)]
+
+
+def test_a_comparison_with_an_empty_response_is_left_out_and_counted(encoder):
+    group = Group(conversation("hi"), ("one", " ", "two"), (Preference(0, 1), Preference(0, 2)), id="g")
+    (kept,), report = encode(encoder(), group)
+    assert len(kept.step_label) == 1
+    assert report.changed == {EMPTY: 1}
 
 
 # ------------------------------------------------------------------------------------------ token groups

@@ -12,17 +12,18 @@ from tokenizers.processors import TemplateProcessing
 
 from plaudit.batching.batch import build_batch
 from plaudit.batching.encode import (
+    EMPTY,
     IDENTICAL_PAIR,
+    PAIR_LOST,
     REFUSED,
-    RESPONSES_TOO_LONG,
-    TOKENS_CUT,
-    TOO_LONG,
-    TRUNCATED,
+    REWRITTEN,
+    STEPS_LOST,
     Encoder,
     EncodingReport,
     NotEncoded,
 )
 from plaudit.batching.tokens import TokenGroup
+from plaudit.batching.truncation import RESPONSES_TOO_LONG, TOKENS_CUT, TOO_LONG, TRUNCATED
 from plaudit.data.schema.group import Group, Message, Preference, Step, conversation
 
 PLAIN = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
@@ -170,24 +171,36 @@ def long_group(prompt=60):
     )
 
 
-def test_truncation_cuts_the_same_prompt_tokens_for_every_response_and_none_of_a_response(encoder, with_bos):
+def test_truncation_cuts_each_conversation_by_itself_behind_bos_and_no_token_of_a_response(encoder, with_bos):
     group, fields = long_group(), {"tokenizer": with_bos, "special_tokens": True}
     (whole,), _ = encode(encoder(**fields), group)
     limit = int(whole.lengths().max()) - 17
     (cut,), report = encode(encoder(max_length=limit, **fields), group)
-    assert int(cut.lengths().max()) == limit
-    for k in range(2):
-        before, after = whole.tree.sequence(k), cut.tree.sequence(k)
-        # BOS stays; the 17 after it go
-        assert before[0] == with_bos.bos_token_id
-        assert after.tolist() == [before[0], *before[18:]]
-        start = cut.response_start[k]
-        assert after[start:].tolist() == before[whole.response_start[k] :].tolist()
-    heads = [cut.tree.sequence(k)[: cut.response_start[k]].tolist() for k in range(2)]
-    assert heads[0] == heads[1]
-    assert report.changed == {TRUNCATED: 1, TOKENS_CUT: 17}
-    # the shorter side is cut too although it would have fitted
+    # the shorter side fits, and keeps its whole prompt
     assert int(whole.lengths()[1]) < limit
+    assert cut.lengths().tolist() == [limit, int(whole.lengths()[1])]
+    for k, lost in enumerate((17, 0)):
+        before, after = whole.tree.sequence(k), cut.tree.sequence(k)
+        assert before[0] == with_bos.bos_token_id
+        assert after.tolist() == [before[0], *before[1 + lost :]]
+        assert cut.response_start[k] == whole.response_start[k] - lost
+    assert report.changed == {TRUNCATED: 1, TOKENS_CUT: 17}
+
+
+@pytest.mark.parametrize("truncation", ["truncate_prompt", "drop"])
+def test_the_tokens_of_a_response_never_depend_on_its_siblings(encoder, truncation):
+    responses = ("yes", "cat " * 30, "cat dog " * 60, "no " * 20)
+    made = encoder(max_length=110, truncation=truncation)
+    together = next(made.encode_responses([(0, Group(conversation("red " * 70), responses))], EncodingReport()))
+    for k, response in enumerate(responses):
+        alone = next(made.encode_responses([(0, Group(conversation("red " * 70), (response,)))], EncodingReport()))
+        assert alone.reasons == (together.reasons[k],)
+        assert alone.lost == (together.lost[k],)
+        if alone.tokens is not None:
+            place = together.members.index(k)
+            assert together.tokens.tree.sequence(place).tolist() == alone.tokens.tree.sequence(0).tolist()
+    assert any(together.reasons)
+    assert any(each is None for each in together.reasons)
 
 
 def test_steps_move_with_the_cut(encoder):
@@ -199,21 +212,53 @@ def test_steps_move_with_the_cut(encoder):
     ]
 
 
-def test_a_group_whose_response_alone_is_too_long_is_left_out_and_counted(encoder):
-    (left,), report = encode(encoder(max_length=20), Group(conversation("hi"), ("cat dog " * 40, "no")))
-    assert left == NotEncoded(0, RESPONSES_TOO_LONG)
-    assert report.dropped == {RESPONSES_TOO_LONG: 1}
+def labelled(*responses):
+    """Three or more responses with a label of each kind."""
+    count = len(responses)
+    return Group(
+        conversation("hi"),
+        responses,
+        tuple(Preference(0, k, float(k)) for k in range(1, count)),
+        ranks=tuple(range(1, count + 1)),
+        ratings={"help": tuple(float(k) for k in range(count))},
+        outcomes=tuple(k != 1 for k in range(count)),
+        steps=tuple((Step(len(each), k / 10),) if each.strip() else None for k, each in enumerate(responses)),
+        id="g",
+    )
+
+
+@pytest.mark.parametrize(
+    ("response", "truncation", "reason"),
+    [
+        ("cat dog " * 40, "truncate_prompt", RESPONSES_TOO_LONG),
+        ("cat dog " * 40, "drop", TOO_LONG),
+        ("", "truncate_prompt", EMPTY),
+        (" \n\t", "drop", EMPTY),
+    ],
+)
+def test_a_response_that_cannot_be_kept_goes_with_its_labels_and_the_others_stay(encoder, response, truncation, reason):
+    group = labelled("yes", response, "no")
+    made = encoder(max_length=30, truncation=truncation)
+    (kept,), report = encode(made, group)
+    assert kept.num_responses == 2
+    assert (kept.pair_chosen.tolist(), kept.pair_rejected.tolist(), kept.pair_margin.tolist()) == ([0], [1], [2.0])
+    assert kept.ranks.tolist() == [1, 3]
+    assert kept.ratings["help"].tolist() == [0.0, 2.0]
+    assert kept.outcomes.tolist() == [1.0, 1.0]
+    assert kept.step_response.tolist() == [0, 1]
+    np.testing.assert_allclose(kept.step_label, [0.0, 0.2])
+    assert (report.groups, report.kept) == (1, 1)
+    assert report.dropped == {reason: 1}
+    assert report.changed == {PAIR_LOST: 1}
+    found = next(made.encode_responses([(0, group)], EncodingReport()))
+    assert (found.members, found.reasons) == ((0, 2), (None, reason, None))
+
+
+def test_a_group_of_which_nothing_can_be_kept_is_left_out_with_every_reason(encoder):
+    (left,), report = encode(encoder(max_length=20), Group(conversation("hi"), ("cat dog " * 40, "")))
+    assert left == NotEncoded(0, f"{RESPONSES_TOO_LONG}; {EMPTY}")
+    assert report.dropped == {RESPONSES_TOO_LONG: 1, EMPTY: 1}
     assert (report.groups, report.kept) == (1, 0)
-
-
-def test_the_drop_policy_leaves_long_groups_out_and_cuts_nothing(encoder):
-    (whole,), _ = encode(encoder(), long_group())
-    longest = int(whole.lengths().max())
-    (left,), report = encode(encoder(max_length=longest - 1, truncation="drop"), long_group())
-    assert left == NotEncoded(0, TOO_LONG)
-    assert report.dropped == {TOO_LONG: 1}
-    (kept,), _ = encode(encoder(max_length=longest, truncation="drop"), long_group())
-    assert isinstance(kept, TokenGroup)
 
 
 def test_the_prompt_can_be_cut_down_to_nothing_but_not_further(encoder):
@@ -301,16 +346,58 @@ def test_a_conversation_that_the_template_refuses_is_left_out_with_its_words_and
     assert "no system role here" in left.reason
     assert isinstance(kept, TokenGroup)
     assert kept.index == 1
-    assert report.dropped == {REFUSED: 1}
+    assert report.dropped == {REFUSED: len(GROUP.responses)}
     assert "group 'a'" in report.examples[REFUSED]
-    assert report.groups == report.kept + sum(report.dropped.values()) == 2
+    assert (report.groups, report.kept) == (2, 1)
 
 
-def test_a_template_that_changes_the_response_is_refused(encoder):
-    template = "{% for m in messages %}{{ m.content | upper }}{% endfor %}"
-    (left,), report = encode(encoder(chat_template=template), Group(conversation("hi"), ("yes", "no")))
-    assert "changes the text of the response" in left.reason
-    assert report.dropped == {REFUSED: 1}
+def test_a_template_that_changes_the_response_is_read_as_it_writes_it_and_counted(encoder, tokenizer, caplog):
+    template = "{% for m in messages %}{{ m.content | upper }}|{% endfor %}"
+    (found,), report = encode(encoder(chat_template=template), Group(conversation("hi"), ("yes", "no"), id="g"))
+    wanted = [tokenizer(f"HI|{text}|", add_special_tokens=False)["input_ids"] for text in ("YES", "NO")]
+    assert [found.tree.sequence(k).tolist() for k in range(2)] == wanted
+    assert [tokenizer.decode(ids[start:]) for ids, start in zip(wanted, found.response_start, strict=True)] == [
+        "YES|",
+        "NO|",
+    ]
+    assert report.changed == {REWRITTEN: 2}
+    assert len([record for record in caplog.records if "rewrites a response of group 'g'" in record.message]) == 1
+
+
+def test_only_a_model_that_reads_steps_leaves_a_rewritten_response_out(encoder):
+    template = "{% for m in messages %}{{ m.content.split('</think>')[-1] }}|{% endfor %}"
+    group = Group(conversation("hi"), ("a</think>yes", "no"), steps=((Step(12, 1.0),), (Step(2, 0.0),)), id="g")
+    (found,), _ = encode(encoder(chat_template=template), group)
+    assert (found.num_responses, found.step_response.tolist()) == (2, [1])
+    (kept,), report = encode(encoder(chat_template=template, needs_steps=True), group)
+    assert (kept.num_responses, kept.step_label.tolist()) == (1, [0.0])
+    assert report.dropped == {STEPS_LOST: 1}
+
+
+THINKS = (
+    "{% for m in messages %}{% if m.role == 'assistant' %}{% set c = m.content %}{% set r = '' %}"
+    "{% if '</think>' in c %}{% set r = c.split('</think>')[0].split('<think>')[-1].strip() %}"
+    "{% set c = c.split('</think>')[-1].lstrip() %}{% endif %}"
+    "assistant:<think>\n{{ r }}\n</think>\n\n{{ c }}|{% else %}{{ m.role }}:{{ m.content }}|{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("response", "start", "whole"),
+    [
+        ("It is 4.", "It is 4.|", True),
+        ("<think>\n\n</think>\n\nIt is 4.", "<think>\n\n</think>\n\nIt is 4.|", True),
+        ("<think>\n2 and 2\n</think>\n\nIt is 4.", "<think>\n2 and 2\n</think>\n\nIt is 4.|", True),
+        # what the template writes is not what the response says: it begins where the text parts from any other
+        ("<think>2 and 2</think>It is 4.", "2 and 2\n</think>\n\nIt is 4.|", False),
+    ],
+)
+def test_a_response_that_thinks_begins_where_its_own_text_does(encoder, tokenizer, response, start, whole):
+    (found,), report = encode(encoder(chat_template=THINKS), Group(conversation("2 + 2?"), (response,), id="g"))
+    tail = tokenizer.decode(found.tree.sequence(0)[found.response_start[0] :])
+    assert tail.lstrip() == start
+    assert report.changed == ({} if whole else {REWRITTEN: 1})
 
 
 def test_a_template_that_prints_the_date_always_prints_the_same_one(encoder):

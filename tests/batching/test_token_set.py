@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import pickle
 
 import numpy as np
@@ -101,6 +102,26 @@ def test_a_file_with_the_columns_of_another_version_is_made_again(tmp_path, enco
     with pytest.raises(ValueError, match="has the columns index, ids"):
         TokenSet(path, EncodingReport())
     assert len(encode_to_file(groups[:3], encoder, path)[0].step_repeats) == 0
+
+
+def test_a_token_set_in_which_a_bit_was_flipped_is_made_again(tmp_path, encoder, groups):
+    path = tmp_path / "set.arrow"
+    encode_to_file(groups, encoder, path)
+    whole = path.read_bytes()
+    place = whole.index(encode_to_file(groups, encoder, path)[2].tree.ids.tobytes())
+    for where in (place, len(whole) // 2):
+        path.write_bytes(whole[:where] + bytes([whole[where] ^ 1]) + whole[where + 1 :])
+        encode_to_file(groups, encoder, path)
+        assert path.read_bytes() == whole
+
+
+def test_a_token_set_of_plaudit_0_1_has_no_checksum_and_is_used(tmp_path, encoder, groups):
+    path = tmp_path / "set.arrow"
+    encode_to_file(groups, encoder, path)
+    report = json.loads(path.with_suffix(".report.json").read_text())
+    del report["arrow_file"]
+    path.with_suffix(".report.json").write_text(json.dumps(report))
+    assert_same(encode_to_file([], encoder, path)[300], encode_to_file(groups, encoder, tmp_path / "new.arrow")[300])
 
 
 def test_an_interrupted_write_leaves_no_file(tmp_path, encoder, groups):

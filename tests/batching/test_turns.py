@@ -7,8 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from plaudit.batching.encode import REFUSED, TOKENS_CUT, TRUNCATED, EncodingReport, NotEncoded
+from plaudit.batching.encode import REFUSED, EncodingReport, NotEncoded
 from plaudit.batching.token_set import encode_to_file
+from plaudit.batching.truncation import TOKENS_CUT, TRUNCATED
 from plaudit.batching.turns import TurnsEncoder, word_tokens
 from plaudit.data.schema.group import Group, Message, Step, conversation
 from plaudit.data.schema.steps import join_steps, split_steps
@@ -247,14 +248,18 @@ def test_a_long_problem_is_cut_from_the_left_and_the_places_move_with_it(make):
     long = (Message("user", "cat " * 60 + "why?"),)
     group = group_of(*(zip(GROUP.responses, GROUP.steps, strict=True)), prompt=long)
     (whole,), _ = encode(make(), group)
-    limit = max(whole.lengths()) - 20
-    (cut,), report = encode(make(max_length=int(limit)), group)
-    assert (report.changed[TRUNCATED], report.changed[TOKENS_CUT]) == (1, 20)
-    np.testing.assert_array_equal(cut.step_position, whole.step_position - 20)
-    np.testing.assert_array_equal(cut.response_start, whole.response_start - 20)
-    assert cut.tree.sequence(0).tolist()[1:] == whole.tree.sequence(0).tolist()[21:]
-    (left_out,), report = encode(make(max_length=int(limit), truncation="drop"), group)
-    assert isinstance(left_out, NotEncoded)
+    limit = int(max(whole.lengths())) - 20
+    (cut,), report = encode(make(max_length=limit), group)
+    lost = np.maximum(whole.lengths() - limit, 0)
+    assert lost.max() == 20
+    assert (report.changed[TRUNCATED], report.changed[TOKENS_CUT]) == ((lost > 0).sum(), lost.sum())
+    np.testing.assert_array_equal(cut.step_position, whole.step_position - lost[whole.step_response])
+    np.testing.assert_array_equal(cut.response_start, whole.response_start - lost)
+    for k, count in enumerate(lost.tolist()):
+        before, after = whole.tree.sequence(k).tolist(), cut.tree.sequence(k).tolist()
+        assert after == before[count:]
+    (kept,), report = encode(make(max_length=limit, truncation="drop"), group)
+    assert kept.num_responses == (lost == 0).sum()
 
 
 def test_labels_go_through_the_file_of_tokens(make, tmp_path):

@@ -36,6 +36,9 @@ def test_score_writes_win_rates(folder):
     assert len(rows) == 5
     for row in rows:
         assert sum(row["rewards"]) / len(row["rewards"]) == pytest.approx(0.5)
+    two = run("score", folder / "model", folder / "pairs.jsonl", "-o", folder / "two.jsonl", "--workers", 2)
+    (one_line, two_line) = ([x for x in each.splitlines() if "position bias" in x] for each in (said, two))
+    assert one_line == two_line
 
 
 def test_evaluate_measures_it(folder):

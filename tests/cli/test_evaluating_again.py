@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 import os
 import random
@@ -14,11 +16,14 @@ import pytest
 from datasets import Dataset, DatasetDict
 from typer.testing import CliRunner
 
+from plaudit import journal
 from plaudit.cli import console
 from plaudit.cli.main import app
 from plaudit.cli.options import parse_separator
+from plaudit.journal import locked
 from plaudit.models.checkpoint.files import save_reward_model
 from plaudit.records import Result, read_items
+from plaudit.scoring import files
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 
@@ -272,6 +277,48 @@ def test_processes_score_a_file_as_one_does(folder, monkeypatch):
         "score", "again_functions:reward", "pairs.jsonl", "-o", "x.jsonl", "--workers", 2, "--shard", "0/2", code=2
     )
     assert "--workers makes shards of its own" in both.stderr
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_second_scoring_of_one_output_is_refused_at_once(folder, workers):
+    with locked(folder / "out.jsonl"):
+        shown = invoke(
+            "score", "again_functions:reward", "pairs.jsonl", "-o", "out.jsonl", "--workers", workers, code=2
+        )
+    assert f"error: cannot write out.jsonl: process {os.getpid()} on " in shown.stderr
+    assert not (folder / "out.jsonl").exists()
+    assert list(folder.glob("*.partial")) == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_output_that_another_process_wrote_before_the_lock_was_taken_is_not_replaced(folder, workers, monkeypatch):
+    @contextlib.contextmanager
+    def locked_late(output, **options):
+        if output.name == "out.jsonl":
+            output.write_text("of another process")
+        with locked(output, **options):
+            yield
+
+    for module in (journal, files, importlib.import_module("plaudit.cli.best")):
+        monkeypatch.setattr(module, "locked", locked_late)
+    rest = ("again_functions:reward", "pairs.jsonl", "-o", "out.jsonl")
+    for command in (("score", *rest, "--workers", workers), ("best", *rest)):
+        (folder / "out.jsonl").unlink(missing_ok=True)
+        assert "out.jsonl exists; add --overwrite" in invoke(*command, code=2).stderr
+        assert (folder / "out.jsonl").read_text() == "of another process"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    "left", [b'{"id": "a", "rewards": [1.0]}\n', b'{"journal": "rewards", "identity": {"model": "other"}}\n{}\n']
+)
+def test_overwrite_lets_go_of_unfinished_work_of_another_job_or_version(folder, workers, left):
+    command = ("score", "again_functions:reward", "pairs.jsonl", "-o", "out.jsonl", "--workers", workers)
+    for name in ("out.jsonl.partial", "out.jsonl.0-of-2.partial"):
+        (folder / name).write_bytes(left)
+    assert "remove" in invoke(*command, code=2).stderr
+    assert "wrote out.jsonl: 12 groups" in invoke(*command, "--overwrite").stdout
 
 
 def test_each_process_gets_a_device_of_its_own_and_its_part_of_the_cpu(monkeypatch):

@@ -37,7 +37,7 @@ def run(*arguments):
 
 def test_the_curve_of_two_files_of_rewards_stands_in_the_result_and_is_printed(files, tmp_path):
     samples, proxy, gold = files
-    done = run("rescore", proxy, samples, "--gold", gold, "-o", tmp_path / "out")
+    done = run("rescore", proxy, samples, "--gold", gold, "-o", tmp_path / "out", "--all")
     assert done.exit_code == 0, done.output
     assert "2 groups have a gold reward, 0 have none" in done.output
     result = Result.model_validate_json((tmp_path / "out/samples/result.json").read_text())

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from plaudit.cli.console import interrupt_keeps
+from plaudit.cli.console import interrupt_keeps, visible
 from plaudit.cli.main import _ExplainingGroup, app
 from plaudit.errors import DataError
 
@@ -105,7 +107,7 @@ def test_ctrl_c_ends_with_130_and_says_what_was_kept(failing_app):
     assert "interrupted: step 20 is in runs/a" in shown.stderr
     shown = CliRunner().invoke(failing_app, ["stopped"])
     assert shown.exit_code == 130
-    assert "interrupted: nothing was written" in shown.stderr
+    assert "interrupted" in shown.stderr
 
 
 def test_a_misspelt_verb_is_answered_with_the_nearest_one():
@@ -123,3 +125,21 @@ def test_help_answers_within_its_promise():
         after = resource.getrusage(resource.RUSAGE_CHILDREN)  # what others take of the machine does not count
         fastest = min(fastest, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert fastest < 0.4
+
+
+HOSTILE = "a\x1b]0;owned\x07\x1b[31m\u202eb\x9b2J\r\u2066c [bold]d"
+
+
+def test_control_characters_of_data_are_shown_as_escapes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [{"prompt": f"Q{n}", "chosen": "a", "rejected": "b", "source": HOSTILE} for n in range(3)]
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for arguments in (["data", "show", "rows.jsonl"], ["data", "show", f"missing-{HOSTILE}.jsonl"]):
+        shown = run(*arguments)
+        assert not {"\x1b", "\x07", "\x9b", "\r", "\u202e", "\u2066"} & set(shown.output)
+        assert r"a\x1b]0;owned\x07\x1b[31m\u202eb\x9b2J\r\u2066c [bold]d" in shown.output.replace("\n", "")
+
+
+def test_what_cannot_be_seen_is_escaped_and_the_rest_stays():
+    assert visible("é\tß\n👩‍💻 مرحبا") == "é\tß\n👩‍💻 مرحبا"
+    assert visible("\ud800\x00\x7f") == r"\ud800\x00\x7f"

@@ -22,7 +22,11 @@ def shelf(tmp_path, monkeypatch) -> Path:
     for name in ("small", "large"):
         (folder / name).mkdir(parents=True)
         (folder / name / "config.yaml").write_text(f"name: {name}\n")
-        (folder / name / "README.md").write_text(f"# {name}\n\nTrains a {name} model.\n\nMore.\n")
+        run = "torchrun --nproc-per-node 8 -m plaudit train x" if name == "large" else "plaudit train x"
+        (folder / name / "README.md").write_text(
+            f"# {name}\n\nTrains a `{name}` model, as [its page](p.md) says.\n\n"
+            f"```sh\npip install words      # brings them\n\n{run}\n```\n"
+        )
     (folder / "small" / "result.json").write_text("{}\n")
     (folder / "README.md").write_text("# Recipes\n")
     monkeypatch.setattr(recipes, "recipes_folder", lambda: folder)
@@ -33,17 +37,20 @@ def shelf(tmp_path, monkeypatch) -> Path:
 def test_a_list_shows_every_recipe_with_its_sentence_and_whether_it_was_measured(shelf):
     shown = CliRunner().invoke(app, ["recipes", "list"])
     assert shown.exit_code == 0
-    lines = [line.split("│")[1:4] for line in shown.output.splitlines() if line.startswith("│")]
+    lines = [line.split("│")[1:5] for line in shown.output.splitlines() if line.startswith("│")]
     assert [[cell.strip() for cell in line] for line in lines] == [
-        ["large", "Trains a large model.", "no"],
-        ["small", "Trains a small model.", "yes"],
+        ["large", "Trains a large model, as its page says.", "8 GPUs", "no"],
+        ["small", "Trains a small model, as its page says.", "CPU", "yes"],
     ]
 
 
 def test_a_recipe_is_copied_whole_and_never_over_something(shelf):
     copied = CliRunner().invoke(app, ["recipes", "copy", "small"])
     assert copied.exit_code == 0
-    assert copied.stdout == "wrote small\nnext: plaudit train small/config.yaml\n"
+    assert copied.stdout == (
+        "wrote small\nneeds: pip install words  # brings them\n"
+        "next: plaudit train small/config.yaml, or try it first: plaudit train small/config.yaml --tiny\n"
+    )
     assert Path("small/config.yaml").read_text() == "name: small\n"
     again = CliRunner().invoke(app, ["recipes", "copy", "small"])
     assert again.exit_code == 2
@@ -64,7 +71,7 @@ def test_a_copied_recipe_says_which_verb_trains_it(shelf):
 def test_a_recipe_with_unlabelled_groups_is_another_verb_s(shelf):
     (shelf / "small" / "config.yaml").write_text("train: {name: small}\nunlabelled:\n  - {path: a.jsonl}\n")
     copied = CliRunner().invoke(app, ["recipes", "copy", "small"])
-    assert copied.stdout == "wrote small\nnext: plaudit ssrm small/config.yaml\n"
+    assert copied.stdout.endswith("\nnext: plaudit ssrm small/config.yaml\n")
 
 
 def test_a_misspelt_recipe_is_answered_with_the_nearest_one(shelf):

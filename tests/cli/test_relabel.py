@@ -123,3 +123,11 @@ def test_the_input_is_never_written_over(folder):
         assert isinstance(refused.exception, ConfigError)
         assert "is the input; what it holds would be lost" in str(refused.exception)
     assert (folder / "pairs.jsonl").read_bytes() == before
+
+
+def test_columns_are_named_as_for_the_other_verbs(folder):
+    (folder / "own.csv").write_text("question,good,bad\nWhich?,longer one,short\n")
+    done = run("lengths:reward", "own.csv", "--columns", "prompt=question,chosen=good,rejected=bad", "-o", "gold.jsonl")
+    assert done.exit_code == 0, done.output
+    (group,) = read_groups("gold.jsonl")
+    assert (group.responses, group.ratings["gold"]) == (("longer one", "short"), (10.0, 5.0))

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from plaudit.cli.main import app
+from plaudit.evaluation.store.published import published_name
 from plaudit.records import Result
 
 
@@ -104,3 +105,46 @@ def test_a_model_beside_rewards_on_file_is_named(files, tmp_path):
     (tmp_path / "model/config.json").write_text("{}")
     done = run("evaluate", "model", "--rewards", given, pairs, code=2)
     assert "model is a model or a run; rewards on file take the place of a model" in done.output
+
+
+def solved(tmp_path, name: str) -> str:
+    rows = [{"problem": "p", "solution_reference": ["human_to_GPT-4", "a"], "score": [2.0, 1.0]}]
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    return lines(tmp_path / name, rows)
+
+
+def test_published_results_have_the_name_that_they_are_given_or_a_short_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    judge = "dataset=judgebench,response_model=gpt-4o-2024-05-13,judge_name=reward_model,judge_model=Skywork_Gemma"
+    given = solved(tmp_path, f"outputs/{judge}.jsonl")
+    run("rescore", given, "-o", "short")
+    named = Result.model_validate_json((tmp_path / "short/rewardmath/result.json").read_text())
+    assert named.model == "Skywork_Gemma"
+    run("rescore", given, "-o", "named", "--name", "Skywork, 27B")
+    assert Result.model_validate_json((tmp_path / "named/rewardmath/result.json").read_text()).model == "Skywork, 27B"
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("results/RewardMATH/ArmoRM_reward.json", "ArmoRM_reward"),
+        ("/data/outputs/gpt-4o", "gpt-4o"),
+        ("logs/Llama-3.1-8B.jsonl.gz", "Llama-3.1-8B"),
+        ("Natural/evaluators/GPT-4/CoT/result.json", "GPT-4/CoT"),
+        ("scores/org/model/", "model"),
+        ("results.json", "results"),
+        ("out/dataset=judgebench,judge_model=o1-mini-2024-09-12.jsonl", "o1-mini-2024-09-12"),
+    ],
+)
+def test_a_published_file_is_called_by_what_tells_it_apart(path: str, name: str):
+    assert published_name(path) == name
+
+
+def test_rewards_on_file_can_be_named_and_items_keep_the_name_of_their_model(files, tmp_path):
+    pairs, rewards = files
+    given = lines(tmp_path / "rewards.jsonl", rewards)
+    run("rescore", given, pairs, "-o", "out", "--name", "mine")
+    assert Result.model_validate_json((tmp_path / "out/pairs/result.json").read_text()).model == "mine"
+    done = run("rescore", "out/pairs/items.jsonl", "--name", "other", code=2)
+    assert "--name" in done.output
+    assert "items keep the name of their model" in done.output

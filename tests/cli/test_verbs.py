@@ -13,13 +13,13 @@ import pytest
 from typer.testing import CliRunner
 
 from plaudit.cli.console import print_result
-from plaudit.cli.data import Contents, labels_of
 from plaudit.cli.evaluate import evaluate
 from plaudit.cli.main import app
 from plaudit.cli.score import parse_shard
 from plaudit.cli.targets import slug
 from plaudit.cli.train import choose_run_dir
 from plaudit.config import load_config
+from plaudit.data.audit.contents import Contents, labels_of
 from plaudit.data.schema.group import Group, Message, Preference, Step
 from plaudit.errors import ConfigError
 from plaudit.evaluation.metrics.preference import DEFAULT_TIE_RULE, TieRule
@@ -27,6 +27,8 @@ from plaudit.records import Interval, LabelCounts, Measure, Result
 from plaudit.training.config import TrainConfig
 
 NOON = datetime(2026, 3, 4, 12, 0, 5, tzinfo=UTC)
+
+BOTH = "both must be strings or lists of messages"
 
 
 def group(*responses: str, **labels) -> Group:
@@ -130,8 +132,9 @@ def test_a_result_is_printed_with_its_intervals_baselines_and_counts(capsys):
             ),
         ),
     )
-    print_result(result)
+    print_result(result, everything=True)
     shown = capsys.readouterr().out
+    assert shown.startswith("In 75.0% of 100 pairs, the model gives the preferred response the higher reward")
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if line.startswith("│")]
     assert rows == [
         ["metric", "accuracy", "0.750", "0.700 – 0.800", "100"],
@@ -173,7 +176,7 @@ def test_contents_count_each_group_once_for_each_label_it_has():
         ]
     )
     assert found.labels == {"preferences": 1, "ranks": 1, "no label": 1}
-    assert found.sources == {"web": 2, "(none)": 1}
+    assert {name: source.groups for name, source in found.sources.items()} == {"web": 2, "(none)": 1}
     assert found.sizes == {1: 1, 2: 1, 3: 1}
 
 
@@ -183,17 +186,17 @@ def test_data_show_counts_groups_and_names_what_was_left_out(tmp_path, monkeypat
         tmp_path / "pairs.jsonl",
         {"prompt": "Hi", "chosen": "Hello!", "rejected": "No."},
         {"prompt": "Hi", "chosen": "Same", "rejected": "Same"},
-        {"prompt": "Hi", "chosen": "Good day.", "rejected": ""},
+        {"prompt": "Hi", "chosen": "Good day.", "rejected": 3},
     )
     shown = CliRunner().invoke(app, ["data", "show", path])
     assert shown.exit_code == 0
     assert "rows     3\n  groups   1" in shown.output
     assert f"{path}:2: chosen equals rejected" in shown.output
-    assert f"{path}:3: responses[1] is empty" in shown.output
+    assert f"{path}:3: chosen is a string and rejected is 3; {BOTH}" in shown.output
     assert "│ preferences │      1 │" in shown.output
     strict = CliRunner().invoke(app, ["data", "show", path, "--on-error", "raise"])
     assert strict.exit_code == 2
-    assert strict.stderr == f"error: {path}:3: responses[1] is empty\n"
+    assert strict.stderr == f"error: {path}:3: chosen is a string and rejected is 3; {BOTH}\n"
 
 
 def test_data_show_names_a_file_that_is_not_there():
@@ -218,13 +221,15 @@ def test_data_show_reads_the_files_of_a_config_as_it_says(tmp_path, monkeypatch)
     assert shown.exit_code == 0, shown.output
     assert "data.train\n" in shown.output
     assert "groups   1" in shown.output
-    assert "│ mine   │      1 │" in shown.output
+    assert "│ mine   │ 1      │ 1     │" in shown.output
     assert "held out: 10% of the prompts of data.train" in shown.output
 
 
 def test_a_dry_run_prints_a_config_that_loads_again_and_trains_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = tmp_path / "config.yaml"
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path.parent / "cache"))
+    write_rows(tmp_path / "a.jsonl", *({"prompt": f"Hi {k}", "chosen": "Hello!", "rejected": "No."} for k in range(30)))
     config.write_text("name: small\nmodel: {init: {type: scratch}}\ndata: {train: [{path: a.jsonl}]}\n")
     shown = CliRunner().invoke(app, ["train", "config.yaml", "optim.lr=3e-6", "model.lora.rank=8", "--dry-run"])
     assert shown.exit_code == 0, shown.output
@@ -232,7 +237,7 @@ def test_a_dry_run_prints_a_config_that_loads_again_and_trains_nothing(tmp_path,
     assert load_config(TrainConfig, tmp_path / "again.yaml") == load_config(
         TrainConfig, config, ["optim.lr=3e-6", "model.lora.rank=8"]
     )
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["again.yaml", "config.yaml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "again.yaml", "config.yaml"]
 
 
 def test_a_misspelt_override_of_a_run_is_one_line(tmp_path):
@@ -259,7 +264,7 @@ def scored_folder(tmp_path, monkeypatch) -> Path:
         {"prompt": "One", "chosen": "longer", "rejected": "short"},
         {"prompt": "Two", "chosen": "no", "rejected": "a longer one"},
         {"prompt": "Three", "chosen": "same", "rejected": "four"},
-        {"prompt": "Four", "chosen": "", "rejected": "empty"},
+        {"prompt": "Four", "chosen": 4, "rejected": "five"},
     )
     return tmp_path
 
@@ -268,10 +273,10 @@ def test_score_writes_one_line_for_each_group_and_says_what_it_left_out(scored_f
     command = ["score", "lengths_of_this_test:reward", "pairs.jsonl", "-o", "out.jsonl"]
     strict = CliRunner().invoke(app, command)
     assert strict.exit_code == 2
-    assert strict.stderr == "error: pairs.jsonl:4: responses[0] is empty\n"
+    assert strict.stderr == f"error: pairs.jsonl:4: chosen is 4 and rejected is a string; {BOTH}\n"
     shown = CliRunner().invoke(app, [*command, "--on-error", "skip"])
     assert shown.exit_code == 0, shown.output
-    assert shown.stdout == ("wrote out.jsonl: 3 groups, 3 scored\nrows left out: 1 malformed responses[]\n")
+    assert shown.stdout == ("wrote out.jsonl: 3 groups, 3 scored\nrows left out: 1 malformed chosen\n")
     lines = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
     assert [line["rewards"] for line in lines] == [[6, 5], [2, 12], [4, 4]]
     again = CliRunner().invoke(app, [*command, "--on-error", "skip"])
@@ -295,7 +300,7 @@ def test_evaluate_counts_a_right_a_wrong_and_a_tied_pair(scored_folder, rule, ac
         ["evaluate", "lengths_of_this_test:reward", "pairs.jsonl", "--on-error", "skip", "--tie-rule", rule],
     )
     assert shown.exit_code == 0, shown.output
-    assert "pairs.jsonl: left out 1 malformed responses[]" in shown.stderr
+    assert "pairs.jsonl: left out 1 malformed chosen" in shown.stderr
     assert "3 items: 3 scored" in shown.stdout
     assert f"1 exact ties, each counted as {rule}" in shown.stdout
     (written,) = Path("evaluations").glob("*/pairs/result.json")
@@ -329,7 +334,7 @@ def test_every_kind_of_label_is_printed_with_baselines_reasons_and_counts(capsys
         slices={"web": {"spearman": half}},
     )
     result = Result(name="d", model="m", tie_rule="loss", n=12, scored=9, unscored=1, failed=2)
-    print_result(result.model_copy(update={"measures": (measure,)}))
+    print_result(result.model_copy(update={"measures": (measure,)}), everything=True)
     shown = capsys.readouterr().out
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if line.startswith("│")]
     assert rows == [

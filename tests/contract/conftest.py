@@ -179,6 +179,36 @@ def _rag_reward_bench(count: int) -> Files:
     }
 
 
+def _code_pref_bench(count: int) -> Files:
+    def rows(seed: int) -> Rows:
+        return [
+            {
+                "task_id": f"HumanEval/{number // 2}",
+                "instruction": f"instruction {seed} {number // 2}",
+                "choices": [_text(number, seed=seed), _text(number, seed=seed + 5)],
+                "gt_choice": number % 2,
+            }
+            for number in range(count)
+        ]
+
+    aspects = ("correctness", "efficiency", "security", "human-preference")
+    return {f"datasets/eval/{name}-alignment.jsonl": rows(seed) for seed, name in enumerate(aspects)}
+
+
+def _mr_math(count: int) -> Files:
+    def row(number: int) -> dict[str, object]:
+        wrong = number % 3 == 0
+        return {
+            "id": number,
+            "question": f"problem {number}",
+            "model_output_step_format": [[f"step {k} of {number}", "more"] for k in range(3)],
+            "model_output_solution_correctness": "wrong" if wrong else "correct",
+            "model_output_solution_first_error_step": 1 + number % 2 if wrong else "N/A",
+        }
+
+    return {"dataset/mr-math_invalid_errors.jsonl": [row(number) for number in range(count)]}
+
+
 def _reward_bench(count: int) -> Files:
     return {
         "filtered.jsonl": _pairs(_REWARD_BENCH_SUBSETS, count, field="subset"),
@@ -276,9 +306,11 @@ def _rmb(count: int) -> Files:
 
 BUILDERS: dict[str, Callable[[int], Files]] = {
     "big_bench_mistake": _big_bench_mistake,
+    "code_pref_bench": _code_pref_bench,
     "judgebench": _judgebench,
     "llmbar": _llmbar,
     "m_reward_bench": _m_reward_bench,
+    "mr_math": _mr_math,
     "ppe_correctness": _ppe_correctness,
     "ppe_preference": _ppe_preference,
     "prmbench": _prmbench,

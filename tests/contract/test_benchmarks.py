@@ -9,17 +9,21 @@ import numpy as np
 import pytest
 
 from plaudit.evaluation.official.catalog import CATALOG, benchmark_named
-from plaudit.statistics.metric import RowMean, TotalsFormula
-from plaudit.testing.benchmarks import check_benchmark
+from plaudit.evaluation.store.items import item_score
+from plaudit.scoring.scorer import GroupRewards
+from plaudit.statistics.metric import IntervalSettings, RowMean, TotalsFormula
+from plaudit.testing.benchmarks import _ideal, check_benchmark
 
 CEILINGS = {"reward_bench_2": (3 + 1.01) / 4}
 """RewardBench 2: three subsets whole, and Ties with 0.01 for margins beyond any spread."""
 
 FLOORS = {
     "big_bench_mistake": 4 / 12,  # no mistake is said to be anywhere: of twelve traces four have none
+    "code_pref_bench": 0.5,  # an undecided pair counts half
     "judgebench": 1 / 3,  # the second response is taken, the better one of every third pair
     "llmbar": 0.0,
     "m_reward_bench": 0.0,
+    "mr_math": None,
     "ppe_preference": 10 / 29,  # of 48 winners a, b, tie, a, tie … the second response wins 10 of 29
     "prmbench": None,
     "processbench": 0.0,  # no error is said to be anywhere, so none is located
@@ -109,3 +113,64 @@ def test_what_is_read_wrongly_or_lost_is_seen(tmp_path, official_rows):
             check_benchmark(wrong, path, floor=None)
     with pytest.raises(AssertionError, match="equal rewards give a score of 0"):
         check_benchmark(benchmark, path, floor=0.5)
+
+
+def drawn(group, rng):
+    steps = None if group.steps is None else tuple(tuple(rng.random(len(own)).tolist()) for own in group.steps)
+    return GroupRewards(group.id, tuple(rng.normal(size=len(group.responses)).tolist()), steps=steps)
+
+
+def followed(group, rng):
+    """Rewards that follow the labels; steps without labels follow the response that they are of."""
+    found = _ideal(group)
+    if group.steps is None or any(step.label is not None for own in group.steps for step in own or ()):
+        return found
+    steps = tuple(
+        (1.0 if reward == max(found.rewards) else 0.5,) * len(own or ())
+        for reward, own in zip(found.rewards, group.steps, strict=True)
+    )
+    return replace(found, steps=steps)
+
+
+def metrics_of(name, folder, official_rows, scorer):
+    benchmark, rng = benchmark_named(name), np.random.default_rng(11)
+    loaded = benchmark.load(official_rows(name, folder / name))
+    items = [
+        item_score(each, scorer(each, rng)).model_copy(update={"metadata": dict(loaded.facts[each.id])})
+        for each in loaded.groups
+    ]
+    return benchmark.measure(items, IntervalSettings(confidence=0.999, resamples=200))
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_random_rewards_have_the_chance_value_of_every_metric_within_its_interval(name, tmp_path, official_rows):
+    measure = metrics_of(name, tmp_path, official_rows, drawn)
+    found = {metric: rules["random"] for metric, rules in measure.baselines.items() if "random" in rules}
+    assert found
+    for metric, chance in found.items():
+        figure = measure.metrics[metric]
+        assert figure.low <= chance.value <= figure.high, f"{metric}: {figure}, by chance {chance.value}"
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_rewards_that_follow_the_labels_reach_the_ceiling_of_every_metric(name, tmp_path, official_rows):
+    measure = metrics_of(name, tmp_path, official_rows, followed)
+    for metric, figure in measure.metrics.items():
+        if metric in ("separability", "brier"):
+            continue  # of battles that end in a tie, which no reward foretells
+        assert figure.value == pytest.approx(ceiling_of(name, metric), abs=1e-9), metric
+
+
+OTHER_CEILINGS = {
+    "tie_rate": 0.0,
+    "loss": 0.0,
+    "gap_to_english": 0.0,
+    "Ties": 1.01,
+}
+"""Ceilings of metrics that are no proportions of things done right."""
+
+
+def ceiling_of(name, metric):
+    if metric.startswith("score"):
+        return CEILINGS.get(name, 1.0)
+    return OTHER_CEILINGS.get("loss" if metric.startswith("loss") else metric, 1.0)

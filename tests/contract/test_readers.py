@@ -44,6 +44,11 @@ NEEDED = {
     "attributes": ("messages",),
     "armorm": ("messages",),
     "helpsteer_pair": (),
+    "ms_swift": ("messages",),
+    "llama_factory": ("chosen", "rejected"),
+    "openai": ("input", "preferred_output", "non_preferred_output"),
+    "several_rejected": ("prompt", "chosen", "rejected"),
+    "conversation": (),
     "rlhflow_pair": (),
     "rlhflow_process": (),
 }

@@ -49,7 +49,6 @@ def test_marks_of_turns_split_a_prompt():
         ("Hi\n<extra_id_1>User or", "A", "a mark of a turn names no role"),
         ("Hi\n<extra_id_1>Assistant\nB", "A", "prompt ends in an assistant turn"),
         ("Hi\n<extra_id_1>Assistant\n\n<extra_id_1>User\nB", "A", "empty turn in the prompt"),
-        ("Hi", " \n", "empty response"),
     ],
 )
 def test_a_rated_row_that_cannot_be_used_has_its_own_reason(prompt, response, reason):
@@ -175,7 +174,6 @@ def test_columns_belong_to_the_format_that_needs_them(arguments, fragment, write
     ("row", "reason"),
     [
         (message_row("Q", "A", "B", x=1), "last turn is not the assistant's"),
-        (message_row("Q", " ", x=1), "empty response"),
         (
             {"messages": [{"role": "assistant", "content": "A"}] * 2, "x": 1},
             "prompt ends in an assistant turn",
@@ -208,7 +206,7 @@ BAD_CHATS = [
     (message_row("Q", "A", x="high"), "x is 'high'; it must be a number"),
     (message_row(x=1), "messages is an empty list"),
     ({**message_row("Q", "A", x=1), "prompt": "Q"}, "messages and prompt are both given"),
-    ({"x": 1}, "messages is missing; the row needs one of: messages, prompt"),
+    ({"x": 1}, "messages is missing; the row needs one of: messages, conversations, prompt"),
 ]
 
 

@@ -43,8 +43,6 @@ def verdict_on(row):
         return "dialogues differ before the last turn"
     if any(text == "" for _, text in chosen[:-1]):
         return "empty turn in the prompt"
-    if chosen[-1][1] == "" or rejected[-1][1] == "":
-        return "empty response"
     return "chosen equals rejected" if chosen[-1] == rejected[-1] else "group"
 
 
@@ -85,7 +83,8 @@ def test_every_defect_of_the_rows_is_a_finding_with_its_count(rows, report):
     expected = Counter(verdict_on(row) for row in rows)
     assert report.groups == report.pairs == expected.pop("group")
     found = {finding.name: finding for finding in report.findings if finding.check == "reading"}
-    found.pop("responses without content")
+    for name in ("responses without content", "control tokens in responses"):
+        found.pop(name)
     assert {name: finding.count for name, finding in found.items()} == dict(expected)
     assert all(finding.rate.n == len(rows) for finding in found.values())
     equal = found["chosen equals rejected"]

@@ -55,5 +55,10 @@ def test_a_conversation_is_made_of_text_messages_or_objects():
     assert conversation("Q") == PROMPT
     assert conversation([{"role": "user", "content": "Q"}]) == PROMPT
     assert conversation(PROMPT) == PROMPT
-    with pytest.raises(InvalidGroupError, match="message is str; it must be an object"):
+    with pytest.raises(InvalidGroupError, match=r"prompt\[0\] is str; it must be an object"):
         conversation(["Q"])
+
+
+def test_a_group_of_too_many_responses_is_refused_with_the_number_allowed():
+    with pytest.raises(InvalidGroupError, match="responses has 16,385 entries; a group has at most 16,384"):
+        Group(PROMPT, ("A",) * 16_385)

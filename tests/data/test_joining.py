@@ -148,3 +148,14 @@ def test_a_limit_counts_groups_and_keeps_the_last_one_whole(write_rows, read):
     rows = [solved(prompt, f"{k}", True) for k, prompt in enumerate("QQRRRS")]
     groups = read(write_rows(rows), group_by_prompt=True, limit=2)
     assert [group.responses for group in groups] == [("0", "1"), ("2", "3", "4")]
+
+
+def test_rows_of_one_prompt_that_stand_apart_are_not_joined_and_that_is_said(read, write_rows):
+    rows = [{"prompt": prompt, "response": str(k), "label": True} for k, prompt in enumerate("aabaca")]
+    groups = read(write_rows(rows), group_by_prompt=True)
+    assert [group.responses for group in groups] == [("0", "1"), ("2",), ("3",), ("4",), ("5",)]
+    ((remark, count),) = groups.report.noted.items()
+    # The second and the third group of "a".
+    assert (count, remark.startswith("group of a prompt that stands earlier too")) == (2, True)
+    together = read(write_rows(sorted(rows, key=lambda row: row["prompt"])), group_by_prompt=True)
+    assert (len(together), together.report.noted) == (3, {})

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from plaudit.data.reading.read import read_groups
 from plaudit.data.schema.group import Group, Preference, conversation
 from plaudit.data.schema.pairing import ranks_of, with_all_pairs, with_ranks_from
+from plaudit.errors import DataError
 
 
 def group_of(**labels):
@@ -63,3 +65,11 @@ def test_every_pair_goes_to_the_higher_rating_and_every_untied_pair_is_there(val
         if first is not None and second is not None and first > second
     }
     assert found == wanted
+
+
+def test_more_preferences_than_fit_the_memory_are_refused_with_their_number():
+    group = Group(conversation("q"), tuple(map(str, range(1500))), ranks=tuple(range(1, 1501)), id="a")
+    with pytest.raises(DataError, match="group a: pairs is all, and 1,500 ranked responses make 1,124,250 preferences"):
+        with_all_pairs(group)
+    tied = dataclasses.replace(group, ranks=(1, *[2] * 1499))
+    assert len(with_all_pairs(tied).preferences) == 1499

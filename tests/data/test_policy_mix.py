@@ -137,5 +137,5 @@ def test_what_cannot_be_split_is_refused():
     for share in (0.0, 1.0, float("nan")):
         with pytest.raises(DataError, match="reward_share is"):
             teacher_split(train, side([99], "test"), reward_share=share, seed=0)
-    with pytest.raises(DataError, match="would be empty"):
+    with pytest.raises(DataError, match="cannot be split into two sides"):
         teacher_split(side([1], "train"), side([99], "test"), seed=0)

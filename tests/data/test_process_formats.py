@@ -49,6 +49,7 @@ def test_alternatives_branch_off_the_followed_path_and_never_follow_each_other()
     assert group == Group(
         PROBLEM,
         ("2+2=4.\n4+1=5.", "2+2=5.", "2+2=4.\n4+1=6.", "2+2=4.\nAdding one."),
+        step_classes=(-1.0, 0.0, 1.0),
         steps=(
             (Step(6, 1.0), Step(13, 1.0)),
             (Step(6, -1.0),),
@@ -145,6 +146,7 @@ def test_tags_leave_the_text_and_become_labels():
     assert group == Group(
         PROBLEM,
         (f"{first}\n{second}",),
+        step_classes=(0.0, 1.0),
         steps=((Step(len(first), 1.0), Step(len(first) + 1 + len(second), 0.0)),),
     )
     assert "ки" not in group.responses[0]
@@ -200,6 +202,7 @@ def test_every_path_of_a_tree_to_a_leaf_is_a_response_with_soft_values():
     assert group == Group(
         PROBLEM,
         ("2+2=4.\n\nSo 5.", "2+2=4.\n\nSo 6.", "It is 7."),
+        step_classes=(0.0, 1.0),
         steps=((Step(6, 0.75), Step(13, 1.0)), (Step(6, 0.75), Step(13, 0.0)), (Step(8, 0.0),)),
     )
 
@@ -224,6 +227,7 @@ def test_prefixes_that_others_continue_are_their_steps():
     assert read_row(row, "math_aps") == Group(
         PROBLEM,
         ("2+2=4.\n\nSo 5.", "2+2=4.\n\nSo 6."),
+        step_classes=(0.0, 1.0),
         steps=((Step(6, 0.75), Step(13, 1.0)), (Step(6, 0.75), Step(13, 0.0))),
     )
 

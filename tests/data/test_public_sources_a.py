@@ -156,10 +156,8 @@ def annotated(place, **fields):
 
 UNUSABLE = [
     ("shp", changed(SHP, labels=1), "the label contradicts the ratings"),
-    ("shp", changed(SHP, human_ref_A=" "), "empty response"),
     ("shp", changed(SHP, human_ref_A=SHP["human_ref_B"] + "\n"), "chosen equals rejected"),
     ("shp", changed(SHP, history="\n"), "empty turn in the prompt"),
-    ("helpsteer_pair", changed(HELPSTEER2, response_2=""), "empty response"),
     ("helpsteer_pair", changed(HELPSTEER2, response_1=HELPSTEER2["response_2"]), "chosen equals rejected"),
     (
         "helpsteer_pair",
@@ -171,9 +169,7 @@ UNUSABLE = [
     ("helpsteer_pair", changed(HELPSTEER3, context=[user(" ")]), "empty turn in the prompt"),
     ("ultrafeedback", changed(ULTRAFEEDBACK, instruction=""), "empty turn in the prompt"),
     ("ultrafeedback", changed(ULTRAFEEDBACK, completions=[]), "no response to the prompt"),
-    ("ultrafeedback", annotated(2, response=""), "empty response"),
     ("scored_pair", changed(BINARIZED, rejected=CHOSEN), "chosen equals rejected"),
-    ("scored_pair", changed(BINARIZED, rejected=[CHOSEN[0], assistant("")]), "empty response"),
     ("scored_pair", changed(BINARIZED, score_chosen=2.5), "the label contradicts the ratings"),
     ("scored_pair", changed(CAPYBARA, rejected=REJECTED), "dialogues differ before the last turn"),
     ("distilabel_orca", changed(ORCA, rating=None, status="tie"), "neither response is rated"),
@@ -183,9 +179,7 @@ UNUSABLE = [
     ("distilabel_orca", changed(ORCA, input=""), "empty turn in the prompt"),
     ("distilabel_orca", changed(ORCA, rejected=ORCA["chosen"]), "chosen equals rejected"),
     ("safe_rlhf", changed(PKU, response_0=PKU["response_1"]), "chosen equals rejected"),
-    ("safe_rlhf", changed(PKU, response_1=""), "empty response"),
     ("safe_rlhf", changed(PKU, prompt=""), "empty turn in the prompt"),
-    ("nectar", answered(("A", 1.0), ("", 2.0)), "empty response"),
     ("nectar", changed(NECTAR, answers=[]), "no response to the prompt"),
     ("nectar", changed(NECTAR, prompt="\n\nHuman: Hi\n\nAssistant: Well,"), "prompt ends in an assistant turn"),
     ("nectar", changed(NECTAR, prompt="\n\nHuman: \n\nAssistant: "), "empty turn in the prompt"),
@@ -199,10 +193,27 @@ def test_a_row_that_teaches_nothing_has_its_own_reason(format, row, reason):
     assert caught.value.reason == reason
 
 
+EMPTY = [
+    ("shp", changed(SHP, human_ref_A=" ")),
+    ("helpsteer_pair", changed(HELPSTEER2, response_2="")),
+    ("ultrafeedback", annotated(2, response="")),
+    ("scored_pair", changed(BINARIZED, rejected=[CHOSEN[0], assistant("")])),
+    ("safe_rlhf", changed(PKU, response_1="")),
+    ("nectar", answered(("A", 1.0), ("", 2.0))),
+]
+
+
+@pytest.mark.parametrize(("format", "row"), EMPTY)
+def test_an_empty_response_stays_in_its_group_with_its_siblings(format, row):
+    group = read_row(row, format)
+    assert sum(not response.strip() for response in group.responses) == 1
+    assert len(group.responses) > 1
+
+
 MALFORMED = [
     ("shp", changed(SHP, labels=2), "labels is 2; allowed: true, false, 1, 0 or null"),
     ("shp", changed(SHP, labels=None), "labels is missing; the row has: post_id, "),
-    ("shp", changed(SHP, score_A="12"), "score_A is '12'; it must be a number"),
+    ("shp", changed(SHP, score_A="1,2"), "score_A is '1,2'; it must be a number"),
     ("shp", changed(SHP, domain=7), "domain is 7; it must be a string"),
     ("helpsteer_pair", changed(HELPSTEER2, preference_strength=4), "preference_strength is 4; it must be an integer"),
     ("helpsteer_pair", changed(HELPSTEER2, preference_strength=0.5), "preference_strength is 0.5; it must be an"),
@@ -217,9 +228,13 @@ MALFORMED = [
         "completions[1].annotations.honesty.Rating is 'very'; it must be a number or 'N/A'",
     ),
     ("ultrafeedback", annotated(1, annotations={"honesty": aspect("nan")}), "annotations.honesty.Rating is nan"),
-    ("ultrafeedback", annotated(3, overall_score="9"), "completions[3].overall_score is '9'; it must be a number"),
+    (
+        "ultrafeedback",
+        annotated(3, overall_score="9/10"),
+        "completions[3].overall_score is '9/10'; it must be a number",
+    ),
     ("ultrafeedback", annotated(0, response=None), "completions[0].response is missing; completions[0] has: model"),
-    ("scored_pair", changed(CLEANED, **{"chosen-rating": "4"}), "chosen-rating is '4'; it must be a number"),
+    ("scored_pair", changed(CLEANED, **{"chosen-rating": "4*"}), "chosen-rating is '4*'; it must be a number"),
     ("distilabel_orca", changed(ORCA, status="better"), "status is 'better'; allowed: unchanged, swapped, tie"),
     ("distilabel_orca", changed(ORCA, generations=["A", "B"]), "generations are other texts than chosen and rejected"),
     ("distilabel_orca", changed(ORCA, rating=[9.0]), "rating has 1 entries for 2 generations"),
@@ -245,8 +260,9 @@ def test_a_malformed_row_is_an_error_that_names_the_field(format, row, message):
 def test_bad_rows_of_a_public_set_are_counted_under_their_reasons_and_never_guessed(write_rows, read):
     rows = [ULTRAFEEDBACK, annotated(2, response=" "), annotated(0, overall_score="high"), ULTRAFEEDBACK]
     report = read(write_rows(rows), on_error="skip").report
-    assert (report.format, report.rows, report.groups) == ("ultrafeedback", 4, 2)
-    assert report.dropped == {"empty response": 1, "malformed completions[].overall_score": 1}
+    assert (report.format, report.rows, report.groups) == ("ultrafeedback", 4, 3)
+    assert report.dropped == {"malformed completions[].overall_score": 1}
+    assert report.noted == {"empty response": 1}
     assert report.ignored_fields == ("correct_answers", "incorrect_answers", "models")
 
 

@@ -180,15 +180,15 @@ EXAMPLES = [
     (
         "rlhflow_prm_mistral",
         chat("Add 2 and 2. Step 1: 4.", "+", "Step 2: So 5.", "-"),
-        Group(ADDED, ("Step 1: 4.\nStep 2: So 5.",), steps=TWO_STEPS),
+        Group(ADDED, ("Step 1: 4.\nStep 2: So 5.",), steps=TWO_STEPS, step_classes=(0.0, 1.0)),
     ),
     (
         "rlhflow_orm_mistral",
         chat("Add 2 and 2. Step 1: 4. Step 2: So 5.", "-"),
         Group(ADDED, ("Step 1: 4. Step 2: So 5.",), outcomes=(False,)),
     ),
-    ("math_shepherd", SHEPHERD, Group(ADDED, ("Step 1: 4.\nStep 2: So 5.",), steps=TWO_STEPS)),
-    ("prm800k", PRM800K, Group(ADDED, ("It is 4.",), steps=((Step(8, 1.0),),))),
+    ("math_shepherd", SHEPHERD, Group(ADDED, ("Step 1: 4.\nStep 2: So 5.",), steps=TWO_STEPS, step_classes=(0.0, 1.0))),
+    ("prm800k", PRM800K, Group(ADDED, ("It is 4.",), steps=((Step(8, 1.0),),), step_classes=(-1.0, 0.0, 1.0))),
 ]
 NAMES = [name for name, _, _ in EXAMPLES]
 
@@ -229,23 +229,17 @@ LONG = {**COMPARISON["summaries"][0], "text": " Bike. "}
 # Format, a good row, a row that is sound but useless, and the reason under which it is counted.
 UNUSABLE = [
     ("alpaca_farm", ALPACA, {**ALPACA, "instruction": " "}, "empty turn in the prompt"),
-    ("alpaca_farm", ALPACA, {**ALPACA, "output_1": ""}, "empty response"),
     ("alpaca_farm", ALPACA, {**ALPACA, "output_1": "a, b\n"}, "chosen equals rejected"),
     ("offsetbias", OFFSETBIAS, {**OFFSETBIAS, "instruction": ""}, "empty turn in the prompt"),
     ("offsetbias", OFFSETBIAS, {**OFFSETBIAS, "output_2": "Nine is prime."}, "chosen equals rejected"),
     ("webgpt", WEBGPT, inside(WEBGPT, "question", full_text=""), "empty turn in the prompt"),
-    ("webgpt", WEBGPT, {**WEBGPT, "answer_1": ""}, "empty response"),
     ("summarize_pair", COMPARISON, inside(COMPARISON, "info", post="\n"), "there is no text to summarise"),
     ("summarize_pair", COMPARISON, {**COMPARISON, "summaries": [LONG, LONG]}, "chosen equals rejected"),
-    ("summarize_axes", AXIS, inside(AXIS, "summary", text=" "), "empty response"),
     ("summarize_axes", AXIS, inside(AXIS, "summary", axes=dict.fromkeys(AXES)), "no rating is given"),
     ("ultrainteract", ULTRAINTERACT, {**ULTRAINTERACT, "trajectory": TURNS[:2]}, "prompt ends in an assistant turn"),
-    ("ultrainteract", ULTRAINTERACT, {**ULTRAINTERACT, "rejected": ""}, "empty response"),
     ("feedback_collection", FEEDBACK, {**FEEDBACK, "orig_instruction": ""}, "empty turn in the prompt"),
-    ("feedback_collection", FEEDBACK, {**FEEDBACK, "orig_response": " "}, "empty response"),
     ("preference_collection", PREFERENCE, {**PREFERENCE, "orig_response_A": "Tell me more."}, "chosen equals rejected"),
     ("preference_collection", PREFERENCE, {**PREFERENCE, "orig_score_A": "5", "orig_score_B": "1"}, CONTRADICTION),
-    ("beavertails", BEAVERTAILS, {**BEAVERTAILS, "response": ""}, "empty response"),
     ("beavertails", BEAVERTAILS, {**BEAVERTAILS, "prompt": ""}, "empty turn in the prompt"),
     ("armorm", ARMORM, {**ARMORM, "messages": ARMORM["messages"][:1]}, "last turn is not the assistant's"),
     ("armorm", ARMORM, {**ARMORM, **dict.fromkeys(ARMORM_ATTRIBUTES)}, "no rating is given"),
@@ -253,13 +247,30 @@ UNUSABLE = [
     ("scored_pair", without(TULU_405B, "id"), {**TULU_405B, "chosen_rating": 1.0}, CONTRADICTION),
 ]
 
+EMPTY = [
+    ("alpaca_farm", {**ALPACA, "output_1": ""}),
+    ("webgpt", {**WEBGPT, "answer_1": ""}),
+    ("summarize_axes", inside(AXIS, "summary", text=" ")),
+    ("ultrainteract", {**ULTRAINTERACT, "rejected": ""}),
+    ("feedback_collection", {**FEEDBACK, "orig_response": " "}),
+    ("beavertails", {**BEAVERTAILS, "response": ""}),
+]
+
+
+@pytest.mark.parametrize(("format", "row"), EMPTY)
+def test_an_empty_response_stays_in_its_group_and_is_counted(format, row, read, write_rows):
+    groups = read(write_rows([row]), format=format)
+    assert sum(not response.strip() for response in groups[0].responses) == 1
+    assert groups.report.noted == {"empty response": 1}
+
+
 GOOD = {format: good for format, good, _, _ in UNUSABLE}
 
 # Format, a row that is not in the layout, and what the error says of it.
 MALFORMED = [
     ("alpaca_farm", {**ALPACA, "preference": 0}, "preference is 0; allowed: 1, 2"),
     ("alpaca_farm", {**ALPACA, "input": 3}, "input is 3; it must be a string"),
-    ("offsetbias", {**OFFSETBIAS, "label": "2"}, "label is '2'; allowed: 1, 2"),
+    ("offsetbias", {**OFFSETBIAS, "label": "two"}, "label is 'two'; allowed: 1, 2"),
     ("offsetbias", {**OFFSETBIAS, "label": True}, "label is True; allowed: 1, 2"),
     ("webgpt", {**WEBGPT, "score_0": 1.5}, "score_0 is 1.5; it must lie between -1 and 1"),
     ("webgpt", {**WEBGPT, "score_0": 0.5}, "score_0 is 0.5 and score_1 is 0.25; they must add up to 0"),
@@ -274,7 +285,7 @@ MALFORMED = [
     (
         "ultrainteract",
         {**ULTRAINTERACT, "trajectory": [{"from": "tool", "value": "x"}]},
-        "trajectory[0].from is 'tool'",
+        "trajectory[0] is a tool turn; allowed: user, assistant",
     ),
     ("feedback_collection", {**FEEDBACK, "orig_score": "six"}, "orig_score is 'six'; it must be a whole number"),
     ("feedback_collection", {**FEEDBACK, "orig_score": "0"}, "orig_score is '0'; it must be a whole number"),

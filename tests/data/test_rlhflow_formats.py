@@ -22,7 +22,7 @@ def chat(*contents, name="conversations"):
 def test_exchanges_are_steps_and_the_first_turn_also_holds_the_problem(name):
     row = chat("2+2+1? Step 1: 2+2=4.", "+", "Step 2: 4+1=6.", "-", name=name)
     assert read_row(row, "rlhflow_process") == Group(
-        QUESTION, ("Step 1: 2+2=4.\nStep 2: 4+1=6.",), steps=((Step(14, 1.0), Step(29, 0.0)),)
+        QUESTION, ("Step 1: 2+2=4.\nStep 2: 4+1=6.",), steps=((Step(14, 1.0), Step(29, 0.0)),), step_classes=(0.0, 1.0)
     )
 
 
@@ -43,7 +43,7 @@ def test_a_single_verdict_on_many_steps_is_an_outcome():
 
 def test_a_single_verdict_on_a_single_step_is_both():
     assert read_row(chat("2+2+1? Step 1: 5.", "+"), "rlhflow_process") == Group(
-        QUESTION, ("Step 1: 5.",), outcomes=(True,), steps=((Step(10, 1.0),),)
+        QUESTION, ("Step 1: 5.",), outcomes=(True,), steps=((Step(10, 1.0),),), step_classes=(0.0, 1.0)
     )
 
 
@@ -111,7 +111,6 @@ def test_a_tie_keeps_the_order_and_has_probability_one_half():
         (ONE_TURN.replace("5", "5 or [RESPONSE B] 7"), "text holds a tag of the format more than once"),
         (ONE_TURN.replace("2+2", "[CONTEXT] 2+2"), "text holds a tag of the format more than once"),
         (ONE_TURN.replace("5", "6"), "chosen equals rejected"),
-        (ONE_TURN.replace("5", " "), "empty response"),
         (THREE_TURNS.replace("Yes?", "Yes?\n<turn> assistant\n No."), "turns of the context do not alternate"),
         (THREE_TURNS.replace("<turn> user\n 2+2+1?\n", ""), "prompt ends in an assistant turn"),
         (THREE_TURNS.replace("Yes?\n\nI listen.", ""), "empty turn in the prompt"),

@@ -49,8 +49,6 @@ def verdict_on(row):
         return "dialogues differ before the last turn"
     if any(text == "" for _, text in chosen[:-1]):
         return "empty turn in the prompt"
-    if chosen[-1][1] == "" or rejected[-1][1] == "":
-        return "empty response"
     if chosen[-1] == rejected[-1]:
         return "chosen equals rejected"
     return "group"

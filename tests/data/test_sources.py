@@ -124,7 +124,6 @@ HI = "\n\nHuman: Hi"
             HI + "\n\nAssistant: A\n\nAssistant: C",
             "prompt ends in an assistant turn",
         ),
-        (HI + "\n\nAssistant: A", HI + "\n\nAssistant:", "empty response"),
         (
             HI + "\n\nAssistant: \n\nHuman: B\n\nAssistant: C",
             HI + "\n\nAssistant: \n\nHuman: B\n\nAssistant: D",
@@ -270,8 +269,7 @@ def test_the_format_is_told_from_the_fields_of_a_row(row, format):
 @pytest.mark.parametrize(
     "row",
     [
-        {"messages": [user("Q"), assistant("A")], "helpfulness": 1},
-        {"prompt": "Q", "response": "A", "helpfulness": 1},
+        {"question": "Q", "response": "A", "helpfulness": 1},
         {"input": "Q", "label": "+"},
     ],
 )
@@ -280,6 +278,22 @@ def test_a_row_that_shows_no_format_for_certain_is_not_guessed(row):
         detect_format(row)
 
 
-def test_fields_of_no_format_are_refused_with_the_list_of_formats():
-    with pytest.raises(DataError, match="question, answer; choose one of: shp, helpsteer, helpsteer_pair, "):
-        detect_format({"question": "Q", "answer": "A"})
+@pytest.mark.parametrize(
+    ("fields", "first", "columns"),
+    [
+        (("question", "good_answer", "bad_answer"), "trl", "prompt=question,chosen=good_answer,rejected=bad_answer"),
+        (("bad", "q", "better"), "trl", "prompt=q,chosen=better,rejected=bad"),
+        (("userQuery", "modelAnswer", "isCorrect"), "outcome", "prompt=userQuery,response=modelAnswer,label=isCorrect"),
+        (("question", "answer", "stars"), "conversation", "prompt=question,response=answer,score=stars"),
+        (("question", "answer"), "conversation", "prompt=question,response=answer"),
+        (("a", "b", "c"), "trl", "prompt=a,chosen=b,rejected=c"),
+    ],
+)
+def test_fields_of_no_format_are_refused_with_three_likely_ones_and_the_columns_to_write(fields, first, columns):
+    with pytest.raises(DataError) as caught:
+        detect_format(dict.fromkeys(fields, "text"))
+    message = str(caught.value)
+    assert message.startswith(f"format cannot be told from the fields {', '.join(fields)}; likely: {first} (")
+    assert message.endswith(f"; name its columns: --columns {columns}")
+    assert sum(name in message for name in ("trl (", "outcome (", "conversation (")) == 3
+    assert "webgpt" not in message

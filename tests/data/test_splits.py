@@ -52,8 +52,9 @@ def test_the_order_of_the_rows_does_not_matter_but_is_kept():
 
 
 def test_a_prompt_keeps_its_side_when_the_data_grow():
-    _, small = split_by_prompt(GroupSet.from_groups(GROUPS[:100]), held_out=0.3, seed=1)
-    _, large = split_by_prompt(GroupSet.from_groups(GROUPS), held_out=0.3, seed=1)
+    more = [make(f"more {number}", 1000 + number) for number in range(300)]
+    _, small = split_by_prompt(GroupSet.from_groups(GROUPS), held_out=0.3, seed=1)
+    _, large = split_by_prompt(GroupSet.from_groups([*more, *GROUPS]), held_out=0.3, seed=1)
     assert prompts(small) <= prompts(large)
 
 
@@ -68,10 +69,19 @@ def test_a_share_outside_zero_and_one_is_refused(held_out):
         split_by_prompt(GroupSet.from_groups(GROUPS), held_out=held_out, seed=0)
 
 
-@pytest.mark.parametrize(("held_out", "side"), [(0.001, "held-out"), (0.999, "kept")])
-def test_an_empty_side_is_an_error(held_out, side):
-    with pytest.raises(DataError, match=f"the {side} side of 3 prompts would be empty"):
-        split_by_prompt(GroupSet.from_groups([make(f"Q{n}", n) for n in range(3)]), held_out=held_out, seed=0)
+@pytest.mark.parametrize(
+    ("prompts", "held_out", "expected"),
+    [(6, 0.3, 2), (40, 0.2, 8), (3, 0.001, 1), (3, 0.999, 2), (2, 0.5, 1), (10, 0.25, 2), (199, 0.1, 20)],
+)
+def test_of_few_prompts_the_nearest_number_is_held_out_and_one_at_least_on_each_side(prompts, held_out, expected):
+    groups = GroupSet.from_groups([make(f"Q{n}", n) for n in range(prompts)])
+    counts = [len(split_by_prompt(groups, held_out=held_out, seed=seed)[1]) for seed in range(5)]
+    assert counts == [expected] * 5
+
+
+def test_one_prompt_cannot_be_split():
+    with pytest.raises(DataError, match="1 prompts cannot be split into two sides; use more data, or another share"):
+        split_by_prompt(GroupSet.from_groups([make("Q", 0), make("Q", 1)]), held_out=0.5, seed=0)
 
 
 def drawn(groups, limit, seed):

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 
-from plaudit.cli.main import app
+from plaudit.cli.main import EXAMPLES, app
 from plaudit.data.reading.read import read_groups
 from plaudit.data.reading.sources.formats import FORMATS
 
@@ -29,8 +30,8 @@ def wrong_words(line: str) -> list[str]:
         if verb not in command.commands:
             return [verb]
         command = command.commands[verb]
-    known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
-    return [word for word in words if word.startswith("-") and word not in known]
+    options = [option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)]
+    return [word for word in words if word.startswith("-") and word not in (*options, "--help", "-")]
 
 
 def commands(page: Path) -> list[str]:
@@ -58,6 +59,17 @@ def test_a_broken_link_and_a_wrong_command_would_be_seen(tmp_path):
     assert sorted(broken_links(page)) == sorted(broken)
     assert [wrong_words(line) for line in commands(page)] == [["--fast"]]
     assert wrong_words("plaudit data sho x") == ["sho"]
+
+
+@pytest.mark.parametrize("verb", sorted(EXAMPLES))
+def test_the_help_of_every_verb_ends_in_two_examples_that_are_commands(verb):
+    shown = " ".join(CliRunner().invoke(app, [*verb.split(), "--help"]).output.split())
+    assert len(EXAMPLES[verb]) == 2
+    for line in EXAMPLES[verb]:
+        assert line in shown
+        command = line.split(" | ")[-1].split(" > ")[0]
+        assert command == "plaudit --version" or command.startswith(f"plaudit {verb}")
+        assert command == "plaudit --version" or wrong_words(command) == []
 
 
 def test_every_page_is_in_the_list_of_pages():

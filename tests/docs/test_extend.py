@@ -54,6 +54,7 @@ def test_a_hinge_loss_is_one_function_and_a_config(folder):
     assert result["n"] > 0
 
 
+@pytest.mark.slow
 def test_a_quantile_head_gives_medians_with_their_uncertainty(folder):
     losses, _ = trained(folder, "quantiles")
     assert losses[-1] < losses[0] / 2

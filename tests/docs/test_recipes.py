@@ -109,8 +109,8 @@ def test_a_published_configuration_says_what_is_its_source_and_what_is_not_verif
 def test_every_recipe_is_listed_with_or_without_a_result():
     shown = CliRunner().invoke(app, ["recipes", "list"])
     assert shown.exit_code == 0, shown.output
-    cells = [[cell.strip() for cell in line.split("│")[1:4]] for line in shown.output.splitlines() if "│" in line]
-    measured = {row[0]: row[2] for row in cells if row[0]}
+    cells = [[cell.strip() for cell in line.split("│")[1:5]] for line in shown.output.splitlines() if "│" in line]
+    measured = {row[0]: row[3] for row in cells if row[0]}
     folders = {path.parent for path in ROOT.glob("recipes/**/config.yaml")}
     assert folders >= set(RECIPES)
     assert measured == {

@@ -188,12 +188,38 @@ def test_the_command_prints_a_table_and_writes_the_comparison(tmp_path):
         write(each)
     done = run(tmp_path / "a", tmp_path / "b" / "result.json")
     assert done.exit_code == 0, done.output
-    found = ModelComparison.model_validate_json((tmp_path / "a" / "compare.json").read_text())
+    assert run(tmp_path / "a", tmp_path / "b", "-o", tmp_path / "c.json").exit_code == 0
+    found = ModelComparison.model_validate_json((tmp_path / "c.json").read_text())
     assert (found.first, found.second, found.overall[0].n) == ("a", "b", 48)
     assert "by source, the most certain difference first" in done.output
     assert f"{found.overall[0].verdict}: the first less the second +" in done.output
-    assert run(tmp_path / "a", tmp_path / "b", "-o", tmp_path / "c.json").exit_code == 0
-    assert json.loads((tmp_path / "c.json").read_text())["tie_rule"] == "loss"
+    assert found.tie_rule == "loss"
+
+
+def test_nothing_is_written_beside_either_result_unless_asked(tmp_path):
+    for each in sided(tmp_path):
+        write(each)
+    before = sorted(tmp_path.rglob("*"))
+    done = run(tmp_path / "a", tmp_path / "b")
+    assert done.exit_code == 0
+    assert "wrote" not in done.output
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_comparison_of_version_1_is_read_and_its_old_names_still_work(tmp_path):
+    for each in sided(tmp_path):
+        write(each)
+    run(tmp_path / "a", tmp_path / "b", "-o", tmp_path / "c.json")
+    old = json.loads((tmp_path / "c.json").read_text())
+    tested = old["overall"][0]
+    shared = ("version", "n", "prompts", "first", "second", "difference", "p_value", "p_holm", "p_false_discovery")
+    row = {name: tested[name] for name in (*shared, "tie_rule", "left_out", "verdict")}
+    row |= {"measure": "benchmark", "family": "headline", "name": "score", "n_second": 4, "test": "swaps"}
+    del old["metrics"]
+    found = ModelComparison.model_validate_json(json.dumps(old | {"version": 1, "figures": [row]}))
+    assert (found.version, found.metrics[0].family, found.metrics[0].name) == (2, "primary", "score")
+    with pytest.warns(DeprecationWarning, match=r"ModelComparison\.figures is called ModelComparison\.metrics"):
+        assert found.figures == found.metrics
 
 
 def test_the_command_says_in_one_line_what_is_wrong(tmp_path):

@@ -12,12 +12,14 @@ from typer.testing import CliRunner
 
 from plaudit.cli.main import app
 from plaudit.evaluation.compare.leaderboard import leaderboards, official_leaderboard
+from plaudit.evaluation.compare.metrics import _official_pairs
 from plaudit.evaluation.compare.models import Scored, compare, matched
 from plaudit.evaluation.compare.records import ModelComparison
+from plaudit.evaluation.metrics.metric_set import MetricSet
 from plaudit.evaluation.official.catalog import benchmark_named
 from plaudit.evaluation.result import assemble_result
 from plaudit.evaluation.store.published import recorded_items
-from plaudit.records import ItemScore, write_json_lines, write_record
+from plaudit.records import ItemScore, LabelCounts, write_json_lines, write_record
 from plaudit.statistics.compare import BOOTSTRAP, SIGN_FLIPS, SWAPS, PairedSettings
 from plaudit.statistics.compare import compare as compare_metrics
 from plaudit.statistics.metric import Exact, RowMean, RowStatistic
@@ -54,21 +56,26 @@ def drawn(seed: int, rate: float = 0.7) -> dict[str, list[bool]]:
 
 
 def by_name(found: ModelComparison) -> dict[tuple[str, str], object]:
-    return {(row.family, row.name): row for row in found.figures}
+    return {(row.family, row.name): row for row in found.metrics}
 
 
 def test_every_official_figure_is_that_of_the_results(tmp_path):
     first, second = (as_scored(tmp_path, reward_bench(drawn(k)), "ab"[k]) for k in (0, 1))
-    found = by_name(compare(first, second, tie_rule="loss"))
+    compared = compare(first, second, tie_rule="loss")
+    found = by_name(compared)
     for (family, name), row in found.items():
         for side, value in ((first, row.first), (second, row.second)):
             (measure,) = (each for each in side.result.measures if each.kind == "benchmark")
             figures = measure.slices[name] if family == "subsets" else measure.metrics
             assert value == pytest.approx(figures["score" if family == "subsets" else name].value)
-    assert [name for family, name in found if family == "headline"] == ["score"]
+    assert [name for family, name in found if family == "primary"] == ["score"]
     assert {name for family, name in found if family == "subsets"} == set(drawn(0))
-    assert {name for family, name in found if family == "further"} == {"score_ties_shared", "tie_rate"}
-    assert {"chat", "chat_hard", "safety", "reasoning"} < {name for family, name in found if family == "sections"}
+    assert {name for family, name in found if family == "further"} == {"tie_rate"}
+    # no two rewards are equal, so that the score with ties shared is the score itself
+    again = next(each for each in compared.not_tested if each.name == "score_ties_shared")
+    assert again.reason.endswith("of the same rows as score: one hypothesis, tested once")
+    # with one subset of safety the exchanged weights change nothing
+    assert {"chat", "chat_hard", "safety", "reasoning"} == {name for family, name in found if family == "sections"}
 
 
 def test_the_difference_of_a_blend_of_unequal_subsets_is_worked_out(tmp_path):
@@ -78,7 +85,7 @@ def test_the_difference_of_a_blend_of_unequal_subsets_is_worked_out(tmp_path):
     found = by_name(
         compare(*(as_scored(tmp_path, each, "ab"[k]) for k, each in enumerate((first, second))), tie_rule="loss")
     )
-    score = found["headline", "score"]
+    score = found["primary", "score"]
     assert (score.first, score.second, score.difference.value, score.prompts) == (0.75, 0.5, 0.25, 6)
     assert score.test == SWAPS
     # Four pairs move it by ± 1/8, one by ± 1/4, and 1/4 was found: of 32 ways, all but the 8 of ∓ 2 ± 2 eighths.
@@ -104,12 +111,44 @@ def test_a_family_is_adjusted_by_holm_on_its_own(tmp_path):
     second = reward_bench({"alpacaeval-easy": [False] * 12, "mt-bench-hard": [False, True], "donotanswer": [True]})
     found = compare(*(as_scored(tmp_path, each, "ab"[k]) for k, each in enumerate((first, second))), tie_rule="loss")
     rows = by_name(found)
-    headline, subset = rows["headline", "score"], rows["subsets", "alpacaeval-easy"]
+    headline, subset = rows["primary", "score"], rows["subsets", "alpacaeval-easy"]
     assert headline.p_holm == headline.p_value
     assert subset.p_value == 2 / 2**12
     assert subset.p_holm == pytest.approx(3 * 2 / 2**12)
     assert subset.verdict == "a is higher over 12 prompts"
     assert rows["subsets", "donotanswer"].verdict == "cannot be told apart over 1 prompt"
+
+
+def judgebench(rights: dict[str, list[bool]], split: str = "gpt-4o-2024-05-13") -> list[ItemScore]:
+    """Return one pair of JudgeBench for each entry: category → whether the model has it right."""
+    items = []
+    for category, every in rights.items():
+        for k, right in enumerate(every):
+            metadata = {"subset": split, "category": category, "better": 0}
+            made = pair(f"{split}-{category}-{k}", split, RIGHT if right else WRONG)
+            items.append(made.model_copy(update={"metadata": metadata}))
+    return items
+
+
+def test_one_hypothesis_is_tested_once(tmp_path):
+    first = {"math": [True] * 10, "coding": [True, False, True]}
+    second = {"math": [False] * 10, "coding": [True, True, False]}
+    sides = [as_scored(tmp_path, judgebench(each), "ab"[k], "judgebench") for k, each in enumerate((first, second))]
+    found = compare(*sides, tie_rule="loss")
+    rows = by_name(found)
+    # With one model of responses its figure is the score, and "macro" is another one.
+    assert ("sections", "gpt-4o-2024-05-13") not in rows
+    (again,) = (each for each in found.not_tested if each.name == "gpt-4o-2024-05-13")
+    assert again.reason == "it is of the same rows as score: one hypothesis, tested once"
+    assert (again.first, again.second) == (rows["primary", "score"].first, rows["primary", "score"].second)
+    assert {name for family, name in rows if family == "sections"} == {"math", "coding", "macro"}
+    assert rows["sections", "math"].p_holm == pytest.approx(3 * rows["sections", "math"].p_value)
+    # Two subsets of as many pairs, of which as many are right, are two hypotheses.
+    twice = {"math": [True, False], "coding": [True, False]}
+    other = {"math": [False, True], "coding": [False, True]}
+    sides = [as_scored(tmp_path, judgebench(each), "cd"[k], "judgebench") for k, each in enumerate((twice, other))]
+    rows = by_name(compare(*sides, tie_rule="loss"))
+    assert {"math", "coding"} <= {name for family, name in rows if family == "sections"}
 
 
 def test_the_share_of_one_subset_has_the_test_and_interval_of_judgements(tmp_path):
@@ -124,7 +163,7 @@ def test_what_only_one_result_has_is_counted_in_every_row(tmp_path):
     first, second = reward_bench(drawn(0)), reward_bench(drawn(1))
     sides = as_scored(tmp_path, first[2:], "a"), as_scored(tmp_path, second[:-5], "b")
     found = compare(*sides, tie_rule="loss", intersection=True)
-    headline = by_name(found)["headline", "score"]
+    headline = by_name(found)["primary", "score"]
     assert (headline.left_out.first_only, headline.left_out.second_only, headline.left_out.unmade) == (5, 2, 0)
     assert headline.tie_rule == benchmark_named("reward_bench").ties
     (judgements,) = found.overall
@@ -164,7 +203,7 @@ def test_first_error_location_and_step_accuracy_are_tested_by_prompt(tmp_path):
     # Six solutions with an error in step 2 and six without; the first model locates all, the second none.
     first = steps_of([(BAD, (0.9, 0.1))] * 6 + [(GOOD, (0.9, 0.8))] * 6, "a", tmp_path)
     second = steps_of([(BAD, (0.2, 0.7))] * 6 + [(GOOD, (0.9, 0.3))] * 5 + [(GOOD, (0.9, 0.8))], "b", tmp_path)
-    found = {row.name: row for row in compare(first, second, tie_rule="loss").figures}
+    found = {row.name: row for row in compare(first, second, tie_rule="loss").metrics}
     location = found["first_error_accuracy"]
     assert (location.first, location.second, location.n, location.prompts) == (1.0, 1 / 12, 12, 12)
     assert (location.p_value, location.test) == (2 / 2**11, SIGN_FLIPS)
@@ -189,18 +228,18 @@ def test_step_figures_are_those_of_the_results(tmp_path):
         for model in "ab"
     ]
     found = compare(*sides, tie_rule="loss")
-    for row in found.figures:
+    for row in found.metrics:
         for side, value in zip(sides, (row.first, row.second), strict=True):
             (measure,) = (each for each in side.result.measures if each.kind == "step")
             assert value == pytest.approx(measure.metrics[row.name].value)
             assert row.difference.low <= row.difference.value <= row.difference.high
-    assert {"step_auc", "step_accuracy", "step_error_f1", "first_error_f1"} <= {row.name for row in found.figures}
+    assert {"step_auc", "step_accuracy", "step_error_f1", "first_error_f1"} <= {row.name for row in found.metrics}
 
 
 def test_a_response_that_one_model_has_not_judged_is_left_out_for_both_and_counted(tmp_path):
     first = steps_of([(BAD, (0.9, 0.1)), (GOOD, (0.9, 0.8)), (BAD, (0.9, 0.2))], "a", tmp_path)
     second = steps_of([(BAD, None), (GOOD, (0.9, 0.8)), (BAD, (0.9, None))], "b", tmp_path)
-    found = {row.name: row for row in compare(first, second, tie_rule="loss").figures}
+    found = {row.name: row for row in compare(first, second, tie_rule="loss").metrics}
     assert (found["step_accuracy"].n, found["step_accuracy"].left_out.unmade) == (2, 2)
 
 
@@ -210,7 +249,7 @@ def test_a_model_of_whole_responses_beside_one_of_steps_says_what_is_missing(tmp
     missing = {each.name: each for each in compare(first, second, tie_rule="loss").not_tested}
     assert "the second" in missing["step_accuracy"].reason
     assert missing["step_accuracy"].second is None
-    (area,) = compare(first, second, tie_rule="loss").figures
+    (area,) = compare(first, second, tie_rule="loss").metrics
     assert (area.name, area.first, area.second) == ("response_auc", 0.5, 1.0)
 
 
@@ -240,7 +279,7 @@ def test_published_predictions_are_what_a_model_says_and_no_part_of_the_data(tmp
         for each, model in (([-1, 1, 2, -1], "a"), ([0, 1, 0, None], "b"))
     ]
     found = by_name(compare(*sides, tie_rule="loss"))
-    f1 = found["headline", "f1"]
+    f1 = found["primary", "f1"]
     # The second locates one of two errors and clears none: harmonic mean of ½ and 0.
     assert (f1.first, f1.second, f1.test) == (1.0, 0.0, SWAPS)
     assert found["sections", "gsm8k_accuracy_correct"].difference.value == 1.0
@@ -279,11 +318,11 @@ def test_the_letters_of_a_leaderboard_say_what_compare_does(tmp_path):
         official = official_leaderboard(models, benchmark_named("reward_bench"), resamples=20)
         for told_apart, standings in (
             ("better" in found.overall[0].verdict, board.standings),
-            ("higher" in by_name(found)["headline", "score"].verdict, official.standings),
+            ("higher" in by_name(found)["primary", "score"].verdict, official.standings),
         ):
             assert (len({each.letters for each in standings}) == 2) == told_apart
         assert [each.score.value for each in official.standings] == sorted(
-            (by_name(found)["headline", "score"].first, by_name(found)["headline", "score"].second), reverse=True
+            (by_name(found)["primary", "score"].first, by_name(found)["primary", "score"].second), reverse=True
         )
 
 
@@ -292,17 +331,30 @@ def test_the_command_prints_every_figure_with_its_test_and_writes_it(tmp_path):
         side = as_scored(tmp_path, reward_bench(drawn(k)), "ab"[k])
         write_json_lines(side.path, side.items)
         write_record(side.path.parent / "result.json", side.result)
-    done = CliRunner().invoke(app, ["compare", str(tmp_path / "a"), str(tmp_path / "b")], env={"COLUMNS": "200"})
+    command = ["compare", str(tmp_path / "a"), str(tmp_path / "b"), "-o", str(tmp_path / "c.json")]
+    done = CliRunner().invoke(app, command, env={"COLUMNS": "200"})
     assert done.exit_code == 0, done.output
     for words in (
-        "the official figure",
-        "other official figures",
+        "the official metric",
+        "other official metrics",
         "by subset",
         "score: ",
         f"{SWAPS}",
         "ties, benchmark:",
     ):
         assert words in done.output
-    written = json.loads((tmp_path / "a" / "compare.json").read_text())
-    (headline,) = (row for row in written["figures"] if row["family"] == "headline")
+    written = json.loads((tmp_path / "c.json").read_text())
+    (headline,) = (row for row in written["metrics"] if row["family"] == "primary")
     assert {"first", "second", "difference", "p_value", "p_holm", "prompts", "tie_rule", "left_out"} <= set(headline)
+
+
+@pytest.mark.parametrize(("subsets", "families"), [(1, ["primary"]), (2, ["primary", "subsets", "subsets"])])
+def test_a_single_subset_is_the_whole_and_no_hypothesis_of_its_own(subsets, families):
+    def made():
+        metric = RowMean(np.array([1.0, 0.0]), ["p", "q"])
+        found = MetricSet("benchmark", "score", LabelCounts(n=2, scored=2, unscored=0, failed=0))
+        found.put("score", metric, "")
+        found.slices = {f"model {k}": {"score": metric} for k in range(subsets)}
+        return found
+
+    assert [pair.family for pair in _official_pairs(made(), made())] == families

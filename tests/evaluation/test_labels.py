@@ -101,11 +101,25 @@ def test_the_headline_of_each_source_stands_in_the_slices(evaluate, make_item):
     assert evaluate(*items[:4]).measures[0].slices == {}
 
 
-def test_one_step_label_below_zero_makes_three_classes_of_all(evaluate, make_item):
+def test_what_zero_means_is_stated_and_never_taken_from_other_rows(evaluate, make_item):
     neutral = make_item("a", (0.5,), step_labels=((0.0, 1.0),), steps=((0.9, 0.9),))
     wrong = make_item("b", (0.5,), step_labels=((-1.0,),), steps=((0.1,),))
-    assert evaluate(neutral).measures[0].details["wrong_steps"] == 1
-    assert evaluate(neutral, wrong).measures[0].details["wrong_steps"] == 1
+    (found,) = evaluate(neutral).measures
+    assert found.details["wrong_steps"] == 1
+    assert "no label is below 0, so 0 is read as wrong" in found.rules["labels"]
+    (unclear,) = evaluate(neutral, wrong).measures
+    assert unclear.metrics == {}
+    assert "state step_classes" in unclear.absent["step_auc"]
+    assert (unclear.counts.n, unclear.counts.unscored) == (2, 2)
+    three = [item.model_copy(update={"step_classes": (-1.0, 0.0, 1.0)}) for item in (neutral, wrong)]
+    assert [evaluate(*some).measures[0].details["wrong_steps"] for some in (three[:1], three)] == [0, 1]
+    two = make_item("c", (0.5,), step_labels=((0.0,),), steps=((0.1,),), step_classes=(0.0, 1.0))
+    (mixed,) = evaluate(*three, two).measures
+    assert (mixed.details["right_steps"], mixed.details["wrong_steps"]) == (2, 2)
+    assert "of the classes -1, 0, 1" in mixed.rules["labels"]
+    assert "of the classes 0, 1" in mixed.rules["labels"]
+    each_below = make_item("d", (0.5,), step_labels=((-1.0, 0.0),), steps=((0.1, 0.9),))
+    assert evaluate(each_below, wrong).measures[0].details["wrong_steps"] == 2
 
 
 def test_the_tie_rule_reaches_every_measure(evaluate, make_item):
@@ -116,8 +130,9 @@ def test_the_tie_rule_reaches_every_measure(evaluate, make_item):
 
 
 def test_the_seed_moves_intervals_and_never_values(evaluate, make_item):
-    items = [make_item(f"i{k}", (float(k % 5), 1.0), ratings={"a": (float(k % 3), 1.0)}) for k in range(30)]
-    first, again, other = (evaluate(*items, seed=seed).measures[0].metrics["pearson"] for seed in (1, 1, 2))
+    chains = (((0.9, 0.9), (1.0, 1.0)), ((0.9, 0.2), (1.0, 0.0)), ((0.9, 0.4), (1.0, 1.0)), ((0.9, 0.8), (1.0, 0.0)))
+    items = [make_item(f"i{k}", (0.5,), steps=(chains[k % 4][0],), step_labels=(chains[k % 4][1],)) for k in range(30)]
+    first, again, other = (evaluate(*items, seed=seed).measures[0].metrics["first_error_f1"] for seed in (1, 1, 2))
     assert first == again
     assert first.value == other.value
     assert first.low != other.low
@@ -128,6 +143,7 @@ def test_rewards_that_are_numbers_of_a_group_have_no_figures_over_responses_to_d
         make_item(
             f"i{k}",
             (0.4, -0.4),
+            reward_scale="log_odds_values",
             outcomes=(True, False),
             answers=("1", "2"),
             ratings={"clarity": (2.0 + k, 1.0)},

@@ -84,22 +84,37 @@ def test_responses_are_told_apart_over_all_groups_and_within_them_by_hand(measur
 
 
 def test_probabilities_are_cut_at_a_half_and_log_odds_at_zero(measure, make_item, problems):
-    found = measure(*problems)
+    found = measure(*[problem.model_copy(update={"reward_scale": "probabilities"}) for problem in problems])
     # from 0.5 on: .9 right, .8 .6 .7 wrong; below: .1 .2 .3 .4 → wrong are .3 .1 .2 (right), .8 .6 .7: 4 of 10 agree
     assert value(found, "accuracy") == pytest.approx(4 / 10)
     assert beside(found, "accuracy") == {"always_correct": pytest.approx(0.4), "always_wrong": pytest.approx(0.6)}
-    assert "probability" in found.rules["threshold"]
-    odds = measure(make_item("a", (0.2, -3.0, 0.0), outcomes=(True, True, False)))
+    assert "probabilities" in found.rules["threshold"]
+    odds = measure(make_item("a", (0.2, -3.0, 0.0), outcomes=(True, True, False), reward_scale="log_odds_values"))
     assert value(odds, "accuracy") == pytest.approx(1 / 3)
     assert "log-odds" in odds.rules["threshold"]
 
 
-def test_rewards_of_one_sign_have_no_accuracy_but_a_reason(measure, make_item):
-    found = measure(make_item("a", (2.0, 3.0), outcomes=(True, False)))
-    assert found.absent["accuracy"] == "every reward lies above 0, so 0 does not part right from wrong"
-    found = measure(make_item("a", (-2.0, -3.0), outcomes=(True, False)))
-    assert "below 0" in found.absent["accuracy"]
-    assert "auc" in found.metrics
+def test_log_odds_are_cut_at_zero_though_all_of_them_lie_within_0_to_1(measure, make_item):
+    item = make_item("a", (0.2, 0.4, 0.9), outcomes=(True, True, True), reward_scale="log_odds_values")
+    assert value(measure(item), "accuracy") == 1.0
+
+
+@pytest.mark.parametrize(
+    ("scale", "words"),
+    [
+        ("log_odds_differences", "only differences of the rewards mean something"),
+        ("assumed_log_odds_differences", "only differences of the rewards mean something"),
+        ("order", "only the order of the rewards counts"),
+        ("ratings", "the rewards are ratings"),
+        (None, "nothing says what the rewards are"),
+    ],
+)
+@pytest.mark.parametrize("offset", [0.0, -1.5])
+def test_an_offset_without_a_meaning_is_no_accuracy_but_a_reason(measure, make_item, scale, words, offset):
+    rewards = (2.0 + offset, 0.25 + offset)
+    found = measure(make_item("a", rewards, outcomes=(True, False), reward_scale=scale))
+    assert found.absent["accuracy"].startswith(words)
+    assert value(found, "auc") == 1.0
 
 
 def test_equal_rewards_are_drawn_between(measure, make_item):
@@ -168,10 +183,11 @@ def test_nothing_scored_gives_reasons_and_no_numbers(measure, make_item):
 
 
 def test_problems_are_resampled_together(measure, make_item):
-    rows = [((1.0, 0.0), (k < 20, k >= 20)) for k in range(40)]
-    apart = measure(*[make_item(f"i{k}", rewards, outcomes=each) for k, (rewards, each) in enumerate(rows)])
+    rows = [(f"i{k}", (k < 20, k >= 20)) for k in range(40)]
+    fields = {"rewards": (1.0, 0.0), "reward_scale": "probabilities"}
+    apart = measure(*[make_item(name, outcomes=each, **fields) for name, each in rows])
     together = measure(
-        *[make_item(f"i{k}", rewards, outcomes=each, prompt=f"p{k // 10}") for k, (rewards, each) in enumerate(rows)]
+        *[make_item(name, outcomes=each, prompt=f"p{k // 10}", **fields) for k, (name, each) in enumerate(rows)]
     )
     for name in ("best_of_k", "auc", "accuracy"):
         narrow, wide = apart.metrics[name], together.metrics[name]

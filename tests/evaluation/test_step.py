@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from plaudit.evaluation.metrics.metric_set import in_first_half
-from plaudit.evaluation.metrics.steps import labels_have_three_classes, reads_steps, step_metrics
+from plaudit.evaluation.metrics.steps import reads_steps, step_classes, step_metrics
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def measure(estimate):
     """Return the measure of items."""
 
     def of(*items):
-        found = step_metrics(items, three_classes=labels_have_three_classes(items), by_step=reads_steps(items))
+        found = step_metrics(items, classes=step_classes(items), by_step=reads_steps(items))
         return found.measure(estimate)
 
     return of
@@ -118,19 +118,34 @@ def test_a_chain_whose_first_error_cannot_be_told_is_counted_and_left_out(measur
     assert found.metrics["step_accuracy"].n == 5
 
 
-def test_three_classes_count_neutral_as_right_and_soft_labels_are_cut_at_a_half(measure, chain):
-    three = measure(chain("a", (1.0, 0.0, -1.0), (0.9, 0.8, 0.1)), chain("b", (0.0, 1.0), (0.9, 0.8)))
+def test_three_classes_count_neutral_as_right_and_soft_labels_are_cut_in_the_middle(measure, chain):
+    classes = {"step_classes": (-1.0, 0.0, 1.0)}
+    three = measure(
+        chain("a", (1.0, 0.0, -1.0), (0.9, 0.8, 0.1), **classes), chain("b", (0.0, 1.0), (0.9, 0.8), **classes)
+    )
     assert (three.details["right_steps"], three.details["wrong_steps"]) == (4, 1)
     assert value(three, "first_error_f1") == 1.0
-    assert "neutral" in three.rules["labels"]
+    assert "a label above -0.5 is a right step" in three.rules["labels"]
+    # -0.25 is one quarter -1 and three quarters 0, as in training
+    between = measure(chain("a", (-0.25, -0.75, -0.5), (0.9, 0.1, 0.1), **classes))
+    counts = [between.details[f"{kind}_steps"] for kind in ("right", "wrong", "unlabelled")]
+    assert counts == [1, 1, 1]
     soft = measure(chain("a", (0.75, 0.25, 0.5), (0.9, 0.1, 0.2)), chain("b", (0.0, 1.0), (0.1, 0.8)))
     assert (soft.details["right_steps"], soft.details["wrong_steps"], soft.details["unlabelled_steps"]) == (2, 2, 1)
 
 
 def test_log_odds_of_steps_are_cut_at_zero(measure, chain):
-    found = measure(chain("a", (1.0, 0.0), (2.0, -1.0)), chain("b", (1.0, 1.0), (0.3, 5.0)))
+    def chains(scale):
+        rows = (("a", (1.0, 0.0), (2.0, -1.0)), ("b", (1.0, 1.0), (0.3, 5.0)))
+        return [chain(*row, step_scale=scale) for row in rows]
+
+    found = measure(*chains("log_odds_values"))
     assert value(found, "first_error_f1") == 1.0
     assert "log-odds" in found.rules["threshold"]
+    for scale, words in (("order", "only the order of the rewards of steps counts"), (None, "some lie outside 0 to 1")):
+        other = measure(*chains(scale))
+        assert all(words in other.absent[name] for name in ("step_accuracy", "step_error_f1", "first_error_f1"))
+        assert value(other, "step_auc") == 1.0
 
 
 def halves(count):

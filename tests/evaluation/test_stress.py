@@ -10,8 +10,7 @@ import pytest
 
 from plaudit.data.schema.group import Group, Preference, conversation
 from plaudit.errors import ConfigError, DataError
-from plaudit.evaluation.stress.flipped_pairs import FlippedPairs, flipped_pairs
-from plaudit.evaluation.stress.robustness import stress_report, within_prompt_spread
+from plaudit.evaluation.stress.robustness import FlippedPairs, flipped_pairs, stress_report, within_prompt_spread
 from plaudit.evaluation.stress.run import FLIPPED_NAME, ITEMS_NAME, PARTIAL_NAME, REPORT_NAME, stress, stress_items
 from plaudit.evaluation.stress.transforms import STYLES, TRANSFORMS
 from plaudit.records import read_items
@@ -134,6 +133,16 @@ def test_an_unfinished_probe_of_something_else_is_not_taken_up(tmp_path, change,
         run(Counting(), tmp_path, **options | change)
 
 
+def test_work_that_plaudit_0_1_left_unfinished_is_named_and_goes_with_overwrite(tmp_path):
+    old = tmp_path / "probe_items.partial.jsonl"
+    old.write_text("{}\n")
+    with pytest.raises(ConfigError, match=r"probe_items\.partial\.jsonl is work that plaudit 0\.1 left unfinished"):
+        run(Counting(), tmp_path)
+    assert old.exists()
+    run(Counting(), tmp_path, overwrite=True)
+    assert not old.exists()
+
+
 class InWindows(Counting):
     """Gives rewards that depend on the place in a window of seven groups, as batches move last digits."""
 
@@ -193,7 +202,7 @@ def test_a_model_that_pays_one_for_every_bullet_shows_exactly_that_shift():
         assert (found["list"].difference.high, found["list"].changed) == (lines, 6)
         assert (found["no markdown"].difference.value, found["no markdown"].changed) == (-3.0, 6)
         others = [each.difference.value for each in report.styles if each.name not in ("list", "no markdown")]
-        assert others == [0.0] * 7
+        assert others == [0.0] * (len(STYLES) - 2)
         # rewards 0 and 3 within every prompt: a spread of 3 ÷ √2
         assert report.spread == pytest.approx(3 / math.sqrt(2))
         assert found["list"].in_spreads.value == pytest.approx(lines * math.sqrt(2) / 3)

@@ -230,8 +230,9 @@ def run_compare(first: Path, second: Path, **options: Any) -> Figures:
         _put_tested(figures, key, row, (*numbers, "sign_p_value", "detectable"))
         for name in ("n", "prompts", "wins", "losses", "draws"):
             figures[f"{key}/count:{name}"] = {"value": getattr(row, name)}
-    for row in found.figures:
-        key = f"{row.measure}/{row.family}/{plain(row.name)}"
+    for row in found.metrics:
+        family = "headline" if row.family == "primary" else row.family  # its name when the figures were frozen
+        key = f"{row.measure}/{family}/{plain(row.name)}"
         _put_tested(figures, key, row, numbers)
         for name in ("n", "n_second", "prompts"):
             figures[f"{key}/count:{name}"] = {"value": getattr(row, name)}

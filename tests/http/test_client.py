@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import shutil
 import ssl
 import subprocess
@@ -91,12 +93,30 @@ def trickle():
         yield b" "
 
 
+def trickle_head():
+    """A head that never ends."""
+    yield b"HTTP/1.1 200 OK\r\nX-Slow: "
+    while True:
+        time.sleep(0.02)
+        yield b"x"
+
+
 def test_a_request_ends_at_its_deadline_whatever_the_server_sends(serve):
     server = serve(__slow=lambda body: Raw(trickle()))
     with Client(Endpoint(server.url, deadline_seconds=0.3)) as client:
         begun = time.monotonic()
         assert client.post("/slow", {}) == Failure("no answer yet, when its 0.3 s were over", "no answer")
     assert time.monotonic() - begun < 10.0
+
+
+def test_an_answer_that_comes_byte_by_byte_ends_at_the_time_out(serve):
+    server = serve(__slow=lambda body: Raw(trickle()), __head=lambda body: Raw(itertools.islice(trickle_head(), 500)))
+    with Client(Endpoint(server.url, timeout_seconds=0.3, retries=1, backoff_seconds=0.0)) as client:
+        begun = time.monotonic()
+        for path in ("/slow", "/head"):
+            assert client.post(path, {}) == Failure("no whole answer within 0.3 s, after 2 tries", "no answer")
+    assert time.monotonic() - begun < 10.0
+    assert len(server.requests) == 4
 
 
 def test_a_deadline_holds_for_the_waits_between_the_tries_too(serve):
@@ -144,6 +164,17 @@ def test_no_more_requests_run_at_once_than_allowed_however_many_are_asked_for(se
 
 
 # -------------------------------------------------------------------------------------------------------- the key
+
+
+def test_a_key_in_a_json_answer_is_masked_wherever_it_stands(serve, monkeypatch):
+    monkeypatch.setenv("A_KEY", KEY)
+    answer = json.dumps({KEY: [f"Bearer {KEY}", {"deep": KEY}], "reward": 1.0})
+    escaped = answer.replace("secret", "\\u0073ecret")
+    assert json.loads(escaped) == json.loads(answer)
+    server = serve(__x=in_turn((200, answer.encode()), (200, escaped.encode())))
+    with Client(Endpoint(server.url, key_variable="A_KEY")) as client:
+        for _ in range(2):
+            assert client.post("/x", {}) == {"***": ["Bearer ***", {"deep": "***"}], "reward": 1.0}
 
 
 @pytest.mark.parametrize("status", [200, 401, 422, 503])

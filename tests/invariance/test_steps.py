@@ -165,7 +165,7 @@ def train_with(folder, name, *launcher):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    timed = ("tokens_per_second", "groups_per_second")
+    timed = ("tokens_per_second", "groups_per_second", "seconds")
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [{key: value for key, value in row.items() if not key.endswith(timed)} for row in rows], run
 
@@ -209,3 +209,29 @@ def test_two_processes_train_as_one_does(tmp_path, make_labelled_groups, count, 
         torch.testing.assert_close(weights[1][name], wanted, rtol=1e-5, atol=1e-6)
     record = json.loads((second / "run.json").read_text())
     assert (record["processes"], record["status"]) == (2, "finished")
+
+
+def test_with_dropout_both_passes_of_a_step_see_the_same_rewards(make_decoder, make_groups, make_trainer):
+    # the correlation of the step is that of the rewards whose gradients are taken, under the same masks of dropout
+    from plaudit.models.create import add_lora
+    from plaudit.models.heads.odin import OdinHead
+
+    model = add_lora(make_decoder(head=OdinHead()), rank=2, alpha=64, dropout=0.5, targets="all-linear")
+    generator = torch.Generator().manual_seed(0)
+    for name, weight in model.named_parameters():
+        if "lora_" in name:
+            weight.data = torch.randn(weight.shape, generator=generator)
+    trainer = make_trainer(model, make_groups(6), objective={"type": "odin"}, max_steps=1, groups_per_step=6)
+    seen = {True: [], False: []}
+    forward = model.forward
+
+    def watched(batch):
+        found = forward(batch)
+        if model.training:
+            seen[torch.is_grad_enabled()].append(found.attributes.detach().clone())
+        return found
+
+    model.forward = watched
+    trainer.train()
+    assert seen[True]
+    torch.testing.assert_close(torch.cat(seen[False]), torch.cat(seen[True]), rtol=0, atol=1e-6)

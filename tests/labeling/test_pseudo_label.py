@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from plaudit.data.reading.read import read_groups
 from plaudit.data.schema.group import Group, Preference, conversation
 from plaudit.errors import ConfigError, DataError, ModelError
 from plaudit.labeling.pseudo_label import (
-    PairProbability,
     PseudoTally,
     pseudo_labelled,
     read_pseudo_labels,
     record_path,
     write_pseudo_labels,
 )
+from plaudit.scoring.ensemble import EnsembleScorer
 from plaudit.scoring.function import FunctionScorer
-from plaudit.scoring.scorer import GroupRewards
+from plaudit.scoring.scorer import GroupRewards, ScorerInfo
 
 LOG4 = math.log(4)
 """A lead of log 4 is a probability of 4 ÷ 5."""
@@ -43,21 +43,23 @@ def reading(prompt, responses):
     return [None if word == "None" else float(word) for word in words]
 
 
-SCORER = FunctionScorer(reading)
+class Stating:
+    """Gives the rewards that the responses say, and says what they are."""
 
-
-class Comparing:
-    """A scorer that compares: the table that stands in the prompt."""
-
-    def __init__(self, *tables):
-        self.tables = [np.array(table, dtype=float) for table in tables]
+    def __init__(self, scale="log_odds_differences", strengths=None):
+        self.info = ScorerInfo(scale=scale, strengths=strengths, relative=strengths is not None)
 
     def score_groups(self, groups):
-        raise AssertionError("a scorer that compares is asked for probabilities")
+        for rewards in FunctionScorer(reading).score_groups(groups):
+            if self.info.strengths is None:
+                yield rewards
+                continue
+            # win rates, which keep the order and nothing else
+            rates = tuple(None if each is None else 1 / (1 + math.exp(-each)) for each in rewards.rewards)
+            yield replace(rewards, rewards=rates, strengths=rewards.rewards)
 
-    def probabilities(self, groups):
-        for table, _ in zip(self.tables, groups, strict=False):
-            yield table
+
+SCORER = Stating()
 
 
 def labelled(*groups, scorer=SCORER, **options):
@@ -234,67 +236,54 @@ def test_gold_preferences_that_contradict_each_other_are_counted_and_not_used():
     assert tally.accuracy(kept_only=False).n == 1
 
 
-# ------------------------------------------------------------------------------------ scorers that compare
+# ------------------------------------------------------------------------------------ the unit of the rewards
 
 
-def test_a_scorer_that_compares_is_asked_for_its_own_probabilities():
-    assert isinstance(Comparing(), PairProbability)
-    assert not isinstance(SCORER, PairProbability)
-    found, tally = labelled(
-        group(0, 0, id="a"),
-        group(0, 0, id="b"),
-        group(0, 0, id="c"),
-        scorer=Comparing([[0.5, 0.1], [0.9, 0.5]], [[0.5, 0.8], [0.2, 0.5]], [[0.5, 0.5], [0.5, 0.5]]),
-        soft=True,
-    )
-    assert [(each.id, each.preferences) for each in found] == [
-        ("a", (Preference(1, 0, probability=0.9),)),
-        ("b", (Preference(0, 1, probability=0.8),)),
-    ]
-    assert (tally.pairs, tally.kept, tally.ties) == (3, 2, 1)
+@pytest.mark.parametrize(
+    ("scorer", "words"),
+    [
+        (Stating("ratings"), "gives rewards that are ratings"),
+        (Stating("probabilities"), "gives rewards that are probabilities"),
+        (Stating("win_rates"), "gives rewards that are win rates"),
+        (Stating("order"), "of which only the order counts"),
+        (Stating(None), "does not say what they are"),
+        (FunctionScorer(reading), "does not say what they are"),
+        (Stating("win_rates", "order"), "of which only the order counts"),
+    ],
+)
+def test_rewards_that_are_no_log_odds_are_refused_unless_a_temperature_was_fitted_to_them(scorer, words, tmp_path):
+    with pytest.raises(ConfigError, match=f"{words}, so no difference of them is a log-odds; give the temperature"):
+        labelled(group(52, 50), scorer=scorer)
+    with pytest.raises(ConfigError, match=words):
+        write(tmp_path / "labels.jsonl", group(52, 50), scorer=scorer)
+    assert list(tmp_path.iterdir()) == []
+    # ratings of 100 whose differences a temperature of 5 fits: 2 ÷ 5 is a log-odds
+    (found,), _ = labelled(group(52, 50), scorer=scorer, soft=True, threshold=0.5, temperature=5.0)
+    assert found.preferences[0].probability == pytest.approx(1 / (1 + math.exp(-0.4)))
 
 
-def test_temperature_divides_the_log_odds_of_a_comparison():
-    scorer = Comparing([[0.5, 0.2], [0.8, 0.5]])
-    found, _ = labelled(group(0, 0), scorer=scorer, soft=True, threshold=0.6, temperature=2.0)
-    assert found[0].preferences[0].probability == pytest.approx(2 / 3)
+@pytest.mark.parametrize("scale", ["log_odds_values", "log_odds_differences", "assumed_log_odds_differences"])
+def test_log_odds_of_every_kind_are_read_as_they_are_and_the_record_names_their_unit(scale, tmp_path):
+    record = write(tmp_path / "labels.jsonl", group(3, 0), scorer=Stating(scale))
+    assert (record.kept, record.temperature, record.unit) == (1, 1.0, scale)
 
 
-def test_best_and_worst_of_a_scorer_that_compares_have_the_highest_and_lowest_win_rate():
-    # win rates 0.55, 0.1, 0.85
-    scorer = Comparing([[0.5, 0.9, 0.2], [0.1, 0.5, 0.1], [0.8, 0.9, 0.5]])
-    found, _ = labelled(group(0, 0, 0), scorer=scorer, pairs="best_vs_worst")
-    assert found[0].responses == ("0 #1", "0 #2")
-    assert found[0].preferences == (Preference(1, 0),)
+def test_a_scorer_of_win_rates_labels_with_its_strengths(tmp_path):
+    # win rates .999 and .001 differ by less than 1; the strengths by 2 log 999
+    odds = math.log(999)
+    scorer = Stating("win_rates", "log_odds_differences")
+    (found,), tally = labelled(group(odds, -odds), scorer=scorer, soft=True)
+    assert found.preferences[0].probability == pytest.approx(999**2 / (1 + 999**2))
+    assert tally.kept == 1
+    record = write(tmp_path / "labels.jsonl", group(odds, -odds), scorer=scorer)
+    assert record.unit == "log_odds_differences"
+    ensemble = EnsembleScorer([scorer, scorer])
+    assert labelled(group(odds, -odds), scorer=ensemble)[1].largest_confidence > 0.999
 
 
-def test_where_every_win_rate_is_one_half_best_and_worst_are_two_responses():
-    # each beats the next with 0.9: all win rates are equal, and the first two are compared
-    scorer = Comparing([[0.5, 0.9, 0.1], [0.1, 0.5, 0.9], [0.9, 0.1, 0.5]])
-    found, _ = labelled(group(0, 0, 0), scorer=scorer, pairs="best_vs_worst")
-    assert found[0].responses == ("0 #0", "0 #1")
-    assert found[0].preferences == (Preference(0, 1),)
-
-
-def test_a_pair_that_could_not_be_compared_is_unscored():
-    nan = math.nan
-    scorer = Comparing([[0.5, nan, 0.9], [nan, 0.5, nan], [0.1, nan, 0.5]])
-    for choice, pairs, unscored in (("all", 3, 2), ("best_vs_worst", 1, 0)):
-        found, tally = labelled(group(0, 0, 0), scorer=scorer, pairs=choice)
-        assert found[0].responses == ("0 #0", "0 #2")
-        assert (tally.pairs, tally.unscored) == (pairs, unscored)
-    assert labelled(group(0, 0, 0), scorer=scorer)[1].reasons == {"a pair could not be compared": 1}
-
-
-@pytest.mark.parametrize("table", [[[0.5]], [[0.5, 1.1], [-0.1, 0.5]], [[0.5, 1.0, 0.0], [0.0, 0.5, 0.0]]])
-def test_anything_but_a_table_of_probabilities_is_an_error(table):
-    with pytest.raises(ModelError, match="2 rows of 2 numbers between 0 and 1"):
-        labelled(group(0, 0), scorer=Comparing(table))
-
-
-def test_a_scorer_that_compares_too_few_groups_is_an_error():
-    with pytest.raises(ModelError, match="stopped before group 'b'"):
-        labelled(group(0, 0, id="a"), group(0, 0, id="b"), scorer=Comparing([[0.5, 0.9], [0.1, 0.5]]))
+def test_best_and_worst_of_a_scorer_of_win_rates_have_the_highest_and_lowest_strength():
+    found, _ = labelled(group(0, 3, -3), scorer=Stating("win_rates", "log_odds_differences"), pairs="best_vs_worst")
+    assert found[0].responses == ("3 #1", "-3 #2")
 
 
 def test_groups_are_read_no_further_ahead_than_the_scorer_reads():
@@ -305,7 +294,7 @@ def test_groups_are_read_no_further_ahead_than_the_scorer_reads():
             read.append(k)
             yield group(3, 0, id=str(k))
 
-    for scorer in (SCORER, Comparing(*[[[0.5, 0.9], [0.1, 0.5]]] * 1000)):
+    for scorer in (SCORER, Stating("win_rates", "log_odds_differences")):
         read.clear()
         stream = pseudo_labelled(scorer, many(), model="m", tally=PseudoTally())
         assert next(stream).id == "0"
@@ -340,7 +329,7 @@ def test_a_labelling_that_fails_leaves_neither_file_nor_record(tmp_path):
         raise ZeroDivisionError
 
     with pytest.raises(ModelError):
-        write(path, group(3, 0), scorer=FunctionScorer(broken))
+        write(path, group(3, 0), scorer=FunctionScorer(broken), temperature=1.0)
     # the older labels are whole, and without their record nobody takes them for those of the failed labelling
     assert read_pseudo_labels(path) is None
     assert list(tmp_path.iterdir()) == [path]
@@ -356,6 +345,8 @@ def test_a_record_that_is_not_one_is_an_error(tmp_path):
 
 class Late:
     """A scorer that reads everything before it answers, and answers too much."""
+
+    info = ScorerInfo(scale="log_odds_differences")
 
     def score_groups(self, groups):
         for each in [*groups, group(1, 2, id="more")]:

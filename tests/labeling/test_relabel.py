@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plaudit.data.reading.options import ReadingOptions
 from plaudit.data.reading.read import read_groups
 from plaudit.data.reading.write import write_groups
 from plaudit.data.schema.group import Group, Preference, Step, conversation
@@ -32,6 +33,7 @@ from plaudit.models.heads.language_model import COMPARISON
 from plaudit.opening import load
 from plaudit.scoring.files import read_rewards
 from plaudit.scoring.function import FunctionScorer
+from plaudit.scoring.scorer import GroupRewards, ScorerInfo
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 
@@ -74,20 +76,28 @@ def test_chosen_is_the_response_of_the_higher_reward():
 
 
 def test_soft_labels_are_the_probability_by_the_lead_and_the_temperature():
-    found, _ = run(group(LOG4, 0, preferences=[(1, 0)]), labels="soft")
+    found, _ = run(group(LOG4, 0, preferences=[(1, 0)]), labels="soft", temperature=1.0)
     assert found[0].preferences == (Preference(0, 1, probability=pytest.approx(0.8)),)
     found, _ = run(group(LOG4, 0, preferences=[(1, 0)]), labels="soft", temperature=2.0)
     # σ(log 2) = 2 ÷ 3
     assert found[0].preferences == (Preference(0, 1, probability=pytest.approx(2 / 3)),)
-    found, _ = run(group(1e99, -1e99, preferences=[(1, 0)]), labels="soft")
+    found, _ = run(group(1e99, -1e99, preferences=[(1, 0)]), labels="soft", temperature=1.0)
     assert found[0].preferences == (Preference(0, 1, probability=1.0),)
+
+
+def test_soft_labels_of_rewards_that_are_no_log_odds_need_the_temperature_that_fits_them(tmp_path, source, gold):
+    with pytest.raises(ConfigError, match="so no difference of them is a log-odds; give the temperature"):
+        run(group(52, 50, preferences=[(1, 0)]), labels="soft")
+    with pytest.raises(ConfigError, match="give the temperature"):
+        relabel_file(gold[0], source, tmp_path / "out.jsonl", rule=RelabelRule(labels="soft"))
+    assert not list(tmp_path.glob("out*"))
 
 
 def test_equal_rewards_make_no_hard_preference_and_a_soft_one_of_one_half():
     tied = group(2, 2, preferences=[(1, 0)])
     found, counts = run(tied)
     assert (found[0].preferences, counts.ties, counts.pairs) == ((), 1, 1)
-    found, counts = run(tied, labels="soft")
+    found, counts = run(tied, labels="soft", temperature=1.0)
     assert (found[0].preferences, counts.ties) == ((Preference(0, 1, probability=0.5),), 1)
     assert counts.agreement is None
 
@@ -304,6 +314,15 @@ def test_a_file_is_relabelled_as_groups_in_memory_are_and_its_record_says_how(so
     assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.jsonl", "out.record.json"]
 
 
+def test_columns_of_other_names_are_relabelled(gold, tmp_path):
+    rows, out = tmp_path / "own.jsonl", tmp_path / "out.jsonl"
+    rows.write_text('{"question": "a", "good": "b", "bad": "ccc"}\n')
+    columns = {"prompt": "question", "chosen": "good", "rejected": "bad"}
+    relabel_file(gold[0], str(rows), out, rule=RelabelRule(), reading=ReadingOptions(columns=columns))
+    (group,) = read_groups(out)
+    assert [group.responses[each.chosen] for each in group.preferences] == ["ccc"]
+
+
 @pytest.mark.parametrize(("died_after", "torn", "kept"), [(0, 0, 0), (3, 0, 3), (12, 0, 12), (12, 9, 11), (22, 0, 22)])
 def test_a_killed_run_goes_on_and_writes_the_same_bytes(source, gold, tmp_path, died_after, torn, kept):
     name, module = gold
@@ -330,6 +349,34 @@ def test_a_killed_run_goes_on_and_writes_the_same_bytes(source, gold, tmp_path, 
     assert record.counts == RelabelRecord.model_validate_json(record_path(tmp_path / "whole.jsonl").read_bytes()).counts
 
 
+class InWindows:
+    """Gives rewards that depend on the place in a window of five groups, as batches move last digits; may die."""
+
+    info = ScorerInfo(window=5)
+
+    def __init__(self, stop=None):
+        self.stop = stop
+
+    def score_groups(self, groups):
+        for place, group in enumerate(groups):
+            if place == self.stop:
+                raise KeyboardInterrupt
+            yield GroupRewards(group.id, tuple(len(each) + place % 5 / 8 for each in group.responses))
+
+
+@pytest.mark.parametrize(("stop", "kept"), [(4, 0), (5, 5), (13, 10), (22, 20)])
+def test_a_scorer_of_windows_goes_on_at_the_end_of_one(source, tmp_path, monkeypatch, stop, kept):
+    def relabel(out, scorer):
+        monkeypatch.setattr(relabelling, "open_scorer", lambda *_, **__: scorer)
+        return relabel_file("windows", source, out, rule=RelabelRule())
+
+    relabel(tmp_path / "whole.jsonl", InWindows())
+    with pytest.raises(KeyboardInterrupt):
+        relabel(tmp_path / "out.jsonl", InWindows(stop))
+    assert relabel(tmp_path / "out.jsonl", InWindows()).resumed == kept
+    assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
 def test_a_run_killed_while_it_writes_scores_nothing_again(source, gold, tmp_path, monkeypatch):
     name, module = gold
     out = tmp_path / "out.jsonl"
@@ -344,7 +391,7 @@ def test_a_run_killed_while_it_writes_scores_nothing_again(source, gold, tmp_pat
     monkeypatch.setattr(relabelling, "write_groups", write_groups)
     module.calls.clear()
     # the rewards do not depend on the rule: another one may follow
-    assert relabel_file(name, source, out, rule=RelabelRule(labels="soft")).resumed == GROUPS
+    assert relabel_file(name, source, out, rule=RelabelRule(labels="soft", temperature=1.0)).resumed == GROUPS
     assert module.calls == []
 
 
@@ -432,9 +479,10 @@ def test_rows_left_out_are_in_the_record_and_compressed_output_is_the_same(sourc
     rows.write_text(rows.read_text() + '{"id": "bad", "prompt": "p", "responses": [], "preferences": []}\n')
     with pytest.raises(DataError, match=":24: responses is empty"):
         relabel_file(gold[0], source, tmp_path / "out.jsonl", rule=RelabelRule())
-    record = relabel_file(gold[0], source, tmp_path / "out.jsonl", rule=RelabelRule(), on_error="skip")
+    skipping = ReadingOptions(on_error="skip")
+    record = relabel_file(gold[0], source, tmp_path / "out.jsonl", rule=RelabelRule(), reading=skipping)
     assert record.dropped_rows == {"malformed responses": 1}
-    relabel_file(gold[0], source, tmp_path / "out.jsonl.gz", rule=RelabelRule(), on_error="skip", overwrite=True)
+    relabel_file(gold[0], source, tmp_path / "out.jsonl.gz", rule=RelabelRule(), reading=skipping, overwrite=True)
     assert gzip.decompress((tmp_path / "out.jsonl.gz").read_bytes()) == (tmp_path / "out.jsonl").read_bytes()
 
 
@@ -452,8 +500,9 @@ def test_a_reward_model_relabels_and_trained_again_does_not_go_on(source, tmp_pa
     with pytest.raises(ZeroDivisionError):
         relabel_file(model, source, out, rule=RelabelRule(), overwrite=True)
     save_reward_model(make_decoder(max_length=256, seed=1), tmp_path / "model")
+    out.unlink()
     with pytest.raises(ConfigError, match=r"weights_hash .* there and .* here"):
-        relabel_file(model, source, out, rule=RelabelRule(), overwrite=True)
+        relabel_file(model, source, out, rule=RelabelRule())
 
 
 def test_a_model_that_compares_gives_soft_labels_of_its_own_probability(tmp_path, make_decoder, make_groups):

@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,6 @@ from plaudit.labeling.semi_supervised import (
     train_semi_supervised,
 )
 from plaudit.opening import load
-from plaudit.scoring.local.pairwise import PairwiseScorer
 from plaudit.scoring.scorer import GroupRewards, ScorerInfo
 from plaudit.training.prepare import prepare_groups, prepare_model
 
@@ -170,32 +170,33 @@ def test_the_preferences_of_the_unlabelled_groups_change_nothing_but_the_measure
 
 
 @pytest.mark.slow
-def test_a_pairwise_preference_model_labels_with_its_own_comparisons(folder, run, monkeypatch):
-    asked = []
-    original = PairwiseScorer.probabilities
-    monkeypatch.setattr(
-        PairwiseScorer, "probabilities", lambda self, groups: (asked.append(1), original(self, groups))[1]
-    )
+def test_a_pairwise_preference_model_labels_with_the_strengths_of_its_comparisons(folder, run):
     head = ("train.model.head={type: comparison}", "train.objective={type: process}", "rounds=1", "threshold=0.5")
     # weights large enough for answers that are far from one half
     record = train_semi_supervised(config(*head, "train.model.init.init_std=0.3"), run_dir=run)
     _, done = record.rounds
-    assert (record.status, len(asked)) == ("finished", 1)
+    assert record.status == "finished"
     assert done.pseudo.kept > 0
+    assert done.pseudo.unit == "log_odds_differences"
     assert done.groups == 12 + done.pseudo.groups_kept
     assert done.accuracy is not None
     kept = list(read_groups(run / "pseudo" / "round_1.jsonl", format="groups", cache_dir=run / "cache"))
-    tables = original(load(run / "round_0"), kept)
-    said = [
-        table[each.chosen, each.rejected]
-        for group, table in zip(kept, tables, strict=True)
+    found = load(run / "round_0").score_groups(kept)
+    leads = [
+        rewards.strengths[each.chosen] - rewards.strengths[each.rejected]
+        for group, rewards in zip(kept, found, strict=True)
         for each in group.preferences
     ]
-    assert len(said) == done.pseudo.kept == done.pseudo.pairs - done.pseudo.ties
-    # the label is the comparisons' own answer, wherever that response stands in the group
-    assert min(said) > 0.5 - 1e-6
-    assert np.mean(said) > 0.505
+    assert len(leads) == done.pseudo.kept == done.pseudo.pairs - done.pseudo.ties
+    assert min(leads) > -1e-5
+    assert np.mean(leads) > 0.02
     assert {each.chosen < each.rejected for group in kept for each in group.preferences} == {True, False}
+
+
+def test_an_objective_of_no_log_odds_is_refused_before_any_round_is_trained(folder, run):
+    with pytest.raises(ConfigError, match="only the order counts, so no difference of them is a log-odds; set temper"):
+        train_semi_supervised(config("train.objective.label_smoothing=0.1"), run_dir=run)
+    assert not (run / "round_0").exists()
 
 
 def test_unlabelled_groups_of_one_response_are_refused_before_any_round_is_trained(folder, run, make_groups):
@@ -303,7 +304,7 @@ class Dying:
 
     @property
     def info(self):
-        return ScorerInfo(window=2)
+        return ScorerInfo(window=2, scale="log_odds_differences")
 
     def score_groups(self, groups):
         for group in groups:
@@ -314,12 +315,15 @@ class Dying:
 
 
 class DyingPairs(Dying):
-    """The same of probabilities."""
+    """The same of a scorer that compares: the lengths are its strengths."""
 
-    def probabilities(self, groups):
-        for rewards in self.score_groups(groups):
-            lead = np.subtract.outer(rewards.rewards, rewards.rewards)
-            yield np.where(lead == 0, np.nan, 1 / (1 + np.exp(-lead)))
+    @property
+    def info(self):
+        return ScorerInfo(window=2, scale="win_rates", strengths="log_odds_differences", relative=True)
+
+    def score_groups(self, groups):
+        for found in super().score_groups(groups):
+            yield replace(found, rewards=(0.5,) * len(found.rewards), strengths=found.rewards)
 
 
 @pytest.mark.parametrize("kind", [Dying, DyingPairs])
@@ -439,3 +443,34 @@ def test_a_damaged_round_is_an_error_that_says_what_to_remove(folder, run, whole
     (run / "ssrm.json").write_text("{")
     with pytest.raises(ConfigError, match=r"ssrm\.json cannot be read"):
         train_semi_supervised(config(), run_dir=run, resume=True)
+
+
+def test_rounds_of_a_head_of_ones_own_go_on(run, monkeypatch):
+    import sys
+    from dataclasses import dataclass
+    from types import ModuleType
+
+    from plaudit.models.heads.head import HeadSpec, without_attributes
+    from plaudit.models.heads.kinds import CustomHead
+    from plaudit.objectives.objective import Rewards
+
+    @dataclass(frozen=True, kw_only=True)
+    class Plain(CustomHead):
+        scale = "log_odds_differences"
+
+        def spec(self):
+            return HeadSpec()
+
+        def read(self, outputs, batch, model):
+            return Rewards(response=outputs[:, 0])
+
+        def decode(self, rewards, labels):
+            return without_attributes(rewards.response)
+
+    module = ModuleType("plain_heads")
+    Plain.__module__, Plain.__qualname__ = "plain_heads", "Plain"
+    module.Plain = Plain
+    monkeypatch.setitem(sys.modules, "plain_heads", module)
+    head = "train.model.head={type: custom, path: plain_heads:Plain}"
+    record = train_semi_supervised(config(head, "rounds=1"), run_dir=run)
+    assert len(record.rounds) == 2

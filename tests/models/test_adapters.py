@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 
 import pytest
@@ -11,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from plaudit.batching.batch import build_batch
 from plaudit.batching.encode import EncodingReport
-from plaudit.errors import CheckpointError, ModelError
+from plaudit.errors import CheckpointError
 from plaudit.models.checkpoint.files import load_reward_model, save_reward_model
 from plaudit.models.create import add_lora, merge_lora, new_reward_model
 from plaudit.models.parity import prove_layout
@@ -97,7 +98,7 @@ def test_an_adapter_without_its_head_is_refused(adapted, tmp_path):
 def test_an_adapter_whose_base_is_gone_is_refused(adapted, saved, tmp_path):
     save_reward_model(adapted, tmp_path / "adapter")
     shutil.rmtree(saved)
-    with pytest.raises(ModelError, match="does not exist"):
+    with pytest.raises(CheckpointError, match="there is no such folder, here or beside the adapter"):
         load_reward_model(str(tmp_path / "adapter"))
 
 
@@ -177,3 +178,31 @@ def test_adapters_on_an_encoder_train_and_save_its_whole_head(encoder_without_he
     save_reward_model(merge_lora(model), tmp_path / "merged")
     merged, _ = load_reward_model(str(tmp_path / "merged"))
     assert (rewards_of(merged, groups) - wanted).abs().max() <= 5e-6
+
+
+def test_the_base_is_also_looked_for_beside_the_adapter(adapted, make_groups, tmp_path, monkeypatch):
+    groups = make_groups(3)
+    save_reward_model(adapted, tmp_path / "adapter")
+    file = tmp_path / "adapter" / "adapter_config.json"
+    record = json.loads(file.read_text())
+    shutil.copytree(record["base_model_name_or_path"], tmp_path / "plain")
+    monkeypatch.chdir("/")
+    file.write_text(json.dumps(record | {"base_model_name_or_path": "../plain"}))
+    loaded, _ = load_reward_model(str(tmp_path / "adapter"), layout="padded")
+    torch.testing.assert_close(rewards_of(loaded, groups), rewards_of(adapted, groups), rtol=0, atol=1e-6)
+    file.write_text(json.dumps(record | {"base_model_name_or_path": "../gone"}))
+    with pytest.raises(CheckpointError, match=r"adapter_config\.json: base_model_name_or_path is '\.\./gone'"):
+        load_reward_model(str(tmp_path / "adapter"))
+
+
+def test_a_head_that_was_frozen_is_taken_from_the_base(saved, make_groups, tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    base, _ = load_reward_model(str(saved), layout="padded")
+    wanted = rewards_of(base, make_groups(3))
+    network = get_peft_model(base.core, LoraConfig(r=2, target_modules="all-linear", exclude_modules=["score"]))
+    network.save_pretrained(tmp_path / "adapter")
+    base.tokenizer.save_pretrained(tmp_path / "adapter")
+    loaded, _ = load_reward_model(str(tmp_path / "adapter"), layout="padded")
+    # fresh adapters change nothing
+    torch.testing.assert_close(rewards_of(loaded, make_groups(3)), wanted, rtol=0, atol=1e-6)

@@ -24,6 +24,7 @@ from plaudit.batching.encode import EncodingReport
 from plaudit.errors import CheckpointError, LayoutError, ModelError
 from plaudit.models.backbone import restore_head
 from plaudit.models.checkpoint.files import load_reward_model, save_reward_model
+from plaudit.models.checkpoint.recipe import NAMED_TEMPLATES
 from plaudit.models.create import new_reward_model
 from plaudit.models.heads.token import TokenHead
 
@@ -68,9 +69,9 @@ def test_a_saved_model_gives_the_same_rewards_bit_for_bit(make_decoder, make_gro
 
 def test_saving_replaces_an_earlier_checkpoint_whole(make_decoder, tmp_path):
     save_reward_model(make_decoder(num_layers=2), tmp_path / "model")
-    (tmp_path / "model" / "left-over.txt").write_text("old")
+    (tmp_path / "model" / "merges.txt").write_text("old")
     save_reward_model(make_decoder(num_layers=1), tmp_path / "model")
-    assert not (tmp_path / "model" / "left-over.txt").exists()
+    assert not (tmp_path / "model" / "merges.txt").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     load_reward_model(str(tmp_path / "model"))
 
@@ -225,7 +226,7 @@ def test_a_pad_token_that_is_the_end_token_is_refused_or_with_strict_off_warned_
     whole, _ = load_reward_model(str(foreign))
     wanted = rewards_of(whole, make_groups(3))
     edit_json(foreign / "tokenizer_config.json", pad_token="<|end|>")
-    with pytest.raises(CheckpointError, match="pad token is the end token"):
+    with pytest.raises(CheckpointError, match="conversations end in the pad token"):
         load_reward_model(str(foreign))
     with pytest.warns(UserWarning, match="plaudit reads it at the last token"):
         model, _ = load_reward_model(str(foreign), strict=False)
@@ -250,7 +251,7 @@ def test_a_doubled_bos_is_refused(saved):
     )
     tokenizer.chat_template = "{{ bos_token }}" + tokenizer.chat_template
     tokenizer.save_pretrained(saved)
-    edit_json(saved / "plaudit.json", chat_template=tokenizer.chat_template)
+    edit_json(saved / "plaudit.json", chat_template=tokenizer.chat_template, tokenizer_hash=None)
     load_reward_model(str(saved))
     edit_json(saved / "plaudit.json", special_tokens=True)
     with pytest.raises(CheckpointError, match="the BOS token stands twice"):
@@ -288,14 +289,16 @@ def test_a_new_model_gets_a_pad_token_of_its_own(saved, tmp_path):
     load_reward_model(str(tmp_path / "again"))
 
 
-def test_a_template_is_asked_for_where_the_tokenizer_has_none(saved):
+def test_the_plain_template_is_taken_and_announced_where_the_tokenizer_has_none(saved, caplog):
     (saved / "plaudit.json").unlink()
     (saved / "chat_template.jinja").unlink()
-    with pytest.raises(ModelError, match=r"no chat template; set model\.init\.chat_template"):
-        new_reward_model(str(saved), seed=0)
+    assert new_reward_model(str(saved), seed=0).recipe.chat_template.startswith(NAMED_TEMPLATES["plain"])
+    assert f"{saved} has no chat template; the plain one is used" in caplog.text
     with pytest.raises(ModelError, match="did you mean 'plain'"):
         new_reward_model(str(saved), seed=0, chat_template="plane")
-    assert new_reward_model(str(saved), seed=0, chat_template="plain").recipe.special_tokens
+    assert new_reward_model(str(saved), seed=0, chat_template="plain").recipe.chat_template.startswith(
+        NAMED_TEMPLATES["plain"]
+    )
 
 
 def test_a_longer_limit_than_the_model_has_positions_is_refused(saved):
@@ -353,9 +356,43 @@ def test_a_half_precision_head_in_several_files_is_restored_from_the_hub(saved, 
 def test_a_layout_asked_for_by_name_must_be_exact(saved, monkeypatch):
     from plaudit.models import parity
 
-    monkeypatch.setattr(parity, "TOLERANCE", {torch.float32: -1.0})
+    monkeypatch.setattr(parity, "_fault_of_tree", lambda *_: "a fault")
     with pytest.raises(LayoutError, match="layout: shared_prefix is not exact for LlamaForSequenceClassification"):
         load_reward_model(str(saved), layout="shared_prefix")
     model, proof = load_reward_model(str(saved), layout="auto")
     assert model.layout == proof.layout == "padded"
     assert "shared_prefix is not exact here" in proof.reason
+
+
+# ---------------------------------------------------------------------------------- weights that torch pickled
+
+
+def as_pytorch_model(folder):
+    """Write the weights of a checkpoint as older tools do, instead of as safetensors."""
+    from safetensors.torch import load_file
+
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_weights_that_torch_pickled_give_the_same_rewards(saved, dtype):
+    wanted, _ = load_reward_model(str(saved), dtype=dtype)
+    as_pytorch_model(saved)
+    found, _ = load_reward_model(str(saved), dtype=dtype)
+    assert found.core.score.weight.dtype == torch.float32
+    for name, weight in wanted.named_parameters():
+        assert torch.equal(weight, found.get_parameter(name)), name
+
+
+class _Runs:
+    def __reduce__(self):
+        return (print, ("this code would run",))
+
+
+def test_code_in_pickled_weights_is_not_run(saved, capsys):
+    as_pytorch_model(saved)
+    torch.save({"score.weight": _Runs()}, saved / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="cannot load a reward model"):
+        load_reward_model(str(saved))
+    assert "would run" not in capsys.readouterr().out

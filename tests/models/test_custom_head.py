@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from plaudit.errors import CheckpointError, ConfigError, ModelError
+from plaudit.models.checkpoint.average import average_models
 from plaudit.models.checkpoint.files import load_reward_model, save_reward_model
 from plaudit.models.checkpoint.recipe import read_recipe
 from plaudit.models.heads.kinds import custom_head, head_of
@@ -68,6 +69,15 @@ def test_it_comes_back_with_its_fields_its_weights_and_its_rewards(saved, module
     assert min(each for group in after for each in group.uncertainty) > 0
 
 
+def test_models_with_one_are_averaged_where_its_import_is_allowed(saved, module):
+    model, folder = saved
+    with pytest.raises(CheckpointError, match="pass trust_remote_code=True"):
+        average_models([folder, folder])
+    made = average_models([folder, folder], trust_remote_code=True)
+    assert made.head == model.head
+    torch.testing.assert_close(made.core.score.weight, model.core.score.weight)
+
+
 def test_loading_imports_nothing_that_was_not_allowed(saved, monkeypatch):
     _, folder = saved
     monkeypatch.delitem(sys.modules, "blends")
@@ -112,3 +122,52 @@ def test_a_head_in_a_script_cannot_be_saved(module, make_decoder):
     module.Blend.__module__ = "__main__"
     with pytest.raises(ModelError, match="Blend stands in a script"):
         make_decoder(head=module.Blend())
+
+
+# ------------------------------------------------------------------------------ heads inside classes and functions
+
+
+def test_a_head_inside_a_class_comes_back(module, make_decoder, tmp_path):
+    class Outer:
+        Blend = module.Blend
+
+    module.Outer = Outer
+    module.Blend.__qualname__ = "Outer.Blend"
+    save_reward_model(make_decoder(head=module.Blend()), tmp_path / "model")
+    loaded, _ = load_reward_model(str(tmp_path / "model"), trust_remote_code=True)
+    assert type(loaded.head) is module.Blend
+
+
+def test_a_head_inside_a_function_cannot_be_saved(module, make_decoder):
+    module.Blend.__qualname__ = "build.<locals>.Blend"
+    with pytest.raises(ModelError, match="stands in a function; move it to a module"):
+        make_decoder(head=module.Blend())
+
+
+# ------------------------------------------------------------------------------ the command line and other doors
+
+
+def test_a_verb_opens_it_where_code_may_be_imported(saved, make_groups, tmp_path):
+    from typer.testing import CliRunner
+
+    from plaudit.cli.main import app
+    from plaudit.data.reading.write import write_groups
+
+    def invoke(*command):
+        return CliRunner().invoke(app, command)
+
+    write_groups(tmp_path / "groups.jsonl", make_groups(3))
+    command = ("score", saved[1], str(tmp_path / "groups.jsonl"), "--output", str(tmp_path / "rewards.jsonl"))
+    refused = invoke(*command)
+    assert refused.exit_code == 2
+    assert "pass trust_remote_code=True" in refused.stderr
+    assert invoke(*command, "--trust-remote-code").exit_code == 0
+    assert (tmp_path / "rewards.jsonl").read_text().count("\n") == 3
+
+
+def test_its_order_is_no_probability_of_steps(saved, module):
+    from plaudit.opening import _unit, load
+    from plaudit.scoring.scorer import info_of
+
+    module.Blend.scale = property(lambda self: "order")
+    assert _unit(info_of(load(saved[1], trust_remote_code=True))) is None

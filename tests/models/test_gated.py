@@ -269,8 +269,8 @@ def test_a_gated_model_that_plaudit_saves_gives_the_same_rewards(published, hard
     assert config["architectures"] == ["LlamaForSequenceClassification"]
     assert "auto_map" not in config
     again = plaudit.load(tmp_path / "own")
-    assert again.recipe == scorer.recipe
-    assert again.info.recipe_hash == scorer.info.recipe_hash
+    # the config that is written names another class and none of the fields of the published one
+    assert again.recipe.model_copy(update={"config_hash": scorer.recipe.config_hash}) == scorer.recipe
     for wanted, found in zip(scorer.score_groups(hard_groups), again.score_groups(hard_groups), strict=True):
         assert found.rewards == pytest.approx(wanted.rewards, abs=1e-6)
         assert found.attributes.keys() == wanted.attributes.keys()
@@ -555,6 +555,6 @@ def test_a_scalar_model_without_a_recipe_is_said_to_be_inferred(make_decoder, tm
 def test_a_layout_that_is_not_exact_is_refused_for_gated_models_too(published, monkeypatch):
     from plaudit.models import parity
 
-    monkeypatch.setattr(parity, "TOLERANCE", {torch.float32: -1.0})
+    monkeypatch.setattr(parity, "_fault_of_tree", lambda *_: "a fault")
     with pytest.raises(LayoutError, match="shared_prefix is not exact"):
         load_reward_model(str(published[0]), layout="shared_prefix")

@@ -175,3 +175,24 @@ def test_a_source_without_a_vocabulary_head_is_refused(make_decoder, tmp_path):
     words = LanguageModelHead(classes=(0.0, 1.0), class_words=("-", "+"))
     with pytest.raises(ModelError, match="by which class words are predicted; start from a causal"):
         new_reward_model(str(tmp_path / "scalar"), seed=0, head=words)
+
+
+def test_in_half_precision_no_probability_of_a_word_exceeds_one(make_decoder, tokenizer):
+    from plaudit.models.heads.language_model import LanguageModelHead, class_log_probabilities
+
+    words = tuple(tokenizer.convert_ids_to_tokens(k) for k in (20, 30))
+    model = make_decoder(head=LanguageModelHead(class_words=words))
+    core = model.core.bfloat16()
+    with torch.no_grad():
+        generator = torch.Generator().manual_seed(0)
+        head = core.get_output_embeddings().weight
+        head.copy_(torch.randn(head.shape, generator=generator))
+        # hidden states that point along the weights of a word make it almost certain, its log-probability almost 0
+        hidden = head[[20] * 40 + [30] * 40] * torch.linspace(0.3, 1.5, 80)[:, None].bfloat16()
+        found = class_log_probabilities(core, hidden, (20, 30))
+        wanted = torch.log_softmax(hidden.double() @ head.double().T, dim=-1)[:, [20, 30]]
+    assert found.dtype == torch.float32
+    assert found.max() <= 0
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-5)
+    rounded = torch.logsumexp((hidden @ head.T).float(), dim=-1)
+    assert ((hidden.float() * head[[20] * 40 + [30] * 40].float()).sum(-1) - rounded).max() > 0.01

@@ -101,12 +101,16 @@ def test_adapters_added_and_merged_keep_the_units(build, make_groups):
     torch.testing.assert_close(table_of(merged, groups)[0], before, rtol=1e-5, atol=1e-4)
 
 
+YOUNGER = ("quantization", "gate", "custom_head", "reward_scale", "tokenizer_hash", "config_hash")
+
+
 def test_the_hash_of_a_recipe_tells_units_apart_and_without_any_is_what_it_was_before_there_were_some(build):
     model = build()
     plain = model.recipe
     fields = plain.model_dump(mode="json")
     assert (fields.pop("attribute_scales"), fields.pop("attribute_locations")) == ([], [])
-    assert [fields.pop(name) for name in ("quantization", "gate", "custom_head", "trained_as_log_odds")] == [None] * 4
+    assert [fields.pop(name) for name in YOUNGER] == [None] * len(YOUNGER)
+    assert (fields.pop("step_reward"), fields.pop("step_token")) == ("not_lowest", "step")
     before = hashlib.blake2b(json.dumps(fields, sort_keys=True).encode(), digest_size=8).hexdigest()
     assert plain.hash == before
     head = head_hash(model.core)

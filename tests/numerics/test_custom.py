@@ -31,7 +31,7 @@ class Length:
     """Squared distance of the reward from the length. An item is a response."""
 
     needs = Needs(labels="outcomes")
-    log_odds = None
+    reward_scale = None
 
     def __init__(self, factor):
         self.factor = factor
@@ -95,7 +95,7 @@ def test_a_library_function_trains_as_our_own_does():
 def test_a_class_states_its_labels_and_its_losses():
     found = objective("Length", factor=2.0)
     assert found.needs.labels == "outcomes"
-    assert (found.log_odds, objective("hinge").log_odds) == (None, False)
+    assert (found.reward_scale, objective("hinge").reward_scale) == (None, "order")
     items = found(Rewards(response=torch.tensor([5.0, 1.0])), batch_labels(2, length=[2, 3]))
     assert items.losses.tolist() == [1.0, 25.0]
 

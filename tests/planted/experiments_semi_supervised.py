@@ -60,7 +60,7 @@ def kept_pairs(weights: Tensor, *, applied: bool) -> tuple[Tensor, float]:
         Group(conversation(f"prompt {k}"), (f"{k} 0", f"{k} 1"), (Preference(best, 1 - best),), id=str(k))
         for k, best in enumerate(better.tolist())
     ]
-    found = list(pseudo_labelled(FunctionScorer(scorer), groups, model="planted", tally=PseudoTally()))
+    found = list(pseudo_labelled(FunctionScorer(scorer), groups, model="planted", temperature=1.0, tally=PseudoTally()))
     if not applied:
         found = [dataclasses.replace(group, preferences=(Preference(0, 1),)) for group in found]
     rows = torch.tensor([int(group.id) for group in found], dtype=torch.long)

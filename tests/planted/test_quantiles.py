@@ -49,6 +49,7 @@ def scorer(tmp_path, monkeypatch):
     return plaudit.load(run, trust_remote_code=True)
 
 
+@pytest.mark.slow
 def test_the_uncertainty_is_the_noise_of_the_prompt_and_the_reward_the_quality(scorer):
     groups = list(rated_groups(100, seed=1))
     found = list(scorer.score_groups(groups))

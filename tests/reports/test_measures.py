@@ -29,6 +29,7 @@ def items() -> list[ItemScore]:
                 ranks=(1, 2, 3),
                 ratings={"<i>clarity</i>": (4.0, 3.0, float(k % 2))},
                 attributes={"<i>clarity</i>": (3.5 + good, 3.0, 1.0)},
+                reward_scale="probabilities",
                 outcomes=(True, k % 4 == 0, False),
                 answers=("1", "1", "2"),
                 step_labels=((1.0, 1.0, 1.0), (1.0, 0.0), (0.0, None)),
@@ -112,8 +113,8 @@ def test_a_page_holds_the_tables_and_escapes_what_data_say(result: Result, tmp_p
         write_record(tmp_path / name / "result.json", result)
         write_json_lines(tmp_path / name / "items.jsonl", items())
     page = write_report([tmp_path / "one"], tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "<h3>Ranks</h3>" in page
-    assert "<h3>Rating of &lt;i&gt;clarity&lt;/i&gt;</h3>" in page
+    assert ">Ranks</h3>" in page
+    assert ">Rating of &lt;i&gt;clarity&lt;/i&gt;</h3>" in page
     assert "<i>clarity" not in page
     assert "First error, F1" in page
     # Outcomes have as many baselines as fit columns or more, steps more than fit.
@@ -122,7 +123,7 @@ def test_a_page_holds_the_tables_and_escapes_what_data_say(result: Result, tmp_p
     assert ">always right</th>" not in page
     assert ">longer response</th>" in page
     assert "No preference pair" not in page
-    assert "exact tie" not in page.split("<h3>")[0]
+    assert "exact tie" not in page.split("<h3")[0]
     both = write_report([tmp_path / "one", tmp_path / "two"], tmp_path / "both.html").read_text(encoding="utf-8")
     assert both.count("<td>Rating of &lt;i&gt;clarity&lt;/i&gt;: ") == 2
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from plaudit.data.reading.write import write_groups
 from plaudit.data.schema.group import Group, Preference, conversation
 from plaudit.errors import DataError
 from plaudit.evaluation.metrics.best_of_n import BestOfN, BestOfNRow
@@ -166,7 +167,7 @@ def test_a_page_has_every_plot_and_all_ids_differ(run_page: str):
 
 def test_a_page_loads_nothing_from_outside(run_page: str):
     outline = Outline(run_page)
-    assert "script" not in outline.tags
+    assert not re.search(r"<script[^>]* src", run_page)
     assert outline.tags.isdisjoint({"link", "iframe", "object", "embed", "img"})
     assert outline.loaded
     for reference in outline.loaded:
@@ -179,7 +180,9 @@ def test_a_page_loads_nothing_from_outside(run_page: str):
 
 def test_texts_of_the_data_are_escaped(run_page: str):
     assert "&lt;script&gt;alert(" in run_page
-    assert "<script" not in run_page
+    assert re.findall(r"<script[^>]*>", run_page) == ['<script type="application/json" class="items">', "<script>"]
+    assert "<script>alert" not in run_page
+    assert "\\u003cscript\\u003e" not in run_page  # the browser has no texts here
     assert "What is" in run_page
     assert "<b>why</b>" not in run_page
     assert "tiny &amp; small" in run_page
@@ -217,8 +220,8 @@ def test_several_inputs_make_one_page_with_a_summary(run_folder: Path, tmp_path:
     assert len(outline.ids) == len(set(outline.ids))
     assert {ref for ref in outline.references if ref.startswith("#s")} >= {"#s0e0", "#s1e0"}
     assert "9 items: 9 scored" in page
-    assert page.index("In short") < page.index("<h2>first_run")
-    assert page.index('<a href="#s0">') < page.index("In short")
+    assert page.index("In short</h2>") < page.index(">first_run</h2>")
+    assert page.index('<a href="#s0">') < page.index("In short</h2>")
 
 
 def test_the_reasons_of_failed_items_are_counted_on_the_page(tmp_path: Path):
@@ -237,7 +240,7 @@ def test_an_unfinished_run_is_shown_with_what_it_has(tmp_path: Path):
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "train/rm/loss": 0.7}\n{"step": 2, "train/rm/lo')
     page = write_report([tmp_path], tmp_path / "page.html").read_text()
     assert page.count("<svg") == 1
-    assert "run.json (what the run was made of), config.yaml (the settings), eval/" in page
+    assert "run.json (the record of the run), config.yaml (the settings), eval/" in page
 
 
 def test_an_evaluation_of_nothing_is_still_a_page(tmp_path: Path):
@@ -327,3 +330,47 @@ def test_a_folder_that_is_no_run_and_no_evaluation_is_an_error(tmp_path: Path):
         write_report([tmp_path / "nowhere"], tmp_path / "page.html")
     with pytest.raises(DataError, match="at least one"):
         write_report([], tmp_path / "page.html")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_data_of_one_name_that_are_not_the_same_are_said(tmp_path: Path, known: bool):
+    for name, count in (("one", 12), ("two", 9), ("three", 12)):
+        folder = make_evaluation(tmp_path / name, count=count)
+        result = json.loads((folder / "result.json").read_text())
+        result |= {"model": name, "data_fingerprint": f"{count:08d}{0:024d}" if known or name == "one" else None}
+        (folder / "result.json").write_text(json.dumps(result))
+    same = write_report([tmp_path / "one", tmp_path / "three"], tmp_path / "same.html").read_text()
+    assert "is not the same data" not in same
+    page = write_report([tmp_path], tmp_path / "page.html").read_text()
+    assert page.count("is not the same data everywhere") == 1
+    first, second = (f" (fingerprint {count:08d})" * known for count in (12, 9))
+    assert f"one on 12 items{first}; two on 9 items{second}. Compare no numbers across them." in page
+
+
+def test_runs_of_other_training_data_are_told_apart_softly(run_folder: Path, tmp_path: Path):
+    other = tmp_path / "other"
+    record = json.loads((run_folder / "run.json").read_text())
+    for folder, fingerprint in ((tmp_path / "one", "aaaaaaaabb"), (other, "ccccccccdd")):
+        folder.mkdir()
+        record["data"] = {"train": {"groups": 1200, "fingerprint": fingerprint}}
+        (folder / "run.json").write_text(json.dumps(record | {"name": folder.name}))
+        (folder / "metrics.jsonl").write_text((run_folder / "metrics.jsonl").read_text())
+    page = write_report([tmp_path / "one", other], tmp_path / "page.html").read_text()
+    words = "one on 1,200 items (fingerprint aaaaaaaa); other on 1,200 items (fingerprint cccccccc)."
+    assert f'<p class="caveat"><b>The training data differ.</b> {words}</p>' in page
+    # both runs in one plot for each metric, named
+    assert page.index("Training, side by side") < page.index("Loss by step")
+    assert '<li><i class="model"></i>one</li><li><i class="rejected"></i>other</li>' in page
+
+
+def test_the_texts_of_an_evaluation_come_from_the_data_that_are_named(tmp_path: Path):
+    folder = make_evaluation(tmp_path / "e", count=5)
+    write_groups(tmp_path / "pairs.jsonl", groups(4))
+    bare = write_report([folder], tmp_path / "bare.html").read_text()
+    assert "No texts for 5 of them: give their data with" in bare
+    page = write_report([folder], tmp_path / "page.html", data=[tmp_path / "pairs.jsonl"]).read_text()
+    assert "No texts for 1 of them" in page
+    (rows,) = re.findall(r'<script type="application/json" class="items">(.*?)</script>', page)
+    assert [row[5] for row in json.loads(rows)] == [*(f"What is {k} & <b>why</b>?" for k in range(4)), None]
+    with pytest.raises(DataError, match=r"other\.jsonl"):
+        write_report([folder], tmp_path / "page.html", data=[tmp_path / "other.jsonl"])

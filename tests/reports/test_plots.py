@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
+
 import pytest
 
 from plaudit.records import LabelCounts, Measure
-from plaudit.reports.plots import confidence_plots, selective_curve
+from plaudit.reports.plots import confidence_plots, selective_curve, training_plots
 
 
 def row(coverage: float, accuracy: float) -> dict[str, float]:
@@ -50,3 +54,32 @@ def test_the_curve_is_drawn_by_rising_coverage_whatever_the_order_of_the_rows(ro
     drawn = selective_curve(rows, name="k").svg
     assert drawn == selective_curve(rows[::-1], name="k").svg
     assert drawn.count("<svg") == 1
+
+
+def test_an_objective_without_an_accuracy_has_the_curve_of_its_squared_error():
+    rows = [{"step": step, "train/rm/loss": 1 / step, "train/rm/mse": 2 / step} for step in (1.0, 2.0, 4.0)]
+    plots = training_plots({"": rows}, "k")
+    assert [plot.title for plot in plots] == ["Loss by step", "Squared error by step"]
+
+
+def test_wall_time_is_in_the_unit_that_fits_it_and_absent_where_it_is_not_logged():
+    def titles(longest: float) -> list[str]:
+        rows = [{"step": step, "seconds": longest * step / 2, "train/rm/loss": 1.0} for step in (1.0, 2.0)]
+        return [plot.title for plot in training_plots({"": rows}, "k")]
+
+    assert titles(100.0) == ["Loss by step", "Loss by seconds"]
+    assert titles(600.0) == ["Loss by step", "Loss by minutes"]
+    assert titles(10_800.0) == ["Loss by step", "Loss by hours"]
+    assert [plot.title for plot in training_plots({"": [{"step": 1.0, "train/rm/loss": 1.0}]}, "k")] == ["Loss by step"]
+
+
+def test_points_that_answer_to_the_pointer_stand_where_they_are_drawn():
+    rows = [{"step": step, "train/rm/loss": loss} for step, loss in ((0.0, 4.0), (50.0, 2.0), (100.0, 0.0))]
+    (plot,) = training_plots({"": rows}, "k")
+    points = json.loads(html.unescape(re.search(r'data-points="([^"]*)"', plot.svg)[1]))
+    assert [words for *_, words in points] == ["step 0, training 4", "step 50, training 2", "step 100, training 0"]
+    (left, top), (middle, centre), (right, bottom) = ((x, y) for x, y, _ in points)
+    assert middle == pytest.approx((left + right) / 2, abs=1e-3)
+    assert centre == pytest.approx((top + bottom) / 2, abs=1e-3)
+    assert 0 < left < right < 1
+    assert 0 < top < bottom < 1

@@ -14,7 +14,7 @@ from plaudit.records import Interval, ItemScore, Result, write_json_lines, write
 from plaudit.reports.inputs import Evaluation, read_evaluation
 from plaudit.reports.leaderboards import leaderboard_sections, style_matrix
 from plaudit.reports.page import write_report
-from plaudit.reports.primary_metric import caveats, overview_rows, primary_metric, scale_rows, sentences
+from plaudit.reports.primary_metric import caveats, overview_rows, primary_metric, scale_rows, verdict
 from plaudit.reports.tables import measure_table
 
 VOID = {"meta", "br", "img", "input", "hr", "link"}
@@ -105,7 +105,7 @@ def write(folder: Path, evaluation: Evaluation) -> Path:
 def test_the_official_figure_is_primary_and_not_the_accuracy_of_what_was_scored():
     # Chat: two of four items fail and count as lost, so hard 0, normal and easy ½: 1/3. Math: hard 0, else 1: 2/3.
     evaluation = evaluated(rm_bench(by_style, failed=2))
-    first, words = primary_metric(evaluation.result), sentences(evaluation.result)
+    first, words = primary_metric(evaluation.result), verdict(evaluation.result)
     assert (first.label, first.value) == ("Official score", "50.0%")
     assert evaluation.result.preference.metrics["accuracy"].value == pytest.approx(2 / 3)
     # By lengths: every pair below the diagonal right, on it wrong (the rejected one is longer), above it wrong.
@@ -115,7 +115,7 @@ def test_the_official_figure_is_primary_and_not_the_accuracy_of_what_was_scored(
         ("Random", "coin", "50.0%"),
     ]
     assert words[0] == "The official score of RM-Bench is 50.0%, over 72 comparisons."
-    assert "does not exclude what the best of the rules" in words[1]
+    assert "does not exclude the best baseline that reads no response: " in words[1]
     assert words[-1] == "Of 2 parts the worst is chat (33.3%), the best math (66.7%)."
     for row in first.scale:
         assert 0 <= row["low"] <= row["at"] <= row["low"] + row["width"] + 0.02 <= 100.04
@@ -210,7 +210,8 @@ def test_the_page_has_the_official_table_with_a_column_for_each_baseline_before_
     assert part.startswith("This is not the whole official set. Missing, in part or new: ")
     official = next(table for table in page.tables if table[0][:2] == ["Metric", "Value"])
     assert official[0] == ["Metric", "Value", "95% interval", "n", "longer response", "random"]
-    rows = {row[0].split(" the ")[0]: row for row in official[1:]}
+    score = "Official score mean of the four domains, each the mean of hard, normal and easy"
+    rows = {row[0].replace(score, "Official score"): row for row in official[1:]}
     assert rows["Official score"][1] == "50.0%"
     assert rows["Official score"][3:] == ["72", "33.3%", "50.0%"]
     assert not any("chosen" in name.lower() for name in rows)
@@ -252,11 +253,11 @@ def test_the_overview_has_the_official_headline_of_each_benchmark_and_short_name
         ["RM-Bench", "second", "Official score", "100.0%"],
     ]
     (contents,) = (text for name, text in page.texts if name.startswith("ul.contents"))
-    assert contents.startswith("Leaderboard: RM-Bench Evaluation of first: RM-Bench")
+    assert contents.startswith("In short Leaderboard: RM-Bench Evaluation of first: RM-Bench")
     # The whole name stands once for each, where model and data are named exactly.
-    assert [row for table in page.tables for row in table if row[0] == "model"] == [
-        ["model", "/srv/models/first"],
-        ["model", "/srv/models/second"],
+    assert [row for table in page.tables for row in table if row[0] == "Model" and len(row) == 2] == [
+        ["Model", "/srv/models/first"],
+        ["Model", "/srv/models/second"],
     ]
     assert len(re.findall("/srv/models", text)) == 2
 

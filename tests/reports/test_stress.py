@@ -10,8 +10,7 @@ import pytest
 from plaudit.data.schema.group import Group, Preference, conversation
 from plaudit.errors import ConfigError, DataError
 from plaudit.evaluation.run import evaluate
-from plaudit.evaluation.stress.flipped_pairs import ChangedText
-from plaudit.evaluation.stress.robustness import PositionEffect, StressReport
+from plaudit.evaluation.stress.robustness import ChangedText, PositionEffect, StressReport
 from plaudit.evaluation.stress.run import FLIPPED_NAME, OLD_NAMES, REPORT_NAME, stress
 from plaudit.records import Interval, write_record
 from plaudit.reports import tables
@@ -124,7 +123,10 @@ def test_a_page_says_what_was_found_what_failed_and_why_and_what_a_spread_is(fol
     text = Outline(page).text
     report = report_of(folder)
     found = sum(each.verdict == "found" for each in report.styles)
-    assert f"{found} of 9 styles move the reward. The strongest, list (every line an item of a list), raises it" in text
+    assert (
+        f"{found} of 13 styles move the reward. The strongest, Llama 3 exchange (control tokens of Llama 3 and an "
+        "invented exchange), raises it" in text
+    )
     assert "The largest loss, code fence (every response in a code fence): 100.0% before, 0.0% after." in text
     assert "The most rankings turn under code fence: those of 100.0% of the pairs." in text
     assert "12 groups were tested. 24 scored items lack a reward: " in text
@@ -143,9 +145,9 @@ def test_flipped_pairs_stand_side_by_side_with_what_is_new_marked(page):
     assert "&lt;script&gt;bad(" in page
 
 
-def test_the_page_is_whole_loads_nothing_and_runs_nothing(page):
+def test_the_page_is_whole_loads_nothing_and_runs_its_own_script_only(page):
     outline = Outline(page)
-    assert "script" not in outline.tags
+    assert page.count("<script") == 1  # the page's own
     assert len(outline.ids) == len(set(outline.ids))
     assert all(each.startswith("#") and each[1:] in outline.ids for each in outline.addresses)
     assert not re.search(r"url\(|@import|https?://", page)
@@ -159,7 +161,7 @@ def test_results_and_stress_test_of_one_model_share_a_page(tmp_path, folder):
     assert (
         "One reward model, measured and stress-tested vain & co Evaluation: held-out <pairs> Accuracy " in outline.text
     )
-    assert outline.text.index("Mean reward of chosen") < outline.text.index("What a style adds to the reward")
+    assert outline.text.index("Mean reward of chosen") < outline.text.index("Reward that a style adds")
     assert {"#s0", "#p0"} <= set(outline.addresses)
     assert {"s0", "p0"} <= set(outline.ids)
 
@@ -169,14 +171,12 @@ def test_stress_tests_of_several_models_stand_side_by_side_with_the_largest_effe
     make(tmp_path / "all" / "b", plain, model="plain")
     page = write_report([tmp_path / "all"], tmp_path / "page.html").read_text()
     text = Outline(page).text
-    assert (
-        "Stress tests side by side held-out <pairs> What a style adds to the reward, in spreads of each model" in text
-    )
+    assert "Stress tests side by side held-out <pairs> Reward that a style adds, in spreads of each model" in text
     assert (
         "Reward models, side by side vain & co and plain on held-out <pairs> Stress test of vain & co: held-out <pairs>"
         in text
     )
-    board = text[text.index("Stress tests side by side") : text.index("What a transform does")]
+    board = text[text.index("Stress tests side by side") : text.index("Change of the accuracy by a transform")]
     reports = [report_of(tmp_path / "all" / name) for name in "ab"]
     largest = {
         each.name: max(
@@ -196,7 +196,7 @@ def test_what_the_order_of_two_responses_does_is_on_the_page(tmp_path, folder):
     effect = PositionEffect(pairs=12, first=interval(0.61), inconsistent=interval(0.25))
     write_record(tmp_path / REPORT_NAME, report_of(folder).model_copy(update={"position": effect}))
     text = Outline(write_report([tmp_path], tmp_path / "page.html").read_text()).text
-    assert "What the order of two responses does" in text
+    assert "Order of two responses" in text
     assert "Named first is preferred 61.0% 56.0 – 66.0% The order decides 25.0% 20.0 – 30.0%" in text
     assert "Not shown, because the file is not there: flipped_pairs.json" in text
 
@@ -220,7 +220,7 @@ def test_nothing_found_is_said_and_a_model_without_spread_is_shown_in_rewards(tm
     make(tmp_path, lambda prompt, responses: [1.0] * len(responses))
     report = report_of(tmp_path)
     assert sentences(report) == [
-        "None of 9 styles was found to move the reward.",
+        "None of 13 styles was found to move the reward.",
         "None of 16 transforms that must not matter was found to change the accuracy.",
     ]
     text = Outline(write_report([tmp_path], tmp_path / "page.html").read_text()).text
@@ -231,8 +231,8 @@ def test_nothing_found_is_said_and_a_model_without_spread_is_shown_in_rewards(tm
 def test_a_page_of_styles_alone_has_no_transforms(tmp_path):
     stress(FunctionScorer(plain), groups(3), name="d", model="m", output_dir=tmp_path, transforms=())
     text = Outline(write_report([tmp_path], tmp_path / "page.html").read_text()).text
-    assert "What a style adds" in text
-    assert "What must not change a ranking" not in text
+    assert "Reward that a style adds" in text
+    assert "Transforms that must not change a ranking" not in text
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ from plaudit.records import Interval, LabelCounts, Measure, Result
 from plaudit.reports.primary_metric import preference_sentences
 from plaudit.reports.tables import (
     counts_sentence,
-    dropped_rows,
+    data_words,
     interval_text,
     measure_table,
+    model_words,
     number,
     scale_of,
     share,
@@ -136,9 +137,35 @@ def test_every_item_is_accounted_for_in_words(ties: int, rule: str, words: str):
     assert counts_sentence(result) == f"2,010 items: 2,003 scored, 5 unscored, 2 failed; {words}."
 
 
-def test_what_was_dropped_is_said():
-    data = {"pairs": {"groups": 1200, "fingerprint": "ab", "dropped": {"over_long": 3}, "skipped": {}}}
-    assert dropped_rows(data) == [("pairs", "groups: 1,200; fingerprint: ab; dropped: over long 3; skipped: none")]
+def test_data_of_a_run_are_described_in_sentences():
+    read = {"path": "pairs.csv", "format": "pairs", "rows": 1210, "groups": 1203, "joined": 0, "dropped": {"blank": 7}}
+    facts = {
+        "fingerprint": "ab",
+        "read": {**read, "version": 1, "examples": {}, "ignored_fields": []},
+        "encoded": {"groups": 1203, "kept": 1200, "dropped": {"over_long": 3}, "changed": {"system turn": 2}},
+        "groups": 1200,
+        "labels": "preferences",
+        "without_labels": 1,
+        "preferences": 2400,
+        "tokens_separate": 9000,
+        "tokens_shared": 6000,
+        "skipped": {"later": 5},
+    }
+    assert data_words(facts) == (
+        "1,200 groups with 2,400 preferences. Read from pairs.csv (format pairs). Left out: blank 7, over long 3, "
+        "groups without preferences 1. System turn: 2. 6,000 tokens with shared prefixes, 9,000 without. "
+        "Skipped: later 5. Fingerprint ab."
+    )
+    assert data_words({"groups": 3}) == "3 groups. Nothing was left out."
+
+
+def test_the_model_of_a_run_is_described_in_words_and_an_unknown_fact_under_its_name():
+    model = {"architecture": "Llama", "parameters": 1500, "trainable": 20, "layout": "shared_prefix", "new_fact": 7}
+    assert model_words(model) == [
+        ("Model", "Llama, 1,500 parameters, 20 trained"),
+        ("Layout of batches", "shared prefix"),
+        ("New fact", "7"),
+    ]
 
 
 @pytest.mark.parametrize(

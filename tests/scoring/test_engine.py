@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from plaudit.data.schema.group import Group, conversation
-from plaudit.errors import DataError
 from plaudit.models.parity import choose_layout
 from plaudit.scoring.local import chunks as parts
 from plaudit.scoring.local.engine import WINDOW, RewardScorer
@@ -80,8 +79,8 @@ def test_a_response_that_is_too_long_gets_none_and_the_reason_and_the_others_the
     assert all(reward is not None for each in (0, 1, 3) for reward in scored[each].rewards)
     assert [scored[each].reason for each in (0, 1, 3)] == [None] * 3
     assert made.report.dropped == {"responses alone longer than max_length": 1}
-    with pytest.raises(DataError, match="cannot score: responses alone longer than max_length"):
-        made.score("hi", ["cat " * 300])
+    with pytest.warns(UserWarning, match="responses alone longer than max_length"):
+        assert made.score("hi", ["cat " * 300])[0] is None
 
 
 @pytest.mark.parametrize("layout", ["shared_prefix", "padded"])
@@ -92,7 +91,7 @@ def test_a_reward_does_not_depend_on_a_longer_sibling(scorer, layout):
     assert made.report.changed == {}
     longer = "blue dog " * 52
     (long_alone,) = made.score(prompt, [longer])
-    assert made.report.changed["groups whose prompt was truncated from the left"] == 1
+    assert made.report.changed["conversations whose prompt was truncated from the left"] == 1
     for max_tokens in (1, 4096):
         split = scorer(layout, max_tokens)
         assert split.score(prompt, ["yes", longer]) == pytest.approx((alone, long_alone), abs=2e-6)

@@ -12,7 +12,7 @@ from plaudit.errors import ConfigError, ModelError, UnknownNameError
 from plaudit.scoring import ensemble
 from plaudit.scoring.ensemble import EnsembleScorer, Scale, measure_scales
 from plaudit.scoring.function import FunctionScorer
-from plaudit.scoring.scorer import GroupRewards, ScorerInfo
+from plaudit.scoring.scorer import GroupRewards, ResponseTruncation, ScorerInfo
 
 
 @dataclass
@@ -53,6 +53,13 @@ def test_the_rules_on_numbers_worked_out_by_hand():
     assert together(members, "mean_minus_std").rewards == pytest.approx((4 - stds[0], -stds[1]), abs=1e-12)
     assert together(members, "mean_minus_std", penalty=0.5).rewards == pytest.approx((4 - stds[0] / 2, -stds[1] / 2))
     assert together(members, "mean_minus_std", penalty=0.0).rewards == (4.0, 0.0)
+
+
+def test_what_a_member_truncated_is_what_the_ensemble_did():
+    cut = fixed(1.0, 2.0, truncation=ResponseTruncation((0, 7), 1))
+    more = fixed(1.0, 2.0, truncation=ResponseTruncation((3, 5)))
+    assert together([cut, fixed(1.0, 2.0), more]).truncation == ResponseTruncation((3, 7), 1)
+    assert together([fixed(1.0, 2.0), fixed(1.0, 2.0)]).truncation is None
 
 
 def test_the_uncertainty_is_the_standard_deviation_over_the_members_themselves():

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForSequenceClassification
 
 from plaudit.data.schema.group import Group, Step, conversation
-from plaudit.errors import CheckpointError, ConfigError, DataError, ModelError, UnknownNameError
+from plaudit.errors import CheckpointError, ConfigError, ModelError, UnknownNameError
 from plaudit.models import backbone
 from plaudit.models.checkpoint.files import load_language_model, save_reward_model
 from plaudit.models.heads import language_model
@@ -237,8 +237,8 @@ def test_a_response_that_is_too_long_gets_none_and_the_reason_and_the_others_the
     assert found.steps is not None
     assert found.steps[0] is None
     assert found.reason == "responses alone longer than max_length"
-    with pytest.raises(DataError, match="responses alone longer than max_length"):
-        scorer.score("hi", ["cat " * 300])
+    with pytest.warns(UserWarning, match="responses alone longer than max_length"):
+        assert scorer.score("hi", ["cat " * 300])[0] is None
 
 
 def test_the_shorter_of_two_limits_holds_for_both_models(folders):

@@ -67,7 +67,7 @@ def close(found, wanted, tolerance=2e-6):
 
 
 def one_forward_per_step(scorer, response):
-    """Return P(right) of each step from a forward over everything up to it, as the public code does."""
+    """Return P(right) + P(neutral) of each step from a forward over everything up to it, as the public code does."""
     model, tokenizer, recipe = scorer.model, scorer.model.tokenizer, scorer.recipe
     steps = [line.strip() for line in response.split("\n") if line.strip()]
     steps = [response] if recipe.form == "one_turn" else steps
@@ -87,7 +87,7 @@ def one_forward_per_step(scorer, response):
         with torch.no_grad():
             logits = model.core(input_ids=ids).logits[0, -1].double()
         classes = logits if recipe.head == "token" else logits[list(recipe.class_tokens)]
-        found.append(float(torch.softmax(classes, dim=-1)[-1]))
+        found.append(float(torch.softmax(classes, dim=-1)[1:].sum()))
     return found
 
 
@@ -123,14 +123,33 @@ def test_steps_and_rewards_do_not_depend_on_layout_or_memory(scorer, name, layou
             close(a.steps, b.steps, 3e-6)
 
 
-def test_the_step_reward_of_three_classes_is_the_probability_of_plus_one(scorer):
-    made = scorer(HEADS["token, 3 classes"])
+@pytest.mark.parametrize(
+    ("how", "share"),
+    [
+        ({}, math.exp(2.0) + math.exp(1.0)),
+        ({"step_reward": "highest"}, math.exp(1.0)),
+        ({"step_reward": "mean"}, math.exp(2.0) / 2 + math.exp(1.0)),
+    ],
+)
+def test_the_step_reward_of_three_classes_is_that_it_is_not_wrong_unless_the_recipe_says_otherwise(scorer, how, share):
+    made = scorer(TokenHead(classes=(-1.0, 0.0, 1.0), **how))
     with torch.no_grad():
         made.model.core.score.weight.zero_()
         made.model.core.score.bias.copy_(torch.tensor([0.0, 2.0, 1.0]))
     total = 1.0 + math.exp(2.0) + math.exp(1.0)
-    # neutral steps are likeliest, and do not count as right
-    assert score(made).steps[2] == pytest.approx([math.exp(1.0) / total])
+    assert score(made).steps[2] == pytest.approx([share / total])
+
+
+@pytest.mark.parametrize("aggregation", ["log_odds", "mean_odds"])
+def test_rewards_are_aggregated_from_logits_and_do_not_tie_where_probabilities_round_to_one(scorer, aggregation):
+    made, rewards = scorer(HEADS["token, 2 classes"], aggregation=aggregation), []
+    for logit in (28.0, 33.0, 40.0):
+        with torch.no_grad():
+            made.model.core.score.weight.zero_()
+            made.model.core.score.bias.copy_(torch.tensor([0.0, logit]))
+        rewards.append(score(made).rewards[2])
+    logits = [28.0, 33.0, 40.0]
+    assert rewards == pytest.approx(logits if aggregation == "log_odds" else [math.exp(each) for each in logits])
 
 
 def test_probabilities_next_to_one_are_told_apart(scorer):

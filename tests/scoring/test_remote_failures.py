@@ -138,7 +138,7 @@ def test_a_slow_answer_is_a_failure_with_the_time_named_and_not_a_number(serve):
     (found,) = scorer.score_groups([group("a")])
     release.set()
     assert found.rewards == (None,)
-    assert found.reason == "no answer from the server: no answer within 0.1 s, after 2 tries (response 0)"
+    assert found.reason == "no answer from the server: no whole answer within 0.1 s, after 2 tries (response 0)"
 
 
 def test_a_server_that_is_not_there_says_so(direct):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from plaudit.models.checkpoint.recipe import ScoringRecipe
+from plaudit.models.checkpoint.recipe import ScoringRecipe, read_recipe
 from plaudit.models.heads.kinds import head_of
 from plaudit.models.heads.language_model import LanguageModelHead
 from plaudit.scoring.ensemble import EnsembleScorer, Scale
@@ -60,9 +62,32 @@ def test_the_head_and_the_aggregation_say_what_the_rewards_are(fields, scale):
     assert head_of(recipe(**fields)).scale == scale
 
 
-@pytest.mark.parametrize(("trained", "scale"), [(True, "log_odds_differences"), (False, "order")])
-def test_a_scalar_head_of_known_training_says_whether_it_was_trained_to_give_log_odds(trained, scale):
-    assert head_of(recipe(trained_as_log_odds=trained)).scale == scale
+@pytest.mark.parametrize("scale", ["log_odds_values", "log_odds_differences", "order"])
+def test_a_scalar_head_of_known_training_says_what_the_recipe_says(scale):
+    assert head_of(recipe(reward_scale=scale)).scale == scale
+    assert head_of(recipe(reward_scale=scale, head="odin")).scale == scale
+
+
+@pytest.mark.parametrize(("trained", "scale"), [(True, "log_odds_differences"), (False, "order"), (None, None)])
+def test_a_recipe_of_before_keeps_its_hash_its_scale_and_its_rewards_of_steps(tmp_path, trained, scale):
+    now = recipe(head="token", classes=(-1.0, 0.0, 1.0), reward_scale=scale, step_reward="highest")
+    fields = now.model_dump(mode="json", exclude={"reward_scale", "step_reward"})
+    (tmp_path / "plaudit.json").write_text(json.dumps(fields | {"trained_as_log_odds": trained}))
+    found = read_recipe(tmp_path)
+    assert found == now
+    assert found.hash == now.hash != recipe(head="token", classes=(-1.0, 0.0, 1.0)).hash
+
+
+def test_two_classes_have_one_hash_whatever_the_reward_of_a_step_is_called():
+    assert recipe(**STEPS).hash == recipe(**STEPS, step_reward="highest").hash
+
+
+def test_only_heads_of_steps_say_what_the_rewards_of_steps_are():
+    assert [head_of(recipe(**each)).step_scale for each in (STEPS, {"head": "token"}, {})] == [
+        "probabilities",
+        None,
+        None,
+    ]
 
 
 def test_an_implicit_reward_is_in_log_odds_only_as_a_whole_and_beside_its_reference(make_decoder):

@@ -63,7 +63,8 @@ def test_delongs_interval_by_hand():
     # V of the negatives 1/3, 1:   Σ(V − 2/3)² = 1/9 + 1/9 = 2/9,           ÷ 1 ÷ 2 = 1/9
     found = auc_interval([4, 2, 1, 3, 0], [True, True, True, False, False], list("abcde"))
     assert (found.value, found.n, found.method) == (pytest.approx(2 / 3), 5, "delong")
-    half = 1.959963985 * math.sqrt(1 / 36 + 1 / 9) / (2 / 9)
+    # three clusters of one class and two of the other: their harmonic mean 2.4, twice as they share none
+    half = stats.t.ppf(0.975, 4.8 - 1) * math.sqrt(1 / 36 + 1 / 9) / (2 / 9)
     ends = [1 / (1 + math.exp(-(math.log(2) + side * half))) for side in (-1, 1)]
     assert (found.low, found.high) == pytest.approx(ends)
 
@@ -76,7 +77,7 @@ def test_the_clustered_interval_by_hand():
     found = auc_interval([2, 1, 3, 0, 1, 2], [True, False] * 3, list("aabbcc"))
     assert found.value == pytest.approx(7 / 9)
     assert found.method == "obuchowski (3 clusters)"
-    half = 1.959963985 * math.sqrt(1.5 * 168 / 324 / 9) / (7 / 9 * 2 / 9)
+    half = 4.302652730 * math.sqrt(1.5 * 168 / 324 / 9) / (7 / 9 * 2 / 9)
     ends = [1 / (1 + math.exp(-(math.log(7 / 2) + side * half))) for side in (-1, 1)]
     assert (found.low, found.high) == pytest.approx(ends)
 

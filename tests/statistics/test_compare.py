@@ -71,7 +71,7 @@ def test_the_interval_is_as_wide_as_that_of_the_differences():
     student = paired_difference(first - second, np.arange(300))
     assert found.value == pytest.approx(student.value)
     assert (found.low, found.high) == pytest.approx((student.low, student.high), abs=0.006)
-    assert found.method == "paired bootstrap (300 prompts)"
+    assert found.method == "paired bootstrap (300 prompts, 4000 resamples)"
 
 
 def test_one_cluster_says_nothing_and_resamples_without_a_value_are_counted():

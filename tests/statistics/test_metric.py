@@ -41,8 +41,6 @@ def test_a_mean_of_rows_has_the_interval_of_its_kind():
     assert interval(RowMean(right, list("abcd")), settings) == wilson_interval(2.5, 4)
     assert interval(RowMean(right, prompts), settings) == fraction_interval(right, prompts)
     assert interval(RowMean(right, list("abcd"), "fraction"), settings) == fraction_interval(right, list("abcd"))
-    same = interval(RowMean(np.full(4, 0.3), prompts, "fraction"), settings)
-    assert (same.low, same.high) == (same.value, same.value)
     mean = interval(RowMean(numbers, prompts, "number"), settings)
     assert mean == mean_interval(numbers, prompts)
     root = interval(RowMean(numbers, prompts, "root_mean_square"), settings)
@@ -72,12 +70,40 @@ def test_every_way_to_draw_prompts_has_the_mean_and_spread_of_a_multinomial(draw
     assert totals[:, 0].std() == pytest.approx(82.5**0.5, rel=0.2)
 
 
-def test_a_statistic_that_resampling_raises_has_a_basic_interval_from_zero():
-    values = np.abs(np.random.default_rng(0).normal(size=40))
-    plain = interval(RowStatistic(lambda rows: float(values[rows].max()), range(40)), SETTINGS)
-    basic = interval(RowStatistic(lambda rows: float(values[rows].max()), range(40), "basic"), SETTINGS)
-    assert (basic.low, basic.high) == (2 * plain.value - plain.high, 2 * plain.value - plain.low)
-    assert basic.method == f"basic {plain.method}"
+def test_a_statistic_of_rows_from_0_to_1_has_students_interval_with_the_jackknife_on_the_logit_scale():
+    right = np.array([1.0, 1.0, 0.0, 1.0, 0.0, 1.0, 1.0, 1.0])
+    metric = RowStatistic(lambda rows: float(right[rows].mean()), range(8), "logit")
+    found = interval(metric, SETTINGS)
+    # the jackknife variance of a mean is s² ÷ n: ¾ · ¼ · 8/7 ÷ 8; t = 2.3646 at 7 degrees of freedom
+    half = 2.3646 * math.sqrt(0.1875 / 7) / 0.1875
+    ends = [1 / (1 + math.exp(-math.log(3) - side * half)) for side in (-1, 1)]
+    assert (found.low, found.high) == pytest.approx(ends, abs=1e-4)
+    same = RowStatistic(lambda rows: 1.0, range(8), "logit")
+    assert interval(same, SETTINGS).low == pytest.approx(1 / (1 + 1.96**2 / 8), abs=1e-4)
+    told = RowStatistic(lambda rows: 1.0, range(8), "logit", agreed=lambda confidence: (0.5, 1.0, "told"))
+    assert (interval(told, SETTINGS).low, interval(told, SETTINGS).method) == (0.5, "told")
+
+
+def test_of_many_prompts_the_jackknife_leaves_out_parts():
+    values = np.random.default_rng(0).random(1000)
+    found = interval(RowStatistic(lambda rows: float(values[rows].mean()), range(1000), "logit"), SETTINGS)
+    half = 1.96 * values.std(ddof=1) / math.sqrt(1000)
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.15)
+
+
+@pytest.mark.parametrize(("values", "low", "high"), [((1.0, 1.0, 1.0, 1.0), 0.02, 1.0), ((0.5,) * 4, -0.455, 0.923)])
+def test_means_of_numbers_from_minus_1_to_1_stay_there_and_have_a_width(values, low, high):
+    found = interval(RowMean(np.array(values), range(4), "signed"), SETTINGS)
+    # Wilson's of four that are all right: 1 ÷ (1 + 1.96² ÷ 4) = 0.5101; of three quarters 0.3006 to 0.9544
+    assert found.value == values[0]
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.06)
+    assert interval(RowMean(np.array([0.5, 1.0]), [0, 0], "signed"), SETTINGS) is None
+
+
+def test_two_prompts_of_one_half_say_little():
+    found = interval(RowMean(np.array([0.5, 0.5]), range(2), "fraction"), SETTINGS)
+    assert (found.low, found.high) == pytest.approx((0.0945, 0.9055), abs=1e-4)
+    assert found.method == "wilson over 2 prompts"
 
 
 def test_one_cluster_or_none_gives_no_interval():
@@ -106,7 +132,7 @@ def test_resamples_without_a_value_are_left_out_and_counted():
 
     found = bootstrap([0.0, 1.0], ["a", "b"], statistic=unless_all_one, seed=0)
     assert (found.low, found.value, found.high) == (0.0, 0.5, 0.5)
-    left_out = int(found.method.split(", ")[1].split(" of 200 ")[0])
+    left_out = int(found.method.split(", ")[2].split(" of 200 ")[0])
     assert left_out == pytest.approx(50, abs=31)  # five standard deviations: √(200 · ¼ · ¾) = 6.1
 
 
@@ -170,7 +196,7 @@ def test_the_interval_of_a_share_is_that_of_theory():
     half = 1.96 * math.sqrt(0.25 * 0.75 / 400)
     assert (found.value, found.n) == (0.25, 400)
     assert (found.low, found.high) == pytest.approx((0.25 - half, 0.25 + half), abs=0.005)
-    assert found.method == "cluster bootstrap (400 clusters)"
+    assert found.method == f"cluster bootstrap (400 clusters, {SETTINGS.resamples} resamples)"
 
 
 def test_rows_of_one_prompt_that_agree_widen_it_as_far_as_there_are_prompts():
@@ -217,7 +243,7 @@ def test_resamples_in_which_a_formula_has_no_value_are_left_out_and_counted():
     columns = {"a": [1.0, 0.0, 0.0], "n_a": [1.0, 1.0, 0.0], "b": [0.0, 0.0, 1.0], "n_b": [0.0, 0.0, 1.0]}
     found = made(PromptSums.of_rows(columns, ["p", "q", "r"]), f1, 3)
     # Without the one prompt of the other kind (8 of 27), or with no other (1 of 27), there is no F1.
-    left_out = int(found.method.split(", ")[1].split()[0])
+    left_out = int(found.method.split(", ")[2].split()[0])
     assert left_out / 4000 == pytest.approx(9 / 27, abs=0.03)
     columns["n_a"], columns["a"] = [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]
     found = made(PromptSums.of_rows(columns, ["p", "q", "r"]), f1, 3)

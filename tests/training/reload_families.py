@@ -83,7 +83,7 @@ def _logits(model: Any, tokenizer: Any, text: str) -> tuple[torch.Tensor, Any]:
 
 def _right(logits: torch.Tensor, recipe: dict[str, Any]) -> float:
     classes = logits[recipe["class_tokens"]] if recipe["class_tokens"] else logits
-    return torch.softmax(classes, dim=-1)[-1].item()
+    return torch.softmax(classes, dim=-1)[1:].sum().item()
 
 
 if __name__ == "__main__":

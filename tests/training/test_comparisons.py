@@ -157,10 +157,11 @@ def test_the_drawn_orders_are_those_of_the_seed(folder, run):
 
 
 def test_training_lowers_the_loss_and_the_command_finishes_the_run(folder, run, capsys):
-    train(config("step.max_steps=40", "data.held_out=[{path: pairs.jsonl}]"), run_dir=run)
+    trained = config("step.max_steps=40", "data.held_out=[{path: pairs.jsonl}]")
+    train(trained, run_dir=run)
     rows = metrics(run)
     # the letters are known to be letters soon: what is left is which of the two
     assert rows[-1]["eval/rm/loss"] < 0.25 * rows[0]["train/rm/loss"]
-    finish("pairs", run)
+    finish(trained, run)
     assert "accuracy" in capsys.readouterr().out
     assert (run / "report.html").exists()

@@ -109,6 +109,7 @@ def test_preferences_without_a_strength_are_counted_and_alone_refused(folder, ma
     groups = [with_margin(group, number) for number, group in enumerate(make_groups(9))]
     _, counts = run(folder, groups, {"strength": "scaled"})
     assert (counts["labels"], counts["without_labels"]) == ("strengths", 6)
+    assert counts["preferences_without_margin"] == 3
     assert label_kind(config({}).objective) == "preferences"
     write_groups(folder / "groups.jsonl", groups[:2])
     with pytest.raises(DataError, match="no training group carries a preference with a margin other than 0"):

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -18,9 +19,11 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from plaudit.config import load_config
 from plaudit.data.reading.write import write_groups
-from plaudit.errors import ConfigError, TrainingError
+from plaudit.errors import CheckpointError, ConfigError, OutputError, TrainingError
+from plaudit.journal import locked
 from plaudit.training import run as run_module
-from plaudit.training.callbacks import OrderlyStop, last_complete_checkpoint
+from plaudit.training.callbacks import OrderlyStop
+from plaudit.training.checkpoints import check_checkpoint, last_complete_checkpoint
 from plaudit.training.config import TrainConfig
 from plaudit.training.run import train
 from plaudit.training.trainer import RewardTrainer, load_weights
@@ -29,7 +32,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 CONFIG = """
 name: small
 model: {init: {type: scratch, hidden_size: 16, num_layers: 1, num_heads: 2, vocabulary: 400}, max_length: 128}
-data: {train: [{path: pairs.jsonl}], held_out_share: 0.2}
+data: {train: [{path: pairs.jsonl}], held_out_share: 0.1}
 optim: {lr: 1e-2}
 step: {groups_per_step: 4, epochs: 2, max_tokens: 200, threads: 1, log_every: 3, save_every: 2, trackers: []}
 """
@@ -64,7 +67,7 @@ def config(*overrides):
 
 
 def rows_of(run):
-    timed = ("train/tokens_per_second", "train/groups_per_second")
+    timed = ("train/tokens_per_second", "train/groups_per_second", "seconds")
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [{key: value for key, value in row.items() if key not in timed} for row in rows]
 
@@ -77,6 +80,17 @@ def assert_same_end(run, whole):
     assert rows_of(run) == rows_of(whole)
     for name, weight in weights_of(whole).items():
         assert torch.equal(weights_of(run)[name], weight)
+
+
+def unfinish(run):
+    """Make a finished run one that was killed before it saved its model."""
+    path = run / "run.json"
+    path.write_text(path.read_text().replace('"finished",', '"running",'))
+    shutil.rmtree(run / "model")
+
+
+def files_of(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 class Killed(BaseException):
@@ -115,6 +129,8 @@ def test_a_run_killed_between_checkpoint_and_log_goes_on_digit_for_digit(cut, wh
     revive()
     assert last_complete_checkpoint(cut / "checkpoints").name == f"checkpoint-{step - 1}"
     train(config(), run_dir=cut, resume=True)
+    seconds = [json.loads(line)["seconds"] for line in (cut / "metrics.jsonl").read_text().splitlines()]
+    assert seconds == sorted(seconds)
     assert [row["step"] for row in rows_of(whole)] == [1, 3, 6, 9, 12, 14]
     assert_same_end(cut, whole)
     assert json.loads((cut / "run.json").read_text())["status"] == "finished"
@@ -168,6 +184,45 @@ def test_evaluation_during_training_and_checkpoint_at_once_resume_too(cut, folde
     assert_same_end(cut, folder / f"{cut.name}-reference")
 
 
+AT_THE_LIMIT = ("optim.schedule=constant", "optim.warmup=0", "step.max_steps=10", "step.save_every=5")
+
+
+def test_a_run_killed_at_its_last_step_is_evaluated_and_saved_and_not_trained_on(cut, folder, monkeypatch):
+    """Step 10 is in the middle of the second epoch, where transformers would train an eleventh step."""
+    reference = train(config(*AT_THE_LIMIT), run_dir=folder / f"{cut.name}-reference")
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "_save_final", lambda *_, **__: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            train(config(*AT_THE_LIMIT), run_dir=cut)
+    assert last_complete_checkpoint(cut / "checkpoints").name == "checkpoint-10"
+    train(config(*AT_THE_LIMIT), run_dir=cut, resume=True)
+    assert [row["step"] for row in rows_of(cut)] == [1, 3, 6, 9, 10]
+    assert_same_end(cut, reference)
+
+
+def test_resuming_a_finished_run_says_so_and_changes_nothing(whole, capsys):
+    before = files_of(whole)
+    assert train(config(), run_dir=whole, resume=True) == whole
+    assert capsys.readouterr().out == f"{whole} is finished already: nothing was changed\n"
+    assert files_of(whole) == before
+
+
+def test_what_a_killed_process_left_is_gone_after_the_next_start(cut, whole):
+    unfinish(shutil.copytree(whole, cut))
+    for name in (".run.json.ab12cd_9", "data/.tokens-1.arrow.12345678"):
+        (cut / name).write_text("half")
+    for name in (".model.abcdefgh", "data/.read.abcdefgh", "checkpoints/checkpoint-13"):
+        (cut / name).mkdir()
+        (cut / name / "config.json").write_text("half")
+    (cut / "run.json.lock").write_text("process 1 on a machine that is off")
+    (cut / "data" / ".mine").write_text("kept")
+    train(config(), run_dir=cut, resume=True)
+    left = [path.name for path in cut.rglob("*") if path.name.startswith(".") or path.suffix == ".lock"]
+    assert left == [".mine"]
+    assert not (cut / "checkpoints" / "checkpoint-13").exists()
+    assert_same_end(cut, whole)
+
+
 def test_adapters_resume_digit_for_digit(cut, folder, killed_after):
     changes = ("model.lora.rank=2", "model.lora.alpha=4")
     train(config(*changes), run_dir=folder / f"{cut.name}-reference")
@@ -182,6 +237,75 @@ def test_adapters_resume_digit_for_digit(cut, folder, killed_after):
 # ----------------------------------------------------------------------------------------- refusals
 
 
+def test_a_run_is_refused_while_another_process_trains_in_its_folder(cut, whole):
+    unfinish(shutil.copytree(whole, cut))
+    before = files_of(cut)
+    with locked(cut / "run.json"):
+        for resume in (True, False):
+            with pytest.raises(OutputError, match=rf"cannot write {cut}: process {os.getpid()} on .* is writing it"):
+                train(config(), run_dir=cut, resume=resume)
+    assert files_of(cut) == before
+    with locked(folder := cut.parent / f"{cut.name}-new" / "run.json"), pytest.raises(OutputError, match="is writing"):
+        train(config(), run_dir=folder.parent)
+
+
+DAMAGES = {
+    "missing": lambda path: path.unlink(),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "flipped": lambda path: path.write_bytes(bytes([*(data := path.read_bytes())[:-9], data[-9] ^ 1, *data[-8:]])),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_checkpoint_with_any_file_damaged_is_refused_in_one_line(cut, whole, damage):
+    unfinish(shutil.copytree(whole, cut))
+    checkpoint = cut / "checkpoints" / "checkpoint-14"
+    names = {path.name for path in checkpoint.iterdir()}
+    assert {"model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"} < names
+    for name in sorted(names):
+        path, original = checkpoint / name, (checkpoint / name).read_bytes()
+        DAMAGES[damage](path)
+        if (name, damage) == ("complete.json", "missing"):
+            assert last_complete_checkpoint(cut / "checkpoints").name == "checkpoint-12"
+        else:
+            with pytest.raises(CheckpointError) as refused:
+                check_checkpoint(checkpoint)
+            words = {"missing": "is missing"}.get(damage, "is damaged")
+            assert str(path) in str(refused.value)
+            assert words in str(refused.value)
+            assert str(refused.value).endswith(f"; remove {checkpoint} to resume before it")
+        path.write_bytes(original)
+    check_checkpoint(checkpoint)
+    (checkpoint / "optimizer.pt").unlink()
+    with pytest.raises(CheckpointError, match=r"optimizer.pt is missing; remove"):
+        train(config(), run_dir=cut, resume=True)
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth", "model.safetensors"])
+def test_a_damaged_checkpoint_without_hashes_is_refused_in_one_line_too(cut, whole, name):
+    unfinish(shutil.copytree(whole, cut))
+    shutil.rmtree(cut / "checkpoints" / "checkpoint-14")
+    checkpoint = cut / "checkpoints" / "checkpoint-12"
+    (checkpoint / "complete.json").write_text('{"step": 12}')
+    check_checkpoint(checkpoint)
+    path = checkpoint / name
+    data = path.read_bytes()
+    start = data.index(b"PK") + 70 if name != "model.safetensors" else 20
+    path.write_bytes(data[:start] + b"\xff" * 40 + data[start + 40 :])
+    with pytest.raises(CheckpointError) as refused:
+        train(config(), run_dir=cut, resume=True)
+    assert str(checkpoint) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("change", ["step.epochs=3", "step.max_steps=99"])
+def test_training_for_longer_is_refused_with_both_ways_to_do_it(whole, change):
+    with pytest.raises(ConfigError, match="another length of training") as refused:
+        train(config(change), run_dir=whole, resume=True)
+    assert f"model.init.path={whole / 'model'}" in str(refused.value)
+    assert "train anew for the new length" in str(refused.value)
+
+
 def test_another_config_is_not_resumed_with(folder, whole):
     with pytest.raises(ConfigError, match="the config differs from"):
         train(config("optim.lr=1e-3"), run_dir=whole, resume=True)
@@ -194,8 +318,9 @@ def test_other_data_or_another_recipe_is_not_resumed_with(tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     for seed, name in enumerate(("pairs.jsonl", "held_out.jsonl")):
         write_groups(tmp_path / name, make_groups(9, seed=seed))
-    (tmp_path / "config.yaml").write_text(CONFIG.replace("held_out_share: 0.2", "held_out: [{path: held_out.jsonl}]"))
+    (tmp_path / "config.yaml").write_text(CONFIG.replace("held_out_share: 0.1", "held_out: [{path: held_out.jsonl}]"))
     run = train(config("step.max_steps=1"), run_dir=tmp_path / "run")
+    unfinish(run)
     before = (run / "run.json").read_text()
     write_groups(tmp_path / changed, make_groups(9, seed=5))
     which = "train" if changed == "pairs.jsonl" else "held_out"
@@ -204,7 +329,8 @@ def test_other_data_or_another_recipe_is_not_resumed_with(tmp_path, monkeypatch,
     assert (run / "run.json").read_text() == before
 
 
-def test_another_recipe_is_not_resumed_with(whole, monkeypatch):
+def test_another_recipe_is_not_resumed_with(cut, whole, monkeypatch):
+    unfinish(shutil.copytree(whole, cut))
     original = run_module.prepare_model
 
     def other(*arguments):
@@ -214,7 +340,7 @@ def test_another_recipe_is_not_resumed_with(whole, monkeypatch):
 
     monkeypatch.setattr(run_module, "prepare_model", other)
     with pytest.raises(ConfigError, match=r"has changed: the scoring recipe was \w+, is \w+; restore it"):
-        train(config(), run_dir=whole, resume=True)
+        train(config(), run_dir=cut, resume=True)
 
 
 def test_experts_are_loaded_from_the_layout_that_transformers_saves(make_decoder, tokenizer, tmp_path):
@@ -253,24 +379,24 @@ def test_experts_are_loaded_from_the_layout_that_transformers_saves(make_decoder
 
 
 class InterruptAt(TrainerCallback):
-    """Sends this process Ctrl-C at the beginning of some steps."""
+    """Sends this process a signal at the beginning of some steps."""
 
-    def __init__(self, *steps):
-        self.steps = steps
+    def __init__(self, *steps, how=signal.SIGINT):
+        self.steps, self.how = steps, how
 
     def on_step_begin(self, args, state, control, **kwargs):
         if state.global_step in self.steps:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), self.how)
 
 
 @pytest.fixture
 def interrupted(monkeypatch):
-    def at(*steps):
+    def at(*steps, how=signal.SIGINT):
         original = run_module.build_trainer
 
         def build(*arguments):
             trainer = original(*arguments)
-            trainer.add_callback(InterruptAt(*steps))
+            trainer.add_callback(InterruptAt(*steps, how=how))
             return trainer
 
         monkeypatch.setattr(run_module, "build_trainer", build)
@@ -279,18 +405,42 @@ def interrupted(monkeypatch):
     return at
 
 
-def test_ctrl_c_finishes_the_step_saves_and_goes_on_to_the_same_end(cut, whole, interrupted):
-    before = signal.getsignal(signal.SIGINT)
-    calm = interrupted(4)
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_finish_the_step_save_and_go_on_to_the_same_end(cut, whole, interrupted, how):
+    before = signal.getsignal(how)
+    calm = interrupted(4, how=how)
     with pytest.raises(KeyboardInterrupt):
         train(config("step.save_every=100"), run_dir=cut)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(how) is before
     record = json.loads((cut / "run.json").read_text())
     assert record["status"] == "stopped"
     assert last_complete_checkpoint(cut / "checkpoints").name == "checkpoint-5"
     calm()
     train(config("step.save_every=100"), run_dir=cut, resume=True)
     assert_same_end(cut, whole)
+
+
+def test_sigterm_may_be_repeated(cut, whole, interrupted, monkeypatch):
+    calm = interrupted(4, how=signal.SIGTERM)
+    original = RewardTrainer.training_step
+
+    def twice(self, *arguments):
+        os.kill(os.getpid(), signal.SIGTERM) if self.state.global_step == 4 else None
+        return original(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RewardTrainer, "training_step", twice)
+        with pytest.raises(KeyboardInterrupt):
+            train(config("step.save_every=100"), run_dir=cut)
+    calm()
+    train(config("step.save_every=100"), run_dir=cut, resume=True)
+    assert_same_end(cut, whole)
+
+
+def test_training_in_another_thread_than_the_main_one_takes_no_signals(cut):
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(train, config("step.max_steps=2"), run_dir=cut).result()
+    assert (cut / "model").exists()
 
 
 def test_a_second_ctrl_c_stops_at_once(cut, interrupted, monkeypatch):
@@ -352,6 +502,20 @@ def test_a_rank_stops_when_another_was_asked_to(monkeypatch, tmp_path):
         stop.on_step_end(arguments, TrainerState(), control)
         found.append((control.should_save, control.should_training_stop, stop.asked))
     assert found == [(False, False, False), (True, True, False)]
+
+
+def test_a_rank_that_loses_another_says_so_in_one_line(cut, monkeypatch):
+    def lost(self, *arguments):
+        raise RuntimeError("[/gloo/transport/tcp/pair.cc:537] Read error [127.0.0.1]:23238: Connection reset by peer.")
+
+    monkeypatch.setattr(RewardTrainer, "training_step", lost)
+    with pytest.raises(RuntimeError, match="Connection reset"):
+        train(config(), run_dir=cut)
+    for name, value in (("is_initialized", True), ("get_rank", 3), ("get_world_size", 8)):
+        monkeypatch.setattr(run_module.dist, name, lambda value=value: value)
+    words = "^rank 3 of 8 has lost another process of the job, .* go on with the same command and --resume$"
+    with pytest.raises(TrainingError, match=words), run_module._writing_to(cut):
+        lost(None)
 
 
 @pytest.mark.slow

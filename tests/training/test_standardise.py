@@ -21,7 +21,7 @@ from plaudit.errors import DataError
 from plaudit.opening import load
 from plaudit.training.config import TrainConfig
 from plaudit.training.run import train
-from plaudit.training.standardise import AttributeUnits, Moments, measured_units
+from plaudit.training.standardise import AttributeUnits, Moments, equal_weights, measured_units
 from plaudit.training.trainer import RewardTrainer
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -185,7 +185,7 @@ def test_without_standardisation_the_same_training_reaches_neither(raw):
 
 
 def rows_of(run):
-    timed = ("train/tokens_per_second", "train/groups_per_second")
+    timed = ("train/tokens_per_second", "train/groups_per_second", "seconds")
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [{key: value for key, value in row.items() if key not in timed} for row in rows]
 
@@ -269,3 +269,51 @@ def test_an_attribute_that_no_group_rates_stops_the_run_before_it_begins(folder,
     with pytest.raises(DataError, match="no training group rates depth, so that output would stay random"):
         train(config(objective={"attributes": ["stars", "depth"]}), run_dir=tmp_path / "run")
     assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+# --------------------------------------------------------------------------------- the reward of a response
+
+
+def test_by_default_all_attributes_weigh_alike_whatever_their_units():
+    assert equal_weights((2.0, 50.0)) == (0.25, 0.01)
+    assert equal_weights((3.0,)) == equal_weights(()) == ()
+
+
+def rewards_and_attributes(run):
+    found = list(load(run, layout="padded").score_groups(planted(20, 1)))
+    rewards = np.asarray([reward for each in found for reward in each.rewards])
+    return rewards, np.asarray([row for each in found for row in zip(*each.attributes.values(), strict=True)])
+
+
+def test_the_reward_of_a_trained_model_is_the_mean_of_attributes_in_their_standard_deviations(standardised, capsys):
+    recipe = load(standardised).recipe
+    rewards, attributes = rewards_and_attributes(standardised)
+    spreads = np.asarray(recipe.attribute_scales)
+    assert recipe.attribute_weights == pytest.approx(1 / (2 * spreads))
+    assert rewards == pytest.approx((attributes / spreads).mean(axis=1))
+    # both attributes move it: a plain mean would be that of the stars alone
+    assert min(abs(np.corrcoef(rewards, column)[0, 1]) for column in attributes.T) > 0.4
+
+
+def test_without_standardisation_they_weigh_alike_too(raw, standardised):
+    recipe, other = load(raw).recipe, load(standardised).recipe
+    assert recipe.attribute_scales == ()
+    assert recipe.attribute_weights == pytest.approx(other.attribute_weights)
+
+
+def test_weights_are_asked_for_printed_recorded_and_kept_when_training_goes_on(folder, capsys):
+    run = train(config(objective={"reward_weights": [1, -20]}, max_steps=1), run_dir=folder / "weighed")
+    told = "reward of a response: 1 · stars - 20 · share (objective.reward_weights sets others)"
+    assert told in capsys.readouterr().out
+    assert json.loads((run / "run.json").read_text())["model"]["reward"] == "1 · stars - 20 · share"
+    rewards, attributes = rewards_and_attributes(run)
+    assert rewards == pytest.approx(attributes @ np.asarray([1.0, -20.0]))
+    again = {"type": "pretrained", "path": str(run / "model")}
+    later = train(config(init=again, max_steps=1), run_dir=folder / "weighed_again")
+    assert load(later).recipe.attribute_weights == (1.0, -20.0)
+
+
+@pytest.mark.parametrize("weights", [[1], [1, 2, 3]])
+def test_there_is_one_weight_per_attribute(weights):
+    with pytest.raises(ValueError, match=rf"reward_weights has {len(weights)} entries for 2 attributes"):
+        config(objective={"reward_weights": weights})

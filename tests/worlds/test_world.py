@@ -11,9 +11,8 @@ import pytest
 from plaudit.errors import ConfigError, UnknownNameError
 from plaudit.statistics.agreement import length_only_accuracy, preference_accuracy
 from plaudit.worlds.labels import LABELS
-from plaudit.worlds.prompts import read_wishes, split_of
+from plaudit.worlds.prompts import CHOICES, FILLERS, POLITE_CLOSINGS, POLITE_OPENINGS, VERBS, read_wishes, split_of
 from plaudit.worlds.responses import count_polite, read_steps
-from plaudit.worlds.words import CHOICES, FILLERS, POLITE_CLOSINGS, POLITE_OPENINGS, VERBS
 from plaudit.worlds.world import World
 
 PROMPT = (

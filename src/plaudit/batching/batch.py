@@ -27,9 +27,9 @@ class Forest(OnDevice):
     Segment s covers ``[start, stop)`` and its descendants ``[stop, subtree_end)`` for ``(start, stop, subtree_end)``
     of ``segments[s]``; its first token stands at position ``first_position[s]``. ``subtree_end[t]`` of a token is that
     of its segment: token q sees token t exactly when ``t <= q < subtree_end[t]``. ``block_masks`` keeps the masks that
-    a CUDA kernel made for this batch, so that its layers share them;
-    ``windows`` the sliding windows that the model's layers asked for. Where ``read_rows`` is given, ascending, only
-    these rows of the last hidden states are read, and the last layer may leave out the others.
+    a CUDA kernel made for this batch, so that its layers share them; ``callers`` the attention modules, by ``id``, that
+    were called with this forest, each with its sliding window. Where ``read_rows`` is given, ascending, only these rows
+    of the last hidden states are read, and the last layer may leave out the others.
     """
 
     segments: tuple[tuple[int, int, int], ...]
@@ -38,7 +38,7 @@ class Forest(OnDevice):
     subtree_end: Int[Tensor, " token"]
     position_ids: Int[Tensor, " token"]
     block_masks: dict[tuple[int | None, int], Any] = field(default_factory=dict, repr=False, compare=False)
-    windows: set[int | None] = field(default_factory=set, repr=False, compare=False)
+    callers: dict[int, int | None] = field(default_factory=dict, repr=False, compare=False)
     read_rows: Int[Tensor, " row"] | None = field(default=None, repr=False, compare=False)
 
     def reading(self, rows: Int[Tensor, " row"]) -> Forest:
@@ -48,7 +48,7 @@ class Forest(OnDevice):
     @override
     def to(self, device: torch.device) -> Forest:
         """Return the forest with its tensors on ``device``, without the masks cached for the old one."""
-        return OnDevice.to(replace(self, block_masks={}, windows=set()), device)
+        return OnDevice.to(replace(self, block_masks={}, callers={}), device)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,17 +19,20 @@ import numpy as np
 from transformers import BatchEncoding
 
 from plaudit.batching.encode import (
-    TOKENS_CUT,
-    TRUNCATED,
+    EMPTY,
+    REFUSED,
     EncodingReport,
     GroupEncoder,
+    LeftOut,
     NotEncoded,
+    is_blank,
     last_token_before,
-    render_turns,
     token_at,
 )
 from plaudit.batching.prefix_tree import Int32Array, build_prefix_tree
+from plaudit.batching.rendering import render_turns
 from plaudit.batching.tokens import TokenGroup
+from plaudit.batching.truncation import RESPONSES_TOO_LONG, TOO_LONG, Fitted, count_cut, fitted
 from plaudit.data.reading.sources.rlhflow import TAGS
 from plaudit.data.schema.group import Group, Message
 from plaudit.errors import DataError
@@ -43,6 +46,8 @@ PAIR_TOO_LONG = "comparisons whose two responses alone are longer than max_lengt
 IDENTICAL = "comparisons of identical responses"
 NO_PREFERENCE = "groups without a preference"
 NO_COMPARISON = "groups left without a comparison"
+
+_TOO_LONG = {TOO_LONG: COMPARISON_TOO_LONG, RESPONSES_TOO_LONG: PAIR_TOO_LONG}
 
 _CONTEXT, _FIRST, _SECOND = TAGS
 _SAMPLE = (Message("user", "a"),)
@@ -79,18 +84,6 @@ class _Sequence:
     ids: Int32Array
     prompt: int
     responses: int
-    lost: int = 0
-
-    @property
-    def room(self) -> int:
-        """Return the number of tokens that may be cut."""
-        return max(0, self.responses - self.prompt)
-
-    def cut(self, count: int) -> _Sequence:
-        """Return the sequence without the first ``count`` tokens of the prompt, or without any where it has fewer."""
-        count = min(count, self.room)
-        ids = np.concatenate([self.ids[: self.prompt], self.ids[self.prompt + count :]])
-        return _Sequence(self.comparison, ids, self.prompt, self.responses - count, count)
 
 
 def comparison_text(prompt: Sequence[Message], first: str, second: str) -> str:
@@ -111,8 +104,8 @@ class ComparisonEncoder(GroupEncoder):
     predicted, and this is its one "step", labelled with the probability that the first response is the better one. For
     training every preference gives one comparison, in an order drawn from ``seed``, the row and the id of its group, or
     both orders. Nothing is appended to a sequence. Where one is longer than ``max_length``, the prompt loses tokens
-    from the left, behind the opening of the text and equally many in all comparisons that stand together, or with
-    ``truncation="drop"`` the comparison is left out.
+    from the left, behind the opening of the text, or with ``truncation="drop"`` the comparison is left out; each is cut
+    by itself, so that no probability depends on another response.
     """
 
     orders: Orders = "drawn"
@@ -167,7 +160,7 @@ class ComparisonEncoder(GroupEncoder):
         """
         for row, group in groups:
             report.groups += 1
-            made = self._encoded(row, group, [self.comparisons(row, group)], report)
+            made = self._encoded(row, group, self.comparisons(row, group), report)
             if made.tokens is not None:
                 report.kept += 1
                 yield made.tokens
@@ -177,13 +170,10 @@ class ComparisonEncoder(GroupEncoder):
     def encode_pairs(
         self, row: int, group: Group, pairs: Sequence[tuple[int, int]], report: EncodingReport
     ) -> EncodedComparisons:
-        """Return both orders of each pair of responses, unlabelled.
-
-        A pair is cut by itself, so that no probability depends on the other responses.
-        """
-        units = [[OrderedPair(first, second), OrderedPair(second, first)] for first, second in pairs]
+        """Return both orders of each pair of responses, unlabelled."""
+        both = [OrderedPair(*each) for first, second in pairs for each in ((first, second), (second, first))]
         report.groups += 1
-        made = self._encoded(row, group, units, report)
+        made = self._encoded(row, group, both, report)
         report.kept += made.tokens is not None
         return made
 
@@ -201,29 +191,35 @@ class ComparisonEncoder(GroupEncoder):
         return after[-1] if after[:-1] == before else None
 
     def _encoded(
-        self, row: int, group: Group, units: Sequence[Sequence[OrderedPair]], report: EncodingReport
+        self, row: int, group: Group, comparisons: Sequence[OrderedPair], report: EncodingReport
     ) -> EncodedComparisons:
-        """Return the comparisons of ``units`` that can be encoded; those of one unit are cut equally."""
-        if not any(units):
+        """Return those of ``comparisons`` that can be encoded."""
+        if not comparisons:
             report.dropped[NO_PREFERENCE] += 1
             return EncodedComparisons(None, (), (NO_PREFERENCE,))
         if any(holds_tag(message.content) for message in group.prompt):
             report.dropped[PROMPT_TAG] += 1
             return EncodedComparisons(None, (), (PROMPT_TAG,))
         reasons: list[str] = []
-        usable = [_usable(group, unit, reasons) for unit in units]
+        usable = _usable(group, comparisons, reasons)
         try:
-            sequences = iter(self._sequences(group, [each for unit in usable for each in unit]))
+            sequences = self._sequences(group, usable)
         except DataError as error:
-            return EncodedComparisons(None, (), (report.refuse(group, error),))
-        fitted = [self._fitted([next(sequences) for _ in unit], reasons, report) for unit in usable]
-        kept = [each for unit in fitted for each in unit]
+            return EncodedComparisons(None, (), (report.leave_out(group, LeftOut(REFUSED, str(error))),))
+        kept: list[tuple[_Sequence, Fitted]] = []
+        for each in sequences:
+            cut = self._fitted(each)
+            if isinstance(cut, str):
+                reasons.append(_TOO_LONG[cut])
+                continue
+            count_cut(cut, self.truncation, report.changed)
+            kept.append((each, cut))
         report.changed.update(reasons)
         found = tuple(dict.fromkeys(reasons))
         if not kept:
             report.dropped[NO_COMPARISON] += 1
             return EncodedComparisons(None, (), found)
-        comparisons, lost = (tuple(each.comparison for each in kept), tuple(each.lost for each in kept))
+        comparisons, lost = tuple(each.comparison for each, _ in kept), tuple(cut.lost for _, cut in kept)
         return EncodedComparisons(self._together(row, kept), comparisons, found, lost)
 
     def _sequences(self, group: Group, comparisons: Sequence[OrderedPair]) -> list[_Sequence]:
@@ -239,26 +235,23 @@ class ComparisonEncoder(GroupEncoder):
             made.append(_Sequence(comparison, ids, prompt, responses))
         return made
 
-    def _fitted(self, unit: Sequence[_Sequence], reasons: list[str], report: EncodingReport) -> list[_Sequence]:
-        """Return the sequences of a unit that fit, all cut equally; why others do not goes to ``reasons``."""
-        cuts = self.truncation == "truncate_prompt"
-        kept = [each for each in unit if len(each.ids) - (each.room if cuts else 0) <= self.max_length]
-        reasons += [PAIR_TOO_LONG if cuts else COMPARISON_TOO_LONG] * (len(unit) - len(kept))
-        excess = max((len(each.ids) - self.max_length for each in kept), default=0)
-        if excess <= 0:
-            return kept
-        report.changed[TRUNCATED] += 1
-        report.changed[TOKENS_CUT] += excess
-        return [each.cut(excess) for each in kept]
+    def _fitted(self, sequence: _Sequence) -> Fitted | str:
+        return fitted(
+            sequence.ids,
+            sequence.responses,
+            max_length=self.max_length,
+            truncation=self.truncation,
+            opening=sequence.prompt,
+        )
 
-    def _together(self, row: int, sequences: Sequence[_Sequence]) -> TokenGroup:
-        labels = [np.nan if each.comparison.label is None else each.comparison.label for each in sequences]
+    def _together(self, row: int, sequences: Sequence[tuple[_Sequence, Fitted]]) -> TokenGroup:
+        labels = [np.nan if each.comparison.label is None else each.comparison.label for each, _ in sequences]
         return TokenGroup(
             index=row,
-            tree=build_prefix_tree([each.ids for each in sequences], min_saving=self.min_saving),
-            response_start=np.asarray([each.responses for each in sequences], dtype=np.int32),
+            tree=build_prefix_tree([cut.ids for _, cut in sequences], min_saving=self.min_saving),
+            response_start=np.asarray([each.responses - cut.shift for each, cut in sequences], dtype=np.int32),
             step_response=np.arange(len(sequences), dtype=np.int32),
-            step_position=np.asarray([len(each.ids) - 1 for each in sequences], dtype=np.int32),
+            step_position=np.asarray([len(cut.ids) - 1 for _, cut in sequences], dtype=np.int32),
             step_label=np.asarray(labels, dtype=np.float32),
         )
 
@@ -268,12 +261,14 @@ def holds_tag(text: str) -> bool:
     return any(tag in text for tag in TAGS)
 
 
-def _usable(group: Group, unit: Sequence[OrderedPair], reasons: list[str]) -> list[OrderedPair]:
+def _usable(group: Group, comparisons: Sequence[OrderedPair], reasons: list[str]) -> list[OrderedPair]:
     """Return the comparisons of different responses without a tag; why others are left out goes to ``reasons``."""
     kept: list[OrderedPair] = []
-    for each in unit:
+    for each in comparisons:
         first, second = group.responses[each.first], group.responses[each.second]
-        if holds_tag(first) or holds_tag(second):
+        if is_blank(first) or is_blank(second):
+            reasons.append(EMPTY)
+        elif holds_tag(first) or holds_tag(second):
             reasons.append(RESPONSE_TAG)
         elif first == second:
             reasons.append(IDENTICAL)

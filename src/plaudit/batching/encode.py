@@ -1,126 +1,60 @@
 """Encoding of groups as token groups: every conversation rendered and tokenised whole, as any other tool would.
 
-Conversations longer than the limit are left out, or cut in the prompt or at the end.
+A response that is empty, that the chat template refuses or that is too long is left out of its group with a reason;
+the others stay, with the labels that do not touch it.
 """
 
 from __future__ import annotations
 
-import datetime
+import logging
+import os.path
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, NamedTuple, assert_never
+from typing import Any
 
 import numpy as np
-from jinja2.exceptions import TemplateError
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 from typing_extensions import override
 
 from plaudit.batching.prefix_tree import Int32Array, build_prefix_tree
+from plaudit.batching.rendering import render_turns
 from plaudit.batching.tokens import Float32Array, TokenGroup
-from plaudit.data.schema.group import Group, Message
+from plaudit.batching.truncation import Truncation, count_cut, fitted
+from plaudit.data.schema.columns import relabelled
+from plaudit.data.schema.group import Group, Message, Preference
 from plaudit.data.schema.steps import label_steps_once
 from plaudit.errors import DataError, ModelError
 
+EMPTY = "empty response"
 REFUSED = "refused by the chat template"
+STEPS_LOST = "steps without a place, since the chat template rewrites their response"
+REWRITTEN = "responses that the chat template rewrites"
 IDENTICAL_PAIR = "preferences whose two sides are identical tokens"
+PAIR_LOST = "preferences with a response that was left out"
 
-_FIXED_DATE = datetime.datetime(2024, 7, 26)
 _RESPONSE_PLACE = "the-place-of-the-response"
 
-
-Truncation = Literal["truncate_prompt", "drop", "truncate_response"]
-"""``truncate_prompt``: the prompt loses tokens from the left, the same for the whole group. ``drop``: it is left out.
-``truncate_response``: a response loses its end, in evaluation only."""
-
-TOO_LONG = "longer than max_length"
-RESPONSES_TOO_LONG = "responses alone longer than max_length"
-PROMPT_TOO_LONG = "prompt alone longer than max_length"
-TRUNCATED = "groups whose prompt was truncated from the left"
-TOKENS_CUT = "prompt tokens cut"
-RESPONSES_CUT = "responses whose end was cut"
-RESPONSE_TOKENS_CUT = "response tokens cut"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
-    """Sequences within the limit, and how many tokens each lost before its response."""
+class LeftOut:
+    """Why a response is left out: the kind, under which it is counted, and details of this one."""
 
-    sequences: list[Int32Array]
-    shift: int = 0
+    kind: str
+    details: str = ""
 
-
-def tokens_cut(counts: Counter[str]) -> int:
-    """Return how many tokens ``counts`` says were cut, of prompts and of responses."""
-    return counts[TOKENS_CUT] + counts[RESPONSE_TOKENS_CUT]
-
-
-def fitted(
-    sequences: list[Int32Array],
-    response_start: Int32Array,
-    closing: Sequence[int],
-    rule: GroupEncoder,
-    counts: Counter[str],
-) -> Fitted | str:
-    """Return the sequences of a group within the limit of ``rule``, truncation counted; or why it is left out.
-
-    ``closing`` is for ``truncate_response``: how many tokens at the end of each sequence close the conversation, and
-    stay behind the cut. The tokens kept are the ids that the tokenizer itself gives with
-    ``truncation=True, max_length=…``. Each sequence is cut by itself; one of whose response nothing would be left is
-    not.
-    """
-    excess = max(len(sequence) for sequence in sequences) - rule.max_length
-    if excess <= 0:
-        return Fitted(sequences)
-    match rule.truncation:
-        case "drop":
-            return TOO_LONG
-        case "truncate_prompt":
-            return _prompt_cut(sequences, response_start, excess, rule, counts)
-        case "truncate_response":
-            return _responses_cut(sequences, response_start, closing, rule.max_length, counts)
-        case _:
-            assert_never(rule.truncation)
-
-
-def _prompt_cut(
-    sequences: Sequence[Int32Array], response_start: Int32Array, excess: int, rule: GroupEncoder, counts: Counter[str]
-) -> Fitted | str:
-    """Return the sequences without ``excess`` tokens of the prompt, behind a special one that they open with."""
-    special = set(rule.tokenizer.all_special_ids)
-    lead = 1 if all(int(sequence[0]) in special for sequence in sequences) else 0
-    if excess > int(response_start.min()) - lead:
-        return RESPONSES_TOO_LONG
-    counts[TRUNCATED] += 1
-    counts[TOKENS_CUT] += excess
-    return Fitted([np.concatenate([each[:lead], each[lead + excess :]]) for each in sequences], excess)
-
-
-def _responses_cut(
-    sequences: Sequence[Int32Array],
-    response_start: Int32Array,
-    closing: Sequence[int],
-    max_length: int,
-    counts: Counter[str],
-) -> Fitted | str:
-    kept: list[Int32Array] = []
-    excess: list[int] = []
-    for sequence, start, close in zip(sequences, response_start.tolist(), closing, strict=True):
-        over = len(sequence) - max_length
-        if over > 0 and max_length - close <= start:
-            return PROMPT_TOO_LONG
-        end = len(sequence) - close
-        kept.append(sequence if over <= 0 else np.concatenate([sequence[: end - over], sequence[end:]]))
-        excess.append(max(0, over))
-    counts[RESPONSES_CUT] += sum(over > 0 for over in excess)
-    counts[RESPONSE_TOKENS_CUT] += sum(excess)
-    return Fitted(kept)
+    @property
+    def reason(self) -> str:
+        """Return both in words."""
+        return f"{self.kind}: {self.details}" if self.details else self.kind
 
 
 @dataclass(slots=True)
 class EncodingReport:
-    """Counts of groups read and kept, and of everything dropped or changed, by reason."""
+    """Counts of groups read and kept, and of what was dropped (responses) or changed (as named), by reason."""
 
     groups: int = 0
     kept: int = 0
@@ -128,11 +62,12 @@ class EncodingReport:
     changed: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
 
-    def refuse(self, group: Group, error: DataError) -> str:
-        """Count a group that the chat template refuses, and return the reason."""
-        self.dropped[REFUSED] += 1
-        self.examples.setdefault(REFUSED, f"group {group.id!r}: {error}")
-        return f"{REFUSED}: {error}"
+    def leave_out(self, group: Group, left: LeftOut) -> str:
+        """Count a response, or a group, that cannot be encoded, and return the reason."""
+        self.dropped[left.kind] += 1
+        if left.details:
+            self.examples.setdefault(left.kind, f"group {group.id!r}: {left.details}")
+        return left.reason
 
     def as_dict(self) -> dict[str, Any]:
         """Return the counts for a run record."""
@@ -182,10 +117,43 @@ class GroupEncoder(ABC):
 
 @dataclass(frozen=True, slots=True)
 class RenderedResponse:
-    """A response in its conversation as text, and the character at which the response begins."""
+    """A response in its conversation as text, and the character at which it begins; ``is_whole``: as it was written."""
 
     text: str
     start: int
+    is_whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedResponse:
+    """A response in its conversation as tokens: the first of its own, and the last of each of its steps.
+
+    ``closing`` is the number of tokens at the end that stay where the end of the response is cut.
+    """
+
+    ids: Int32Array
+    start: int
+    step_position: tuple[int, ...] = ()
+    step_label: tuple[float | None, ...] = ()
+    closing: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedGroup:
+    """The responses of a group that could be encoded, and why others could not."""
+
+    tokens: TokenGroup | None
+    members: tuple[int, ...]
+    """Which responses of the group the sequences of ``tokens`` are."""
+    lost: tuple[int, ...]
+    """[response] tokens that were cut; 0 of one that is left out."""
+    reasons: tuple[str | None, ...]
+    """[response] why it is left out."""
+
+    @property
+    def reason(self) -> str | None:
+        """Return the reasons in words, each once; None where nothing is left out."""
+        return "; ".join(dict.fromkeys(each for each in self.reasons if each is not None)) or None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,35 +162,96 @@ class ResponseEncoder(GroupEncoder):
 
     @abstractmethod
     def _rendered(self, group: Group) -> Sequence[Any]:
-        """Return each response of the group as a ``RenderedResponse``."""
+        """Return each response of the group as a ``RenderedResponse``, or as ``LeftOut``."""
 
     @abstractmethod
-    def _token_group(
-        self, row: int, group: Group, encoded: BatchEncoding, span: range, made: Sequence[Any], report: EncodingReport
-    ) -> TokenGroup | NotEncoded:
-        """Return the group as tokens, of the texts ``span`` of ``encoded``, which were ``made`` of its responses."""
+    def _placed(self, group: Group, k: int, encoded: BatchEncoding, index: int, made: Any) -> PlacedResponse | LeftOut:
+        """Return response k as tokens, from text ``index`` of ``encoded``, which was ``made`` of it."""
 
     @override
     def encode(self, groups: Sequence[tuple[int, Group]], report: EncodingReport) -> Iterator[TokenGroup | NotEncoded]:
-        """Yield each of the ``(row, group)`` pairs, in order, as tokens or as left out, counted in ``report``."""
-        rendered: list[Sequence[Any] | NotEncoded] = []
-        for row, group in groups:
-            report.groups += 1
-            try:
-                rendered.append(self._rendered(group))
-            except DataError as error:
-                rendered.append(NotEncoded(row, report.refuse(group, error)))
-        texts = [each.text for made in rendered if not isinstance(made, NotEncoded) for each in made]
-        encoded = self.tokenize(texts) if texts else BatchEncoding()
-        first = 0
-        for (row, group), made in zip(groups, rendered, strict=True):
-            if isinstance(made, NotEncoded):
-                yield made
+        """Yield each of the ``(row, group)`` pairs, in order, as tokens or as left out, counted in ``report``.
+
+        The token group of a group of which responses are left out holds the others; so do its labels.
+        """
+        for (row, group), each in zip(groups, self.encode_responses(groups, report), strict=True):
+            kept = set(each.members)
+            touching = sum(not {pair.chosen, pair.rejected} <= kept for pair in group.preferences)
+            report.changed.update({PAIR_LOST: touching} if touching else {})
+            if each.tokens is None:
+                yield NotEncoded(row, each.reason or EMPTY)
                 continue
-            found = self._token_group(row, group, encoded, range(first, first + len(made)), made, report)
-            first += len(made)
-            report.kept += isinstance(found, TokenGroup)
-            yield found
+            identical = len(group.preferences) - touching - len(each.tokens.pair_chosen)
+            report.changed.update({IDENTICAL_PAIR: identical} if identical else {})
+            yield each.tokens
+
+    def encode_responses(self, groups: Sequence[tuple[int, Group]], report: EncodingReport) -> Iterator[EncodedGroup]:
+        """Yield the responses of each of the ``(row, group)`` pairs, in order; ``report`` counts what is left out."""
+        rendered = [self._rendered(group) for _, group in groups]
+        texts = [each.text for made in rendered for each in made if not isinstance(each, LeftOut)]
+        encoded = self.tokenize(texts) if texts else BatchEncoding()
+        index = 0
+        for (row, group), made in zip(groups, rendered, strict=True):
+            placed: list[PlacedResponse | LeftOut] = []
+            for k, each in enumerate(made):
+                is_text = not isinstance(each, LeftOut)
+                placed.append(self._placed(group, k, encoded, index, each) if is_text else each)
+                index += is_text
+                if is_text and isinstance(each, RenderedResponse) and not each.is_whole:
+                    _count_rewritten(group, report)
+            yield self._encoded(row, group, placed, report)
+
+    def _step_repeats(self, group: Group, counts: Sequence[int]) -> Int32Array:
+        return step_repeats(group, counts)
+
+    def _encoded(
+        self, row: int, group: Group, placed: Sequence[PlacedResponse | LeftOut], report: EncodingReport
+    ) -> EncodedGroup:
+        """Return the placed responses of a group, each cut by itself where it is too long."""
+        members: dict[int, PlacedResponse] = {}
+        lost = [0] * len(placed)
+        reasons: list[str | None] = [None] * len(placed)
+        for k, each in enumerate(placed):
+            cut = self._fitted(each, report) if isinstance(each, PlacedResponse) else each
+            if isinstance(cut, LeftOut):
+                reasons[k] = report.leave_out(group, cut)
+            else:
+                members[k], lost[k] = cut
+        report.groups += 1
+        report.kept += bool(members)
+        tokens = _token_group(row, group, members, self) if members else None
+        return EncodedGroup(tokens, tuple(members), tuple(lost), tuple(reasons))
+
+    def _fitted(self, placed: PlacedResponse, report: EncodingReport) -> tuple[PlacedResponse, int] | LeftOut:
+        """Return the response within the limit and the number of tokens that it lost, or why it is left out."""
+        ids = placed.ids
+        if len(ids) <= self.max_length:
+            return placed, 0
+        opening = int(int(ids[0]) in self.tokenizer.all_special_ids)
+        cut = fitted(
+            ids,
+            placed.start,
+            max_length=self.max_length,
+            truncation=self.truncation,
+            opening=opening,
+            closing=placed.closing,
+        )
+        if isinstance(cut, str):
+            return LeftOut(cut)
+        count_cut(cut, self.truncation, report.changed)
+        position = tuple(each - cut.shift for each in placed.step_position if each - cut.shift < len(cut.ids))
+        label = placed.step_label[: len(position)]
+        return PlacedResponse(cut.ids, placed.start - cut.shift, position, label), cut.lost
+
+
+def _count_rewritten(group: Group, report: EncodingReport) -> None:
+    if not report.changed[REWRITTEN]:
+        _log.warning(
+            "the chat template rewrites a response of group %r (it leaves out a thinking part, say): its reward is "
+            "that of the text which the template makes of it, as in transformers",
+            group.id,
+        )
+    report.changed[REWRITTEN] += 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,10 +259,12 @@ class Encoder(ResponseEncoder):
     """Renders and tokenises groups by a fixed rule.
 
     The date that some templates print is fixed, so a reward does not change from day to day. ``final_token`` is
-    appended to conversations that do not end in it.
+    appended to conversations that do not end in it. With ``needs_steps`` a response whose steps have no place in the
+    rendered text is left out; else its steps are.
     """
 
     final_token: int | None
+    needs_steps: bool = False
 
     def render(self, prompt: Sequence[Message], response: str) -> str:
         """Return the text of a conversation.
@@ -251,35 +282,54 @@ class Encoder(ResponseEncoder):
         """
         return [self.render(group.prompt, response) for response in group.responses]
 
-    def _rendered(self, group: Group) -> list[RenderedResponse]:
-        before, _, _ = self.render(group.prompt, _RESPONSE_PLACE).rpartition(_RESPONSE_PLACE)
-        return [
-            RenderedResponse(text, _response_offset(text, before, response))
-            for text, response in zip(self.texts(group), group.responses, strict=True)
-        ]
+    def _rendered(self, group: Group) -> list[RenderedResponse | LeftOut]:
+        made: list[RenderedResponse | LeftOut] = []
+        before: str | None = None
+        for response in group.responses:
+            if is_blank(response):
+                made.append(LeftOut(EMPTY))
+                continue
+            try:
+                before = self._before(group.prompt) if before is None else before
+                made.append(_found_in(self.render(group.prompt, response), before, response))
+            except DataError as error:
+                made.append(LeftOut(REFUSED, str(error)))
+        return made
 
-    def _token_group(
-        self, row: int, group: Group, encoded: BatchEncoding, span: range, made: Sequence[Any], report: EncodingReport
-    ) -> TokenGroup | NotEncoded:
-        sequences = [self._ids(encoded, index) for index in span]
-        starts = [
-            token_at(encoded, index, each.start, len(sequence))
-            for index, each, sequence in zip(span, made, sequences, strict=True)
-        ]
-        steps = _step_places(group, encoded, span, made)
-        closing = self._closing(encoded, span) if self.truncation == "truncate_response" else None
-        return finished_group(row, group, sequences, np.asarray(starts, dtype=np.int32), steps, report, self, closing)
+    def _before(self, prompt: Sequence[Message]) -> str:
+        """Return the text that stands before a response, whatever it says."""
+        text = self.render(prompt, _RESPONSE_PLACE)
+        before, found, _ = text.rpartition(_RESPONSE_PLACE)
+        return before if found else text[: _shared_start(text, self.render(prompt, "another response"))]
 
-    def _closing(self, encoded: BatchEncoding, span: range) -> list[int]:
-        """Return how many tokens the tokenizer, or this encoder, puts behind the text of each conversation."""
-        found: list[int] = []
-        for index in span:
-            last = len(encoded["input_ids"][index])
-            text = last
-            while text and encoded.token_to_chars(index, text - 1) is None:
-                text -= 1
-            found.append(max(last - text, int(self.final_token is not None)))
-        return found
+    def _placed(
+        self, group: Group, k: int, encoded: BatchEncoding, index: int, made: RenderedResponse
+    ) -> PlacedResponse | LeftOut:
+        ids = self._ids(encoded, index)
+        steps = (group.steps[k] if group.steps else None) or ()
+        if steps and not made.is_whole:
+            if self.needs_steps:
+                return LeftOut(STEPS_LOST)
+            steps = ()
+        text = group.responses[k]
+        before, held = len(text) - len(text.lstrip()), len(text.strip())
+        try:
+            position = tuple(
+                last_token_before(encoded, index, made.start + min(max(1, step.end - before), held)) for step in steps
+            )
+        except DataError as error:
+            return LeftOut(REFUSED, str(error))
+        start = token_at(encoded, index, made.start, len(ids))
+        closing = self._closing(encoded, index) if self.truncation == "truncate_response" else 0
+        return PlacedResponse(ids, start, position, tuple(step.label for step in steps), closing)
+
+    def _closing(self, encoded: BatchEncoding, index: int) -> int:
+        """Return how many tokens the tokenizer, or this encoder, puts behind the text of a conversation."""
+        last = len(encoded["input_ids"][index])
+        text = last
+        while text and encoded.token_to_chars(index, text - 1) is None:
+            text -= 1
+        return max(last - text, int(self.final_token is not None))
 
     def _ids(self, encoded: BatchEncoding, index: int) -> Int32Array:
         ids = encoded["input_ids"][index]
@@ -288,114 +338,72 @@ class Encoder(ResponseEncoder):
         return np.asarray(ids, dtype=np.int32)
 
 
-class StepPlaces(NamedTuple):
-    """The steps of a group: response, position in its sequence at which a step is read, label.
+def is_blank(response: str) -> bool:
+    """Return whether a response says nothing: it is empty, or white space alone."""
+    return not response or response.isspace()
 
-    ``repeats`` is as in ``TokenGroup.step_repeats``.
+
+def _found_in(text: str, before: str, response: str) -> RenderedResponse:
+    """Return the response where it stands in ``text``, given the text before another one in its place.
+
+    It begins where the two texts part, or before that, where it begins with what the template writes before any
+    response (an empty thinking part). A response that does not stand there as it was written begins where they part.
     """
-
-    response: Int32Array
-    position: Int32Array
-    label: Float32Array
-    repeats: Int32Array
-
-    def within(self, sequences: Sequence[Int32Array], shift: int) -> StepPlaces:
-        """Return the places after a cut: ``shift`` tokens earlier, and only those that the sequences still hold."""
-        position = self.position - np.int32(shift)
-        lengths = np.asarray([len(sequence) for sequence in sequences], dtype=np.int32)
-        kept = position < lengths[self.response]
-        repeats = self.repeats[kept] if len(self.repeats) else self.repeats
-        return StepPlaces(self.response[kept], position[kept], self.label[kept], repeats)
+    said, parted = response.strip(), _shared_start(text, before)
+    found = text.find(said, parted)
+    if found < 0:
+        found = text.rfind(said, max(0, parted - len(said) + 1), parted + len(said))
+    return RenderedResponse(text, parted, is_whole=False) if found < 0 else RenderedResponse(text, found)
 
 
-def finished_group(
-    row: int,
-    group: Group,
-    sequences: list[Int32Array],
-    response_start: Int32Array,
-    steps: StepPlaces,
-    report: EncodingReport,
-    rule: GroupEncoder,
-    closing: Sequence[int] | None = None,
-) -> TokenGroup | NotEncoded:
-    """Return the sequences of a group with its labels, cut as ``rule`` says; or why the group is left out.
+def _shared_start(text: str, other: str) -> int:
+    """Return the number of characters with which both texts begin."""
+    if text.startswith(other):
+        return len(other)
+    return len(os.path.commonprefix([text, other]))  # noqa: RUF071 - characters are meant, not parts of a path
 
-    ``closing`` says how many tokens at the end of each sequence stay where the end of its response is cut.
-    """
-    cut = fitted(sequences, response_start, closing or [0] * len(sequences), rule, report.changed)
-    if isinstance(cut, str):
-        report.dropped[cut] += 1
-        return NotEncoded(row, cut)
-    sequences = cut.sequences
-    steps = steps.within(sequences, cut.shift)
+
+def _token_group(row: int, group: Group, members: dict[int, PlacedResponse], rule: ResponseEncoder) -> TokenGroup:
+    """Return the responses ``members`` of a group as tokens, with the labels that touch no other."""
+    sub = group if len(members) == len(group.responses) else with_responses(group, tuple(members))
+    placed = tuple(members.values())
+    sequences = [each.ids for each in placed]
+    counts = [len(each.step_position) for each in placed]
     return TokenGroup(
         index=row,
         tree=build_prefix_tree(sequences, min_saving=rule.min_saving),
-        response_start=response_start - cut.shift,
-        **_pair_labels(group, sequences, report),
-        ranks=np.asarray([rank or 0 for rank in group.ranks or ()], dtype=np.int32),
-        outcomes=floats(group.outcomes or ()),
-        ratings={attribute: floats(values) for attribute, values in group.ratings.items()},
-        step_response=steps.response,
-        step_position=steps.position,
-        step_label=steps.label,
-        step_repeats=steps.repeats,
+        response_start=np.asarray([each.start for each in placed], dtype=np.int32),
+        **_pair_labels(sub, sequences),
+        ranks=np.asarray([rank or 0 for rank in sub.ranks or ()], dtype=np.int32),
+        outcomes=floats(sub.outcomes or ()),
+        ratings={attribute: floats(values) for attribute, values in sub.ratings.items()},
+        step_response=np.repeat(np.arange(len(placed), dtype=np.int32), counts),
+        step_position=np.asarray([place for each in placed for place in each.step_position], dtype=np.int32),
+        step_label=floats([label for each in placed for label in each.step_label]),
+        step_repeats=rule._step_repeats(sub, counts),
     )
 
 
-def render_turns(
-    tokenizer: PreTrainedTokenizerBase,
-    chat_template: str,
-    turns: Sequence[Message],
-    *,
-    generation_prompt: bool = False,
-) -> str:
-    """Return the text of a conversation, with the opening of an assistant turn under ``generation_prompt``.
+def with_responses(group: Group, members: Sequence[int]) -> Group:
+    """Return the group with some of its responses, and the labels that touch no other."""
 
-    Raises:
-        DataError: when the template refuses the conversation.
-    """
-    try:
-        rendered = tokenizer.apply_chat_template(
-            [{"role": turn.role, "content": turn.content} for turn in turns],
-            chat_template=with_fixed_date(chat_template),
-            tokenize=False,
-            add_generation_prompt=generation_prompt,
-        )
-    except Exception as error:
-        # A template is foreign code: besides TemplateError it may divide by zero or add a number to a text.
-        words = str(error) if isinstance(error, TemplateError) else f"{type(error).__name__}: {error}"
-        raise DataError(f"the chat template refuses this conversation: {_one_line(words)}") from None
-    assert isinstance(rendered, str)
-    return rendered
+    def those(values: Any) -> Any:
+        return None if values is None else tuple(values[k] for k in members)
 
-
-def _one_line(words: str) -> str:
-    return " ".join(words.split())
-
-
-def with_fixed_date(chat_template: str) -> str:
-    """Return the template with a ``strftime_now`` of its own that always tells the same date.
-
-    transformers hands no functions on to a template, so a macro fills the date in.
-    """
-    if "strftime_now" not in chat_template:
-        return chat_template
-    padded = {f"%{code}": _FIXED_DATE.strftime(f"%{code}") for code in "aAbBdHIjmMpSyY"}
-    short = {f"%-{code}": str(int(padded[f"%{code}"])) for code in "dHIjmMSy"}
-    steps = "".join(f" | replace('{code}', '{text}')" for code, text in (padded | short).items())
-    return "{% macro strftime_now(format) %}{{ format" + steps + " }}{% endmacro %}\n" + chat_template
-
-
-def _response_offset(text: str, before: str, response: str) -> int:
-    """Return the character at which the response begins, given the text before another one in its place."""
-    if before and text.startswith(before):
-        found = text.find(response.strip(), len(before))
-    else:
-        found = text.rfind(response.strip())
-    if found < 0:
-        raise DataError("the chat template changes the text of the response, so its place cannot be found")
-    return found
+    place = {k: number for number, k in enumerate(members)}
+    return relabelled(
+        group,
+        responses=those(group.responses),
+        preferences=tuple(
+            Preference(place[each.chosen], place[each.rejected], each.margin, each.probability)
+            for each in group.preferences
+            if each.chosen in place and each.rejected in place
+        ),
+        ranks=those(group.ranks),
+        ratings={name: those(values) for name, values in group.ratings.items()},
+        outcomes=those(group.outcomes),
+        steps=those(group.steps),
+    )
 
 
 def token_at(encoded: BatchEncoding, index: int, character: int, length: int) -> int:
@@ -407,31 +415,20 @@ def token_at(encoded: BatchEncoding, index: int, character: int, length: int) ->
     return length - 1
 
 
-def _step_places(group: Group, encoded: BatchEncoding, span: range, made: Sequence[RenderedResponse]) -> StepPlaces:
-    responses: list[int] = []
-    positions: list[int] = []
-    labels: list[float | None] = []
-    for k, (index, each, steps) in enumerate(zip(span, made, group.steps or (), strict=False)):
-        text = group.responses[k]
-        before, held = len(text) - len(text.lstrip()), len(text.strip())
-        for step in steps or ():
-            responses.append(k)
-            within = min(max(1, step.end - before), held)
-            positions.append(last_token_before(encoded, index, each.start + within))
-            labels.append(step.label)
-    places = np.asarray(responses, dtype=np.int32), np.asarray(positions, dtype=np.int32)
-    return StepPlaces(*places, floats(labels), step_repeats(group))
-
-
-def step_repeats(group: Group) -> Int32Array:
-    """Return, for the steps of all responses in order, 1 where an earlier response shares the step with its label.
+def step_repeats(group: Group, counts: Sequence[int]) -> Int32Array:
+    """Return, for the first ``counts[k]`` steps of each response, 1 where an earlier response shares step and label.
 
     Such a label stays, since what follows it depends on it; but it is one judgement, and one item of a loss.
     """
-    given, once = (
-        [step for steps in each.steps or () for step in steps or ()] for each in (group, label_steps_once(group))
+    given, once = ([steps or () for steps in each.steps or ()] for each in (group, label_steps_once(group)))
+    return np.asarray(
+        [
+            own != kept
+            for count, mine, others in zip(counts, given, once, strict=False)
+            for own, kept in zip(mine[:count], others[:count], strict=True)
+        ],
+        dtype=np.int32,
     )
-    return np.asarray([own != kept for own, kept in zip(given, once, strict=True)], dtype=np.int32)
 
 
 def last_token_before(encoded: BatchEncoding, index: int, character: int) -> int:
@@ -452,14 +449,13 @@ def _holds(encoded: BatchEncoding, index: int, token: int, character: int) -> bo
     return span is not None and span.start <= character < span.end
 
 
-def _pair_labels(group: Group, sequences: Sequence[Int32Array], report: EncodingReport) -> dict[str, Any]:
+def _pair_labels(group: Group, sequences: Sequence[Int32Array]) -> dict[str, Any]:
+    """Return the preferences between different tokens as arrays."""
     kept = [
         preference
         for preference in group.preferences
         if not np.array_equal(sequences[preference.chosen], sequences[preference.rejected])
     ]
-    if len(kept) < len(group.preferences):
-        report.changed[IDENTICAL_PAIR] += len(group.preferences) - len(kept)
     return {
         "pair_chosen": np.asarray([preference.chosen for preference in kept], dtype=np.int32),
         "pair_rejected": np.asarray([preference.rejected for preference in kept], dtype=np.int32),

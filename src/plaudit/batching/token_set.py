@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
@@ -21,11 +20,13 @@ from plaudit.batching.planner import GroupSizes
 from plaudit.batching.prefix_tree import PrefixTree
 from plaudit.batching.tokens import TokenGroup
 from plaudit.data.schema.group import Group
-from plaudit.errors import OutputError
 from plaudit.objectives.listwise import orders_something
 from plaudit.objectives.objective import LabelKind, Partial
+from plaudit.outputs import temporary_beside
 
 _ROWS_PER_BATCH = 256
+_CHECKSUM = "arrow_file"
+"""Field of the report of a token set with the hash of its Arrow file."""
 _TREE = tuple(each.name for each in fields(PrefixTree))
 _PLAIN = tuple(each.name for each in fields(TokenGroup) if each.name not in ("index", "tree", "ratings"))
 _FLOATS = ("pair_margin", "pair_probability", "outcomes", "rating_values", "step_label")
@@ -94,6 +95,10 @@ class TokenSet:
             case _:
                 assert_never(kind)
 
+    def num_margins(self) -> int:
+        """Return the number of preferences with a margin."""
+        return int(_concatenated([_count(batch, "pair_margin", _is_known) for batch in self._batches()]).sum())
+
     def span_of(self, name: Literal["step_label", "pair_margin"]) -> tuple[float, float]:
         """Return the lowest and the highest known value of a label in all groups; NaN where none is known."""
         values = np.concatenate([np.zeros(0), *(batch.column(name).values.to_numpy() for batch in self._batches())])
@@ -155,7 +160,7 @@ def encode_to_file(
     """Return ``groups`` as a token set in the Arrow file ``path``; one that is there already is used as it is.
 
     The name of the file must tell everything that its content depends on. It is written atomically: an interrupted
-    run leaves no file. A damaged file is made again.
+    run leaves no file that would be used, and the next one removes what it left. A damaged file is made again.
 
     Raises:
         OutputError: when the file cannot be written.
@@ -164,27 +169,27 @@ def encode_to_file(
     if kept is not None:
         return kept
     report = EncodingReport()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        try:
-            with pa.OSFile(temporary, "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
-                for batch in _record_batches(groups, encoder, report, progress):
-                    writer.write_batch(batch)
-            _report_path(path).write_text(json.dumps(report.as_dict()), encoding="utf-8")
-            os.replace(temporary, path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    with temporary_beside(path) as temporary:
+        with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
+            for batch in _record_batches(groups, encoder, report, progress):
+                writer.write_batch(batch)
+        stored = report.as_dict() | {_CHECKSUM: _checksum(temporary)}
+        _report_path(path).write_text(json.dumps(stored), encoding="utf-8")
+        temporary.replace(path)
     return TokenSet(path, report)
 
 
 def _kept_set(path: Path) -> TokenSet | None:
     """Return the token set in ``path``, or None where there is none or it is damaged."""
     try:
-        return TokenSet(path, _read_report(path)) if path.exists() else None
+        if not path.exists():
+            return None
+        record = json.loads(_report_path(path).read_text(encoding="utf-8"))
+        # plaudit 0.1 wrote no checksum
+        if record.pop(_CHECKSUM, None) not in (None, _checksum(path)):
+            return None
+        counters = {name: Counter(record[name]) for name in ("dropped", "changed")}
+        return TokenSet(path, EncodingReport(**record | counters))
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError, RecursionError):
         return None
 
@@ -267,7 +272,7 @@ def _report_path(path: Path) -> Path:
     return path.with_suffix(".report.json")
 
 
-def _read_report(path: Path) -> EncodingReport:
-    record = json.loads(_report_path(path).read_text(encoding="utf-8"))
-    counters = {name: Counter(record[name]) for name in ("dropped", "changed")}
-    return EncodingReport(**record | counters)
+def _checksum(path: Path) -> str:
+    """Return the BLAKE2b-128 hash of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -10,35 +10,36 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from transformers import BatchEncoding, PreTrainedTokenizerBase
+from typing_extensions import override
 
 from plaudit.batching.encode import (
-    EncodingReport,
-    NotEncoded,
+    EMPTY,
+    REFUSED,
+    LeftOut,
+    PlacedResponse,
     RenderedResponse,
     ResponseEncoder,
-    StepPlaces,
-    finished_group,
-    floats,
-    render_turns,
+    is_blank,
     step_repeats,
     token_at,
 )
 from plaudit.batching.prefix_tree import Int32Array
-from plaudit.batching.tokens import TokenGroup
+from plaudit.batching.rendering import render_turns
 from plaudit.data.schema.group import Group, Message
 from plaudit.errors import DataError, ModelError
 
 Shown = Literal["best", "labels"]
 
+_FOLLOWING = Message("user", "a")
 _STEP_MARK = "\ue000"
 _WORD_MARK = re.compile("\ue001([0-9]+)\ue002")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Turns(RenderedResponse):
     """A response as text: start of its first step, positions of the class words, and labels of the steps."""
 
@@ -58,7 +59,9 @@ class TurnsEncoder(ResponseEncoder):
     label (unlabelled: the best).
 
     A sequence ends at the last position that is read: the last word itself is never context. A response without steps
-    is one turn that is read nowhere.
+    is one turn that is read nowhere. Where the template opens the last turn of a chat unlike the others (Qwen3 writes
+    an empty thinking part there), ``is_followed`` puts a user turn behind it, so that every step is judged in the same
+    context.
     """
 
     words: tuple[str, ...]
@@ -66,6 +69,7 @@ class TurnsEncoder(ResponseEncoder):
     classes: tuple[float, ...]
     unit: Literal["step", "response"] = "step"
     shown: Shown = "best"
+    is_followed: bool = False
 
     def render(self, prompt: Sequence[Message], response: str) -> str:
         """Return the text of a response that is a single turn, judged with the best word.
@@ -81,17 +85,27 @@ class TurnsEncoder(ResponseEncoder):
         Raises:
             DataError: when the template refuses one of them, or the prompt does not end in a user turn.
         """
-        return [each.text for each in self._rendered(group)]
+        return [self._turns(group, k).text for k in range(len(group.responses))]
 
-    def _rendered(self, group: Group) -> list[_Turns]:
-        best = len(self.words) - 1
-        made = []
-        for k in range(len(group.responses)):
-            steps, labels = self._steps(group, k)
-            show = self.shown == "labels"
-            shown = tuple(best if label is None or not show else self._nearest_class(label) for label in labels)
-            made.append(self._written(group.prompt, steps, shown or (best,), labels))
+    @override
+    def _rendered(self, group: Group) -> list[_Turns | LeftOut]:
+        made: list[_Turns | LeftOut] = []
+        for k, response in enumerate(group.responses):
+            if is_blank(response):
+                made.append(LeftOut(EMPTY))
+                continue
+            try:
+                made.append(self._turns(group, k))
+            except DataError as error:
+                made.append(LeftOut(REFUSED, str(error)))
         return made
+
+    def _turns(self, group: Group, k: int) -> _Turns:
+        steps, labels = self._steps(group, k)
+        best = len(self.words) - 1
+        show = self.shown == "labels"
+        shown = tuple(best if label is None or not show else self._nearest_class(label) for label in labels)
+        return self._written(group.prompt, steps, shown or (best,), labels)
 
     def _steps(self, group: Group, k: int) -> tuple[tuple[str, ...], tuple[float | None, ...]]:
         """Return the text of each turn of response k, and the label of each that is read."""
@@ -139,7 +153,7 @@ class TurnsEncoder(ResponseEncoder):
             built += word
         if built != text:
             raise DataError("the chat template changes the text of steps or words, so their places cannot be found")
-        return _Turns(text, len(before), tuple(places[:-1]), shown, labels)
+        return _Turns(text, len(before), words=tuple(places[:-1]), shown=shown, labels=labels)
 
     def _chat(self, prompt: Sequence[Message], steps: Sequence[str], words: Sequence[str], mark: str) -> str:
         """Return the rendered chat, with ``mark`` between the problem and step 1."""
@@ -147,30 +161,25 @@ class TurnsEncoder(ResponseEncoder):
         for step, word in zip(steps[1:], words, strict=False):
             turns += [Message("assistant", word), Message("user", step)]
         turns.append(Message("assistant", words[-1]))
+        if self.is_followed:
+            turns.append(_FOLLOWING)
         return render_turns(self.tokenizer, self.chat_template, turns)
 
-    def _token_group(
-        self, row: int, group: Group, encoded: BatchEncoding, span: range, made: Sequence[Any], report: EncodingReport
-    ) -> TokenGroup | NotEncoded:
-        sequences: list[Int32Array] = []
-        starts: list[int] = []
-        read: list[tuple[int, int, float | None]] = []
+    @override
+    def _placed(
+        self, group: Group, k: int, encoded: BatchEncoding, index: int, made: _Turns
+    ) -> PlacedResponse | LeftOut:
         try:
-            for k, (index, each) in enumerate(zip(span, made, strict=True)):
-                places = [self._word_place(encoded, index, *word) for word in zip(each.words, each.shown, strict=True)]
-                sequences.append(np.asarray(encoded["input_ids"][index][: places[-1]], dtype=np.int32))
-                starts.append(token_at(encoded, index, each.start, places[-1]))
-                read.extend((k, place - 1, label) for place, label in zip(places, each.labels, strict=False))
+            places = [self._word_place(encoded, index, *word) for word in zip(made.words, made.shown, strict=True)]
         except DataError as error:
-            return NotEncoded(row, report.refuse(group, error))
-        response, position, label = zip(*read, strict=True) if read else ((), (), ())
-        steps = StepPlaces(
-            np.asarray(response, dtype=np.int32),
-            np.asarray(position, dtype=np.int32),
-            floats(label),
-            step_repeats(group) if self.unit == "step" else np.zeros(0, dtype=np.int32),
-        )
-        return finished_group(row, group, sequences, np.asarray(starts, dtype=np.int32), steps, report, self)
+            return LeftOut(REFUSED, str(error))
+        ids = np.asarray(encoded["input_ids"][index][: places[-1]], dtype=np.int32)
+        start = token_at(encoded, index, made.start, places[-1])
+        return PlacedResponse(ids, start, tuple(place - 1 for place in places[: len(made.labels)]), made.labels)
+
+    @override
+    def _step_repeats(self, group: Group, counts: Sequence[int]) -> Int32Array:
+        return step_repeats(group, counts) if self.unit == "step" else np.zeros(0, dtype=np.int32)
 
     def _word_place(self, encoded: BatchEncoding, index: int, character: int, shown: int) -> int:
         """Return the token that is the class word at a character."""
@@ -208,6 +217,32 @@ def word_tokens(
     if any(prefix != prefixes[0] for prefix in prefixes):
         raise ModelError(f"the class words {', '.join(map(repr, words))} do not follow the same tokens; choose others")
     return tuple(found)
+
+
+def needs_following(tokenizer: PreTrainedTokenizerBase, chat_template: str) -> bool:
+    """Return whether the template opens the last assistant turn of a chat unlike the others.
+
+    Raises:
+        ModelError: when it opens all of them differently, so that no two steps would be judged in the same context.
+    """
+    turns = [Message(role, f"{role[0]}{k}\ue001{k}\ue002") for k in range(2) for role in ("user", "assistant")]
+    try:
+        if _opens_alike(render_turns(tokenizer, chat_template, turns)):
+            return False
+        if _opens_alike(render_turns(tokenizer, chat_template, [*turns, _FOLLOWING])):
+            return True
+    except DataError:
+        return False  # why it refuses a chat is said of the chats that are to be judged
+    raise ModelError(
+        "the chat template opens the assistant's turns of one chat differently, so steps that are turns would be "
+        "judged in different contexts; give it one that does not"
+    )
+
+
+def _opens_alike(text: str) -> bool:
+    """Return whether the same stands between the user's text and the assistant's in both rounds of a marked chat."""
+    openings = re.findall("u[01]\ue001[01]\ue002(.*?)a[01]\ue001[01]\ue002", text, flags=re.DOTALL)
+    return len(openings) != 2 or openings[0] == openings[1]
 
 
 def _alone(word: str, tokenizer: PreTrainedTokenizerBase, chat_template: str) -> tuple[str, int]:

@@ -11,6 +11,7 @@ import typer
 from plaudit.cli.console import EXIT_FAILED_CHECK, interrupt_keeps, print_dropped, print_table
 from plaudit.cli.options import ReadingOrSkipping, verb
 from plaudit.errors import ConfigError, ModelError
+from plaudit.outputs import check_file, is_page
 
 if TYPE_CHECKING:
     from plaudit.data.audit.findings import AuditReport
@@ -65,21 +66,30 @@ def audit(
     fail_on_alarm: Annotated[
         bool, typer.Option("--fail-on-alarm", help="Exit with 1 where there is an alarm.")
     ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are no audit.")] = False,
 ) -> None:
     """Look for what is wrong with preference data: repeats, leaks, shortcuts, wrong labels, contamination."""
-    from plaudit.reports.audit import headline, write_audit
+    from plaudit.reports.audit import PAGE_NAME, RECORD_NAME, headline, write_audit
 
+    for name, is_own in ((PAGE_NAME, is_page), (RECORD_NAME, _is_audit)):
+        check_file(output / name, is_own=is_own, overwrite=overwrite)
     with interrupt_keeps("nothing was written"):
-        cut = _cut(tokenizer, max_length)
+        cut = length_cut(tokenizer, max_length)
         groups, held_out = _sets(inputs, reading)
         other = _against(against or (), held_out, reading)
         report = _audited(groups, other, benchmark_prompts or (), cut, words=words, threshold=threshold, seed=seed)
-        record, page = write_audit(report, output)
+        written = write_audit(report, output)
     print_findings(report)
-    typer.echo(headline(report))
-    typer.echo(f"wrote {record} and {page}")
+    typer.echo(f"{headline(report)}\nwrote {written[0]} and {written[1]}")
     if fail_on_alarm and report.of("alarm"):
         raise typer.Exit(EXIT_FAILED_CHECK)
+
+
+def _is_audit(path: Path) -> bool:
+    from plaudit.data.audit.findings import AuditReport
+    from plaudit.records import is_record
+
+    return is_record(path, AuditReport)
 
 
 def _audited(
@@ -178,7 +188,12 @@ def _against(files: Sequence[str], held_out: GroupSet | None, reading: ReadingOp
     return concatenate(sets) if sets else None
 
 
-def _cut(tokenizer: str | None, max_length: int | None) -> Cut | None:
+def length_cut(tokenizer: str | None, max_length: int | None) -> Cut | None:
+    """Return the unit and the limit of lengths that the options name, or None where they name neither.
+
+    Raises:
+        ModelError: when the tokenizer cannot be loaded.
+    """
     from plaudit.data.audit.length import Cut
 
     if tokenizer is None and max_length is None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from plaudit.cli.console import print_table
+from plaudit.cli.console import print_table, say
 from plaudit.errors import ConfigError
+from plaudit.outputs import check_file
 
 if TYPE_CHECKING:
     from plaudit.evaluation.compare.models import Scored
@@ -17,16 +18,16 @@ if TYPE_CHECKING:
     from plaudit.statistics.agreement import TieRule
 
 _MAX_SLICES = 20
-"""Most slices, or metrics of a family, that are printed; all are in the file."""
+"""Most slices, or metrics of a family, that are printed; all are in the file that --output writes."""
 _MAX_NAMES = 4
 """Most metrics named as tested in one way."""
 _SIDES = ("A", "B", "A − B", "95 % interval")
 _FAMILIES: dict[Family, str] = {
-    "headline": "the official figure",
-    "sections": "other official figures",
-    "subsets": "the official figure by subset",
-    "further": "beside the official figures",
-    "steps": "figures of step labels",
+    "primary": "the official metric",
+    "sections": "other official metrics",
+    "subsets": "the official metric by subset",
+    "further": "beside the official metrics",
+    "steps": "metrics of step labels",
 }
 
 
@@ -37,7 +38,7 @@ def compare(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="File to write.", show_default="compare.json beside RESULT_A"),
+        typer.Option("--output", "-o", help="JSON file to write.", show_default="none"),
     ] = None,
     intersection: Annotated[
         bool, typer.Option("--intersection", help="Compare the items that both have, where they are not the same.")
@@ -47,21 +48,25 @@ def compare(
         typer.Option(help="What an exact tie counts as: half, wrong, or nothing.", show_default="that of the results"),
     ] = None,
     alpha: Annotated[float, typer.Option(help="Level of the tests, after Holm's adjustment.")] = 0.05,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is no comparison.")] = False,
 ) -> None:
-    """Test whether two models differ on the same items, paired, by prompt: by label, source and official figure."""
+    """Test whether two models differ on the same items, paired, by prompt: by label, source and official metric."""
     from plaudit.evaluation.compare.models import compare as run_comparison
     from plaudit.evaluation.compare.models import read_scored
-    from plaudit.records import check_target, write_record
+    from plaudit.evaluation.compare.records import ModelComparison
+    from plaudit.records import is_record, write_record
 
     ours, theirs = read_scored(first), read_scored(second)
-    target = output or ours.path.parent / "compare.json"
-    check_target(target)
+    if output is not None:
+        check_file(output, is_own=lambda path: is_record(path, ModelComparison), overwrite=overwrite)
     found = run_comparison(
         ours, theirs, tie_rule=tie_rule or _common_rule(ours, theirs), intersection=intersection, alpha=alpha
     )
-    write_record(target, found)
+    if output is not None:
+        write_record(output, found)
     print_comparison(found)
-    typer.echo(f"wrote {target}")
+    if output is not None:
+        say(f"wrote {output}")
 
 
 def _common_rule(first: Scored, second: Scored) -> TieRule:
@@ -79,9 +84,9 @@ def _common_rule(first: Scored, second: Scored) -> TieRule:
 
 def print_comparison(found: ModelComparison) -> None:
     """Print a comparison: the two models, every difference with its test, the items left out, and the verdict."""
-    typer.echo(f"A = {found.first}\nB = {found.second}")
+    say(f"A = {found.first}\nB = {found.second}")
     for words in found.differs:
-        typer.secho(f"not the same: {words}", fg=typer.colors.YELLOW, err=True)
+        say(f"not the same: {words}", fg=typer.colors.YELLOW, err=True)
     if found.overall:
         title = f"{found.name}: {found.items['compared']:,} items, ties count as {found.tie_rule}"
         _print_tested(title, [(row.kind, row) for row in found.overall])
@@ -90,15 +95,15 @@ def print_comparison(found: ModelComparison) -> None:
     labels = [(f"{row.kind}, " if several else "") + (row.slice or "(no source)") for row in shown]
     _print_tested("by source, the most certain difference first", list(zip(labels, shown, strict=True)))
     if len(found.slices) > len(shown):
-        typer.echo(f"and {len(found.slices) - len(shown)} more sources, which are in the file")
-    _print_figures(found)
+        say(f"and {len(found.slices) - len(shown)} more sources: --output FILE writes all")
+    _print_metrics(found)
     for kind, number in found.left_out.items():
-        typer.echo(f"{kind}: {number:,} judgements left out, for a missing reward or an excluded tie")
+        say(f"{kind}: {number:,} judgements left out, for a missing reward or an excluded tie")
     for kind, reason in found.not_compared.items():
-        typer.echo(f"{kind}: not compared, because {reason}")
+        say(f"{kind}: not compared, because {reason}")
     for each in found.not_tested:
         values = [f"{side:.4f}" if side is not None else "none" for side in (each.first, each.second)]
-        typer.echo(f"{each.name}: A {values[0]}, B {values[1]}; not tested: {each.reason}")
+        say(f"{each.name}: A {values[0]}, B {values[1]}; not tested: {each.reason}")
     _print_verdicts(found)
 
 
@@ -111,32 +116,32 @@ def _print_tested(title: str, rows: Sequence[tuple[str, Tested]]) -> None:
     print_table(title, columns, cells, numbers=len(columns) - 1)
 
 
-def _print_figures(found: ModelComparison) -> None:
+def _print_metrics(found: ModelComparison) -> None:
     columns = ("", *_SIDES, "p", "p (Holm)", "n", "prompts", "left out")
-    for measure, family in dict.fromkeys((row.measure, row.family) for row in found.figures):
-        rows = [row for row in found.figures if (row.measure, row.family) == (measure, family)]
+    for measure, family in dict.fromkeys((row.measure, row.family) for row in found.metrics):
+        rows = [row for row in found.metrics if (row.measure, row.family) == (measure, family)]
         cells = [[row.name, *_sides(row), *_tests(row)] for row in rows[:_MAX_SLICES]]
         print_table(_FAMILIES[family], columns, cells, numbers=len(columns) - 1)
         if len(rows) > len(cells):
-            typer.echo(f"and {len(rows) - len(cells)} more, which are in the file")
-    for measure, rule in dict.fromkeys((row.measure, row.tie_rule) for row in found.figures):
-        typer.echo(f"ties, {measure}: {rule}")
-    for measure, test in dict.fromkeys((row.measure, row.test) for row in found.figures):
-        names = [row.name for row in found.figures if (row.measure, row.test) == (measure, test)]
+            say(f"and {len(rows) - len(cells)} more: --output FILE writes all")
+    for measure, rule in dict.fromkeys((row.measure, row.tie_rule) for row in found.metrics):
+        say(f"ties, {measure}: {rule}")
+    for measure, test in dict.fromkeys((row.measure, row.test) for row in found.metrics):
+        names = [row.name for row in found.metrics if (row.measure, row.test) == (measure, test)]
         shown = ", ".join(names[:_MAX_NAMES]) + (f" and {len(names) - _MAX_NAMES} more" * (len(names) > _MAX_NAMES))
-        typer.echo(f"p of {shown}: {test}")
+        say(f"p of {shown}: {test}")
 
 
 def _print_verdicts(found: ModelComparison) -> None:
     for row in found.overall:
-        prefix = f"{row.kind}: " if len(found.overall) + len(found.figures) > 1 else ""
+        prefix = f"{row.kind}: " if len(found.overall) + len(found.metrics) > 1 else ""
         words = f"{prefix}{row.verdict}: {_size(row)}"
         if row.p_holm >= found.alpha and row.detectable is not None:
             words += f"; a true difference of {100 * row.detectable:.1f} would be found four times of five"
-        typer.secho(words, bold=True)
-    for row in found.figures:
-        if row.family in ("headline", "steps"):
-            typer.secho(f"{row.name}: {row.verdict}: {_size(row)}", bold=True)
+        say(words, bold=True)
+    for row in found.metrics:
+        if row.family in ("primary", "steps"):
+            say(f"{row.name}: {row.verdict}: {_size(row)}", bold=True)
 
 
 def _size(row: Tested | TestedMetric) -> str:

@@ -1,18 +1,24 @@
-"""Terminal output of every verb: results and tables, the error line, the interrupt sentence, exit codes."""
+"""Terminal output of every verb: results and tables, the error line, the interrupt sentence, exit codes, streams."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import re
+import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import typer
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,9 +30,13 @@ LINE_EVERY_SECONDS = 10.0
 """Between two lines of progress in a log."""
 _RESULT_COLUMNS = ("", "", "value", "95 % interval", "n")
 
+_INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069]")
+
 EXIT_FAILED_CHECK = 1
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+"""That of a process that SIGPIPE ends, as shells know it."""
 
 
 def debug_is_on(option: bool) -> bool:
@@ -42,9 +52,49 @@ def console() -> Console:
     return found if found.is_terminal else Console(highlight=False, width=200)
 
 
+def visible(text: str) -> str:
+    """Return ``text`` with control characters but line breaks and tabs, and those that turn its direction, as escapes.
+
+    Data and servers may hold characters that would move the cursor, ring, or show a text that is not there; a terminal
+    that cannot show a lone surrogate gets an escape too.
+    """
+    text = text.encode(errors="backslashreplace").decode()
+    return _INVISIBLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def say(text: str, *, fg: str | None = None, bold: bool | None = None, err: bool = False) -> None:
+    """Print a text that may hold words of others; see ``visible``."""
+    typer.secho(visible(text), fg=fg, bold=bold, err=err)
+
+
 def print_error(error: Exception) -> None:
     """Print ``error: …`` in red on stderr."""
-    typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+    say(f"error: {error}", fg=typer.colors.RED, err=True)
+
+
+class _Once(logging.Filter):
+    """Lets each message through once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[str] = set()
+
+    @override
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        is_new = text not in self._seen
+        self._seen.add(text)
+        return is_new
+
+
+def warn_once() -> None:
+    """Say each warning of plaudit, and of Python, once in a run of the command line."""
+    handler = logging.StreamHandler()
+    handler.addFilter(_Once())
+    logger = logging.getLogger("plaudit")
+    if not logger.handlers:
+        logger.addHandler(handler)
+    warnings.simplefilter("once", append=True)
 
 
 def warn_renamed(old: str, new: str) -> None:
@@ -53,13 +103,27 @@ def warn_renamed(old: str, new: str) -> None:
 
 
 @contextlib.contextmanager
-def interrupt_keeps(sentence: str) -> Iterator[None]:
-    """Turn Ctrl-C inside the block into ``sentence`` (the work kept, how to go on) and exit code 130."""
+def interrupt_keeps(sentence: str | Callable[[], str]) -> Iterator[None]:
+    """Turn Ctrl-C inside the block into ``sentence`` (the work kept, how to go on) and exit code 130.
+
+    A function is asked for the sentence when the work has been stopped.
+    """
     try:
         yield
     except KeyboardInterrupt:
-        typer.secho(f"\ninterrupted: {sentence}", fg=typer.colors.YELLOW, err=True)
+        words = sentence if isinstance(sentence, str) else sentence()
+        typer.secho(f"\ninterrupted: {words}", fg=typer.colors.YELLOW, err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def terminate_as_interrupt() -> None:
+    """Let SIGTERM end a command as Ctrl-C does: what is kept is said, locks and half-written files go."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, interrupt)
 
 
 def find_modules_here() -> None:
@@ -172,18 +236,26 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total, pace=pace.words(done, total))
 
 
-def print_counts(title: str, counts: Mapping[str, int]) -> None:
+def print_counts(title: str, counts: Mapping[str, int], *, err: bool = False) -> None:
     """Print ``title: 3 of this, 4 of that``, the most frequent first; nothing where there is nothing."""
     if counts:
         ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-        typer.echo(f"{title}: " + ", ".join(f"{count} {name}" for name, count in ordered))
+        say(f"{title}: " + ", ".join(f"{count} {name}" for name, count in ordered), err=err)
 
 
 def print_dropped(report: ReadReport) -> None:
-    """Say on stderr how many rows were left out, if any, and why."""
+    """Say on stderr how many rows were left out, if any, and why, and what was read with a remark."""
     if report.dropped:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(report.dropped.items()))
-        typer.secho(f"{report.path}: left out {reasons}", fg=typer.colors.YELLOW, err=True)
+        say(f"{report.path}: left out {reasons}", fg=typer.colors.YELLOW, err=True)
+    print_noted(report)
+
+
+def print_noted(report: ReadReport) -> None:
+    """Say on stderr what was read with a remark, as responses that are empty or hold control tokens."""
+    if report.noted:
+        remarks = ", ".join(f"{count} {remark}" for remark, count in sorted(report.noted.items()))
+        say(f"{report.path}: read with a remark: {remarks}", fg=typer.colors.YELLOW, err=True)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int = 0) -> None:
@@ -193,20 +265,26 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    table = Table(title=escape(visible(title)), title_justify="left", title_style="bold", header_style="bold")
     for position, column in enumerate(columns):
         table.add_column(column, justify="right" if position >= len(columns) - numbers else "left")
     for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*(escape(visible(cell)) for cell in row))
     console().print(table)
 
 
-def print_result(result: Result) -> None:
-    """Print every measure of ``result``, then the items that they rest on."""
+def print_result(result: Result, *, everything: bool = False) -> None:
+    """Print the verdict in words, then the primary metric of every measure with its baselines, and the counts.
+
+    With ``everything`` every metric, slice, curve and rule of each measure too.
+    """
+    from plaudit.reports.primary_metric import verdict
+
+    say(" ".join(verdict(result)), bold=True)
     for measure in result.measures:
-        print_measure(measure, result.name)
+        print_measure(measure, result.name, everything=everything)
     if result.position is not None:
-        typer.echo(result.position.in_words())
+        say(result.position.in_words())
     print_counts("without a reward", result.reasons)
     print_counts("rows that are no items", result.left_out)
     cut = {name.replace("_", " "): count for name, count in result.details.items() if "trunca" in name and count}
@@ -217,41 +295,65 @@ def print_result(result: Result) -> None:
         if preference is not None and preference.metrics
         else ""
     )
-    typer.echo(
-        f"{result.n} items: {result.scored} scored, {result.unscored} without a label, {result.failed} failed{ties}"
-    )
+    say(f"{result.n} items: {result.scored} scored, {result.unscored} without a label, {result.failed} failed{ties}")
 
 
-def print_measure(measure: Measure, title: str) -> None:
-    """Print the metrics of one kind of label, or of a benchmark: baselines, slices, and those missing, with why."""
+def print_measure(measure: Measure, title: str, *, everything: bool = False) -> None:
+    """Print the primary metric of one kind of label, or of a benchmark, with its baselines or why it is missing.
+
+    With ``everything`` all metrics and slices, those missing with why, curves, rules and counts.
+    """
     rows: list[tuple[str, ...]] = []
     for name, interval in measure.metrics.items():
-        rows.append(("metric", name, *_cells(interval)))
-        rows += [("baseline", f"  {rule}", *_cells(each)) for rule, each in measure.baselines.get(name, {}).items()]
+        if everything or name == measure.primary:
+            rows.append(("metric", name, *_cells(interval)))
+            rows += [("baseline", f"  {rule}", *_cells(each)) for rule, each in measure.baselines.get(name, {}).items()]
     word = "slice" if measure.kind == "benchmark" else "source"
-    for source, metrics in measure.slices.items():
+    for source, metrics in measure.slices.items() if everything else ():
         if measure.primary in metrics:
             rows.append((word, source, *_cells(metrics[measure.primary])))
     print_table(f"{title}: {measure.name}", _RESULT_COLUMNS, rows, numbers=3)
+    for name, reason in measure.absent.items():
+        if everything or name == measure.primary:
+            say(f"no {name}: {reason}")
+    if measure.missing:
+        say(f"not the whole official set: {len(measure.missing)} of its subsets are missing, in part or new")
+    if everything:
+        _print_rest(measure, title)
+
+
+def _print_rest(measure: Measure, title: str) -> None:
     if measure.best_of_n is not None:
         _print_curve(measure, measure.best_of_n, title)
-    for name, reason in measure.absent.items():
-        typer.echo(f"no {name}: {reason}")
-    if measure.missing:
-        typer.echo(f"not the whole official set: {len(measure.missing)} of its subsets are missing, in part or new")
     for name, rule in measure.rules.items():
-        typer.echo(f"{name.replace('_', ' ')}: {rule}")
+        say(f"{name.replace('_', ' ')}: {rule}")
     counts = measure.counts
-    typer.echo(f"{counts.n} groups: {counts.scored} scored, {counts.unscored} that say nothing, {counts.failed} failed")
-    typer.echo(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in measure.details.items() if value))
+    say(f"{counts.n} groups: {counts.scored} scored, {counts.unscored} that say nothing, {counts.failed} failed")
+    say(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in measure.details.items() if value))
 
 
 def _print_curve(measure: Measure, curve: BestOfNCurve, title: str) -> None:
     from plaudit.reports.best_of_n import COLUMNS, curve_note, curve_rows, curve_sentences, curve_title
 
     print_table(f"{title}: {curve_title(measure)}", COLUMNS, curve_rows(measure), numbers=len(COLUMNS))
-    typer.echo(" ".join([*curve_sentences(measure), curve_note(curve)]))
+    say(" ".join([*curve_sentences(measure), curve_note(curve)]))
 
 
 def _cells(interval: Interval) -> tuple[str, str, str]:
     return f"{interval.value:.3f}", f"{interval.low:.3f} – {interval.high:.3f}", str(interval.n)
+
+
+# ---------------------------------------------------------------------------------------------------------- streams
+
+
+def is_stream(path: str | Path) -> bool:
+    """Return whether ``path`` stands for standard input or output."""
+    return str(path) == "-"
+
+
+def close_quietly() -> None:
+    """Let nothing more be written to a pipe that its reader has closed, as ``| head`` does."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plaudit.cli.audit import audit
-from plaudit.cli.console import console, interrupt_keeps, print_table
+from plaudit.cli.audit import audit, length_cut
+from plaudit.cli.console import console, interrupt_keeps, print_table, say, visible
 from plaudit.cli.options import TARGET_HELP, GoldOption, Reading, ReadingOrSkipping, verb
 from plaudit.cli.relabel import relabel
 from plaudit.cli.targets import check_gold, folders, parse_targets, read_target
-from plaudit.errors import ConfigError, OutputError
+from plaudit.errors import ConfigError, DataError, OutputError
+from plaudit.journal import check_output, committed, locked
+from plaudit.outputs import check_inputs_apart
 
 if TYPE_CHECKING:
     from rich.tree import Tree
 
+    from plaudit.data.audit.contents import Contents
+    from plaudit.data.audit.length import Cut
     from plaudit.data.mixing.config import MixtureConfig
     from plaudit.data.mixing.report import AugmentReport, DrawReport, MixtureReport, PartReport, RuleReport
     from plaudit.data.reading.options import ReadingOptions
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look at data, mix it, audit it, export and relabel it.")
 LARGEST_SOURCES = 30
+SHOWN_RESPONSES = 4
+SHOWN_CHARACTERS = 240
 MIXTURE_RECORD = "mixture.json"
 UNFINISHED = "mixture.unfinished"
 
@@ -37,39 +42,6 @@ UNFINISHED = "mixture.unfinished"
 @app.callback()
 def data() -> None:
     """Look at data, mix it, audit it, export and relabel it."""
-
-
-@dataclass
-class Contents:
-    """Counts of groups by label, by source and by number of responses."""
-
-    labels: Counter[str] = field(default_factory=Counter)
-    sources: Counter[str] = field(default_factory=Counter)
-    sizes: Counter[int] = field(default_factory=Counter)
-
-    @classmethod
-    def of(cls, groups: Iterable[Group]) -> Contents:
-        """Return the contents of ``groups``; a group counts once for each label that it carries."""
-        found = cls()
-        for group in groups:
-            found.sources[group.source or "(none)"] += 1
-            found.sizes[len(group.responses)] += 1
-            found.labels.update(labels_of(group) or ["no label"])
-        return found
-
-
-def labels_of(group: Group) -> list[str]:
-    """Return the kinds of label that ``group`` carries, each once; a rating by its attribute."""
-    kinds = {
-        "preferences": bool(group.preferences),
-        "preferences with a margin": any(each.margin is not None for each in group.preferences),
-        "preferences with a probability": any(each.probability is not None for each in group.preferences),
-        "ranks": any(rank is not None for rank in group.ranks or ()),
-        "outcomes": any(outcome is not None for outcome in group.outcomes or ()),
-        "steps": any(steps for steps in group.steps or ()),
-    }
-    rated = [name for name, values in group.ratings.items() if any(value is not None for value in values)]
-    return [kind for kind, is_there in kinds.items() if is_there] + [f"rating {name}" for name in rated]
 
 
 @app.command()
@@ -81,12 +53,15 @@ def show(
             metavar="PATH|CONFIG [KEY=VALUE]", help="Data files, mixtures or training configs.", show_default=False
         ),
     ],
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Tokenizer that lengths are counted with.", show_default="characters"),
+    ] = None,
     *,
     reading: ReadingOrSkipping,
 ) -> None:
-    """Show what data hold: groups, labels, sources, and every row left out with the reason; a mixture as a tree."""
-    from plaudit.data.reading.read import read_groups
-
+    """Show what data hold: groups, labels, lengths, sources, examples, every row left out; a mixture as a tree."""
+    cut = length_cut(tokenizer, None)
     names = [name for name in inputs if "=" not in name or Path(name).exists()]
     overrides = [name for name in inputs if name not in names]
     configs = [name for name in names if Path(name).suffix in (".yaml", ".yml")]
@@ -94,9 +69,32 @@ def show(
         raise ConfigError(f"{' '.join(overrides)}: no such file, and no config is given that it could change")
     for name in names:
         if name in configs:
-            show_config(Path(name), overrides)
+            show_config(Path(name), overrides, cut)
         else:
-            show_groups(read_groups(name, reading))
+            show_groups(_read(name, reading), cut)
+
+
+def _read(name: str, reading: ReadingOptions) -> GroupSet:
+    """Return the groups of a file.
+
+    Raises:
+        DataError: also where no row becomes one; of a file of a benchmark it names the command that reads it.
+    """
+    from plaudit.data.reading.read import read_groups
+    from plaudit.evaluation.official.catalog import CATALOG
+
+    plain = re.sub(r"[^a-z0-9]", "", name.lower())
+    named = max((each for each in CATALOG if each.replace("_", "") in plain), key=len, default=None)
+    hint = "" if named is None else f"; official files of a benchmark: plaudit evaluate MODEL {named}={name}"
+    try:
+        groups = read_groups(name, reading)
+    except DataError as error:
+        raise DataError(f"{error}{hint}") from None
+    if len(groups):
+        return groups
+    reasons = ", ".join(f"{count} {reason}" for reason, count in _largest_first(groups.report.dropped))
+    first = next((each[0] for each in groups.report.examples.values()), "")
+    raise DataError(f"{name}: none of {groups.report.rows} rows became a group ({reasons}; first: {first}){hint}")
 
 
 @app.command()
@@ -115,25 +113,36 @@ def build(
     from plaudit.data.mixing.config import MixtureConfig
     from plaudit.data.mixing.mixture import build_mixture
     from plaudit.data.reading.write import write_groups
-    from plaudit.records import check_target, write_record, write_text
+    from plaudit.records import write_record, write_text
 
     resolved = load_config(MixtureConfig, config, overrides or ())
-    old = _sets_in(output)
     record, unfinished = output / MIXTURE_RECORD, output / UNFINISHED
-    check_target(record)
-    mixture = build_mixture(resolved)
-    print_mixture(mixture.report, was_cached=mixture.was_cached)
-    suffix = ".jsonl.gz" if compressed else ".jsonl"
-    new = {f"{name}{suffix}": groups for name, groups in mixture.sets.items()}
-    with interrupt_keeps(f"{output} is unfinished; the same command writes it anew"):
+    old = _sets_in(output)
+    _check_not_read(resolved, [output / name for name in old])
+    with locked(record, what=output), interrupt_keeps(f"{output} is unfinished; the same command writes it anew"):
+        old = _sets_in(output)  # another process may have built meanwhile
+        mixture = build_mixture(resolved)
+        print_mixture(mixture.report, was_cached=mixture.was_cached)
+        suffix = ".jsonl.gz" if compressed else ".jsonl"
+        new = {f"{name}{suffix}": groups for name, groups in mixture.sets.items()}
         write_text(unfinished, "\n".join(sorted({*old, *new})))
-        for name in (MIXTURE_RECORD, *(name for name in old if name not in new)):
-            (output / name).unlink(missing_ok=True)
-        for name, groups in new.items():
-            typer.echo(f"wrote {write_groups(output / name, groups):,} groups to {output / name}")
-        write_text(output / "config.yaml", dump_config(resolved))
-        write_record(record, mixture.report)
-        unfinished.unlink()
+        with committed() as files:
+            for name, groups in new.items():
+                typer.echo(f"{output / name}: {write_groups(files.stage(output / name), groups):,} groups")
+            for name in (*(name for name in old if name not in new), UNFINISHED):
+                files.remove(output / name)
+            write_text(files.stage(output / "config.yaml"), dump_config(resolved))
+            write_record(files.stage(record), mixture.report)
+    typer.echo(f"wrote {output}")
+
+
+def _check_not_read(config: MixtureConfig, replaced: Sequence[Path]) -> None:
+    """Raise ConfigError where the mixture reads a file that building it would replace or remove."""
+    files = [file for part in config.parts for file in part.files]
+    if config.split is not None and config.split.type == "teacher":
+        files += config.split.test
+    for path in replaced:
+        check_inputs_apart(path, [file.path for file in files])
 
 
 def _sets_in(folder: Path) -> list[str]:
@@ -155,14 +164,14 @@ def _sets_in(folder: Path) -> list[str]:
         except (ValueError, KeyError, TypeError):
             raise OutputError(f"{record} is no record of a mixture; name another folder") from None
         named = [f"{name}{suffix}" for name in sets for suffix in (".jsonl", ".jsonl.gz")]
-    elif any(folder.iterdir()):
+    elif any(not path.name.startswith((".", f"{MIXTURE_RECORD}.lock")) for path in folder.iterdir()):
         raise OutputError(f"{folder} holds other files and no mixture; name another folder")
     else:
         named = list[str]()
     return [name for name in named if Path(name).name == name and (folder / name).is_file()]
 
 
-def show_config(path: Path, overrides: Sequence[str] = ()) -> None:
+def show_config(path: Path, overrides: Sequence[str] = (), cut: Cut | None = None) -> None:
     """Show a mixture as a tree, or every data file of a training config, read as the config says."""
     from plaudit.config import load_config
     from plaudit.data.mixing.config import MixtureConfig
@@ -171,46 +180,113 @@ def show_config(path: Path, overrides: Sequence[str] = ()) -> None:
     from plaudit.training.config import TrainConfig
 
     if is_mixture(path):
-        show_mixture(load_config(MixtureConfig, path, overrides))
+        show_mixture(load_config(MixtureConfig, path, overrides), cut)
         return
     data = load_config(TrainConfig, path, overrides).data
     if data.mixture is not None:
         typer.secho("data.mixture", bold=True)
-        show_mixture(mixture_config(data.mixture))
+        show_mixture(mixture_config(data.mixture), cut)
     for part, files in (("train", data.train), ("held_out", data.held_out)):
         for file in files:
             typer.secho(f"data.{part}", bold=True)
-            show_groups(load_files([file]))
+            show_groups(load_files([file]), cut)
     if not data.held_out and data.mixture is None:
         typer.echo(f"held out: {data.held_out_share:.0%} of the prompts of data.train")
 
 
-def show_mixture(config: MixtureConfig) -> None:
+def show_mixture(config: MixtureConfig, cut: Cut | None = None) -> None:
     """Build a mixture, or read it from the cache, and print it as a tree and what its groups hold."""
     from plaudit.data.mixing.mixture import build_mixture
 
     mixture = build_mixture(config)
     print_mixture(mixture.report, was_cached=mixture.was_cached)
     for name, groups in mixture.sets.items():
-        typer.secho(name, bold=True)
-        print_contents(Contents.of(groups))
+        say(name, bold=True)
+        print_contents(groups, cut)
 
 
-def show_groups(groups: GroupSet) -> None:
+def show_groups(groups: GroupSet, cut: Cut | None = None) -> None:
     """Print the report of reading, then the contents of the groups."""
-    typer.echo(groups.report.table())
-    print_contents(Contents.of(groups))
+    say(groups.report.table())
+    print_contents(groups, cut)
 
 
-def print_contents(contents: Contents) -> None:
-    """Print the labels, the numbers of responses and the largest sources."""
+def print_contents(groups: GroupSet, cut: Cut | None = None) -> None:
+    """Print the labels, the numbers of responses, the lengths, the largest sources, and two examples."""
+    from plaudit.data.audit.contents import QUANTILES, Contents
+
+    if not len(groups):
+        return
+    contents = Contents.of(groups, cut)
     print_table("labels", ("label", "groups"), [(k, str(n)) for k, n in contents.labels.most_common()], numbers=1)
     sizes = [(str(size), str(count)) for size, count in sorted(contents.sizes.items())]
     print_table("responses in a group", ("responses", "groups"), sizes, numbers=2)
-    shown = [(name, str(count)) for name, count in contents.sources.most_common(LARGEST_SOURCES)]
-    left = len(contents.sources) - len(shown)
-    title = f"sources ({left} smaller ones not shown)" if left else "sources"
-    print_table(title, ("source", "groups"), shown, numbers=1)
+    columns = ("", *("longest" if each == 1 else f"{each:.0%}" for each in QUANTILES))
+    lengths = [(name, *(f"{value:,.0f}" for value in contents.quantiles(name))) for name in contents.lengths]
+    print_table(f"lengths in {contents.unit}", columns, lengths, numbers=len(QUANTILES))
+    print_sources(contents)
+    for position in sorted({0, len(groups) // 2}):
+        print_example(groups[position])
+
+
+def print_sources(contents: Contents) -> None:
+    """Print groups, pairs, lengths with the prompt, and the kind of feedback of the largest sources."""
+    ordered = sorted(contents.sources.items(), key=lambda item: -item[1].groups)
+    rows = [
+        (
+            name,
+            f"{source.groups:,}",
+            f"{source.pairs:,}",
+            *(f"{sum(side) / len(side):,.0f}" if side else "–" for side in (source.chosen, source.rejected)),
+            f"{source.longest:,}",
+            ", ".join(kind for kind, _ in source.feedback.most_common(3)) or "none",
+        )
+        for name, source in ordered[:LARGEST_SOURCES]
+    ]
+    left = len(ordered) - len(rows)
+    smaller = f", {left} smaller ones not shown" if left else ""
+    print_table(
+        f"sources (lengths of prompt and response in {contents.unit}{smaller})",
+        ("source", "groups", "pairs", "mean chosen", "mean rejected", "longest", "feedback"),
+        rows,
+        numbers=0,
+    )
+
+
+def print_example(group: Group) -> None:
+    """Print a group: the turns of its prompt, and its first responses with their labels."""
+    typer.secho(f"example {_shown(group.id)}", bold=True)
+    for turn in group.prompt:
+        typer.echo(f"  {turn.role}: {_shown(turn.content)}")
+    for position, response in enumerate(group.responses[:SHOWN_RESPONSES]):
+        typer.echo(f"  response {position}{_label(group, position)}: {_shown(response)}")
+    more = len(group.responses) - SHOWN_RESPONSES
+    if more > 0:
+        typer.echo(f"  and {more} more")
+
+
+def _label(group: Group, position: int) -> str:
+    """Return the labels of one response, in brackets."""
+    words: list[str] = []
+    won = sum(each.chosen == position for each in group.preferences)
+    lost = sum(each.rejected == position for each in group.preferences)
+    if won or lost:
+        words.append("chosen" if not lost else "rejected" if not won else f"chosen {won}, rejected {lost} times")
+    if group.ranks is not None:
+        words.append(f"rank {group.ranks[position]}")
+    words += [f"{name} {values[position]}" for name, values in group.ratings.items()]
+    if group.outcomes is not None:
+        words.append({True: "right", False: "wrong", None: "no outcome"}[group.outcomes[position]])
+    steps = None if group.steps is None else group.steps[position]
+    if steps:
+        words.append(f"{len(steps)} steps")
+    return f" ({', '.join(words)})" if words else ""
+
+
+def _shown(text: str) -> str:
+    """Return a text on one line, shortened, with escapes for what would move the cursor."""
+    line = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text[: SHOWN_CHARACTERS + 1])
+    return f"{line[:SHOWN_CHARACTERS]}…" if len(text) > SHOWN_CHARACTERS else line
 
 
 def print_mixture(report: MixtureReport, *, was_cached: bool) -> None:
@@ -304,7 +380,7 @@ def _safe(text: str) -> str:
     """Return ``text`` without markup and characters that the terminal cannot show."""
     from rich.markup import escape
 
-    return escape(text.encode(errors="backslashreplace").decode())
+    return escape(visible(text))
 
 
 @app.command()
@@ -317,13 +393,25 @@ def export(
     *,
     reading: Reading,
     gold: GoldOption = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace groups that are there.")] = False,
 ) -> None:
     """Write the groups of benchmarks and files, to be scored elsewhere; plaudit rescore then measures the rewards."""
-    export_groups(targets, output, reading, gold or ())
+    export_groups(targets, output, reading, gold or (), overwrite=overwrite)
 
 
-def export_groups(texts: Sequence[str], output: Path | None, reading: ReadingOptions, gold: Sequence[str] = ()) -> None:
-    """Write the groups of each target to ``groups.jsonl`` in a folder of its own, and say where."""
+def export_groups(
+    texts: Sequence[str],
+    output: Path | None,
+    reading: ReadingOptions,
+    gold: Sequence[str] = (),
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Write the groups of each target to ``groups.jsonl`` in a folder of its own, and say where.
+
+    Raises:
+        ConfigError: before anything is written, when one is there and ``overwrite`` is not given, or is the target.
+    """
     from plaudit.data.reading.write import write_groups
 
     if not texts:
@@ -331,8 +419,11 @@ def export_groups(texts: Sequence[str], output: Path | None, reading: ReadingOpt
     parsed = parse_targets(texts)
     if gold:
         check_gold(parsed)
-    for target, place in zip(parsed, folders(parsed, output or Path("evaluations") / "groups"), strict=True):
-        path = place / "groups.jsonl"
+    paths = [place / "groups.jsonl" for place in folders(parsed, output or Path("evaluations") / "groups")]
+    for target, path in zip(parsed, paths, strict=True):
+        check_output(path, source=target.path or "", overwrite=overwrite)
+        check_inputs_apart(path, texts)
+    for target, path in zip(parsed, paths, strict=True):
         count = write_groups(path, read_target(target, reading, gold).groups)
         typer.echo(f"wrote {path}: {count} groups")
 

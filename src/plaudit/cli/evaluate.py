@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _OldOption = Annotated[list[str] | None, typer.Option("--rewards", metavar="FILE", hidden=True)]
 
 
-_CHANGES = Bundle(ModelChanges, ("aggregation", "quantization", "max_length", "truncation"))
+_CHANGES = Bundle(ModelChanges, ("aggregation", "quantization", "max_length", "truncation", "trust_remote_code"))
 
 
 @verb
@@ -67,7 +67,7 @@ def evaluate(
         rescore_files(rewards, named, output, reading, how, gold or ())
     elif groups_only:
         warn_renamed("plaudit evaluate --groups-only", "plaudit data export")
-        export_groups(named, output, reading, gold or ())
+        export_groups(named, output, reading, gold or (), overwrite=how.overwrite)
     elif len(named) < 2:
         raise ConfigError("give MODEL and what to measure it on: files of groups, or benchmarks")
     else:

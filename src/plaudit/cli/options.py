@@ -25,21 +25,42 @@ if TYPE_CHECKING:
     from plaudit.evaluation.store.result_folder import Replace
     from plaudit.scoring.scorer import Scorer
 
-MODEL_HELP = "Folder, hub id, http://…, module:function, ensemble:RULE:MODEL,MODEL,… or dpo:POLICY,REFERENCE."
+MODEL_HELP = "Folder, run, hub id, http://…, module:function, ensemble:RULE:MODEL,MODEL,… or dpo:POLICY,REFERENCE."
 """Forms of a model that ``plaudit score`` and ``plaudit evaluate`` take."""
-TARGET_HELP = "Files of groups with labels; benchmarks, as NAME=PATH of the official files or NAME for the hub."
+TARGET_HELP = (
+    "Files of groups with labels, - for standard input; benchmarks, as NAME=PATH of the official files or NAME for the "
+    "hub."
+)
 
+InputArgument = Annotated[
+    str,
+    typer.Argument(metavar="INPUT", help="File of groups, or - for standard input.", show_default=False),
+]
 ModelArgument = Annotated[str, typer.Argument(help=MODEL_HELP, show_default=False)]
 TargetsArgument = Annotated[list[str] | None, typer.Argument(metavar="TARGET", help=TARGET_HELP, show_default=False)]
 ConfigArgument = Annotated[Path, typer.Argument(help="YAML file; see docs/reference/config.md.", show_default=False)]
 RunDirOption = Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="runs/NAME-TIME")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the resolved config and stop.")]
+DryRunOption = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Read first rows, tokenizer and template; print the config, steps, tokens and memory."
+    ),
+]
 FormatOption = Annotated[
     str,
     typer.Option(
         "--format",
         metavar="NAME|MODULE:FUNCTION",
         help="How rows become groups: a format, or a reader of your own.",
+    ),
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="NAME=COLUMN,…",
+        help="Your columns under the names of the format, as prompt=question,chosen=good_answer.",
+        show_default=False,
     ),
 ]
 OnErrorOption = Annotated[
@@ -64,6 +85,10 @@ TruncationOption = Annotated[
         help="Of longer ones: cut the prompt from the left, leave them out, or cut the response's end.",
         show_default="that of the model",
     ),
+]
+TrustOption = Annotated[
+    bool,
+    typer.Option("--trust-remote-code", help="Import code that a model names: a head of your own, its repository's."),
 ]
 TieRuleOption = Annotated[
     Literal["half", "loss", "exclude"],
@@ -123,8 +148,15 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+StepClassesOption = Annotated[
+    str | None,
+    typer.Option("--step-classes", metavar="NUMBERS", help="Classes of a step, where rows do not say: 0,1 or -1,0,1."),
+]
+
+
 def options_of(
     format: FormatOption = "auto",
+    columns: ColumnsOption = None,
     attributes: Annotated[
         str | None,
         typer.Option(
@@ -141,6 +173,7 @@ def options_of(
             show_default=r"\n",
         ),
     ] = r"\n",
+    step_classes: StepClassesOption = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Groups of each target, from the first.", show_default="all")
     ] = None,
@@ -158,7 +191,7 @@ def options_of(
     ``step_separator`` ``\n``, ``\t`` and ``\\`` stand for a line break, a tab and a backslash.
 
     Raises:
-        ConfigError: where a name of ``attributes`` is empty.
+        ConfigError: where a name of ``columns`` or of ``attributes`` is empty.
         DataError: see ``reading_options``.
         UnknownNameError: see ``reading_options``.
     """
@@ -166,9 +199,11 @@ def options_of(
         find_modules_here()
     return reading_options(
         format=format,
+        columns=parse_columns(columns),
         attributes=parse_names(attributes),
         split=split,
         step_separator=parse_separator(step_separator),
+        step_classes=parse_names(step_classes, option="--step-classes") or None,
         on_error=on_error,
         limit=limit,
         group_by_prompt=group_by_prompt,
@@ -177,7 +212,7 @@ def options_of(
 
 
 Reading = Annotated[ReadingOptions, Bundle(options_of)]
-ReadingOrSkipping = Annotated[ReadingOptions, Bundle(options_of, ("format", "on_error"), on_error="skip")]
+ReadingOrSkipping = Annotated[ReadingOptions, Bundle(options_of, on_error="skip")]
 """Options of reading groups to show them: a row that cannot be read is left out."""
 
 
@@ -193,11 +228,15 @@ class ModelChanges:
     ] = None
     truncation: TruncationOption = None
     max_tokens: MaxTokensOption = None
+    trust_remote_code: TrustOption = False
 
     @property
     def given(self) -> dict[str, str]:
         """Return the options that are given and change rewards, as a command line writes them."""
-        options = {f"--{name.replace('_', '-')}": value for name, value in asdict(self).items() if name != "max_tokens"}
+        unchanging = ("max_tokens", "trust_remote_code")
+        options = {
+            f"--{name.replace('_', '-')}": value for name, value in asdict(self).items() if name not in unchanging
+        }
         return {name: str(value) for name, value in options.items() if value is not None}
 
     def load(self, model: str) -> Scorer:
@@ -233,6 +272,9 @@ class Measuring:
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace what is in the folder, whatever model or data it is of.")
     ] = False
+    everything: Annotated[
+        bool, typer.Option("--all", help="Print every metric, slice and rule, not only the verdict.")
+    ] = False
 
     @property
     def replace(self) -> Replace:
@@ -243,7 +285,7 @@ class Measuring:
 How = Annotated[Measuring, Bundle(Measuring)]
 
 
-def parse_names(text: str | None) -> tuple[str, ...]:
+def parse_names(text: str | None, *, option: str = "--attributes") -> tuple[str, ...]:
     """Return ``NAME,NAME,…`` as names without the white space around them, and none for None.
 
     Raises:
@@ -251,8 +293,38 @@ def parse_names(text: str | None) -> tuple[str, ...]:
     """
     names = () if text is None else tuple(name.strip() for name in text.split(","))
     if not all(names):
-        raise ConfigError(f"--attributes is {text!r}; it must be names with commas between, like helpfulness,verbosity")
+        raise ConfigError(f"{option} is {text!r}; it must be names with commas between, like helpfulness,verbosity")
     return names
+
+
+def parse_numbers(text: str, *, option: str) -> list[float]:
+    """Return ``NUMBER,NUMBER,…`` as numbers.
+
+    Raises:
+        ConfigError: when a part is no number.
+    """
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"{option} is {text!r}; it must be numbers with commas between, like 2,1,1") from None
+
+
+def parse_columns(text: str | None) -> dict[str, str]:
+    """Return ``NAME=COLUMN,NAME=COLUMN,…`` as the column of each name.
+
+    Raises:
+        ConfigError: where a name or a column is missing, or a name comes twice.
+    """
+    found: dict[str, str] = {}
+    for part in [] if text is None else text.split(","):
+        name, _, column = (each.strip() for each in part.partition("="))
+        if not name or not column or name in found:
+            raise ConfigError(
+                f"--columns has {part.strip()!r}; it must be NAME=COLUMN with commas between, each name once, like "
+                "prompt=question,chosen=good_answer,rejected=bad_answer"
+            )
+        found[name] = column
+    return found
 
 
 def parse_separator(text: str) -> str:

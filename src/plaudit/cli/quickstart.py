@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from plaudit.cli.console import console, interrupt_keeps
-from plaudit.cli.train import evaluate_held_out
-from plaudit.errors import ConfigError
+from plaudit.journal import locked
+from plaudit.outputs import MARKER, check_folder, remove_contents
+from plaudit.records import write_text
 
 if TYPE_CHECKING:
     from plaudit.evaluation.metrics.best_of_n import BestOfN
@@ -22,7 +22,13 @@ GROUPS: dict[Literal["train", "held_out"], int] = {"train": 7500, "held_out": 10
 RESPONSES: dict[Literal["train", "held_out"], int] = {"train": 4, "held_out": 2}
 CANDIDATES = 8
 CANDIDATE_PROMPTS = 150
-_OURS = frozenset({"data", "run", "report.html"})
+_KIND = "a quickstart"
+_DATA = (*(f"{split}.jsonl" for split in GROUPS), ".*")
+_RUN = (
+    *("config.yaml", "run.json", "run.json.lock", "metrics.jsonl", "report.html", "story.md", "best_of_n.json", ".*"),
+    *("model", "checkpoints", "data", "tensorboard", "eval"),
+)
+"""Names in the folders of a quickstart; a leading dot has what a killed process left half-written."""
 
 
 def quickstart(
@@ -33,18 +39,23 @@ def quickstart(
 ) -> None:
     """Train, test and explain a small reward model on a built-in world: offline, on a CPU, in minutes."""
     began = time.perf_counter()
-    clear_folder(out)
-    with interrupt_keeps(f"what was finished is in {out}; the same command starts over"):
+    check_quickstart(out)
+    with (
+        locked(out / MARKER, what=out),
+        interrupt_keeps(f"what was finished is in {out}; the same command starts over"),
+    ):
+        remove_contents(out, but=(MARKER, f"{MARKER}.lock"))
+        write_text(out / MARKER, "quickstart\n")
         files = write_world(out / "data", seed=seed)
         run = _train(files, out / "run", seed=seed)
         result, table = _evaluate(files["held_out"], run, seed=seed)
         story = tell(result, table)
 
-        from plaudit.records import write_text
+        from plaudit.model_card import write_model_card
         from plaudit.reports.page import write_report
 
         write_text(run / "story.md", story + "\n")
-
+        write_model_card(run)
         page = write_report([run], out / "report.html")
     console().print()
     typer.echo(story)
@@ -52,20 +63,23 @@ def quickstart(
     typer.echo(f"Score your own text: plaudit score {run} YOUR_FILE.jsonl -o rewards.jsonl")
 
 
-def clear_folder(out: Path) -> None:
-    """Remove an earlier quickstart from ``out``.
+def check_quickstart(out: Path) -> None:
+    """Raise OutputError where ``out`` is there and holds anything but an earlier quickstart, which is replaced."""
+    check_folder(out, marker=MARKER, names=(MARKER, f"{MARKER}.lock", "data", "run", "report.html"), kind=_KIND)
+    from plaudit.models.checkpoint.files import MODEL_FILES
 
-    Raises:
-        ConfigError: when the folder holds anything else.
-    """
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise ConfigError(f"{out} is a file; --out must be a folder")
-    foreign = sorted(path.name for path in out.iterdir() if path.name not in _OURS)
-    if foreign:
-        raise ConfigError(f"{out} holds {', '.join(foreign[:3])}, which is not of a quickstart; choose another --out")
-    shutil.rmtree(out)
+    inside = {
+        "data": _DATA,
+        "run": _RUN,
+        "run/model": (*MODEL_FILES, ".*"),
+        "run/checkpoints": ("checkpoint-[0-9]*", ".*"),
+        "run/data": ("tokens-*", "[0-9a-f]" * 32, "held_out.jsonl", ".*"),
+        "run/eval": ("held_out", ".*"),
+        "run/eval/held_out": ("items*.jsonl*", "result.json", "scoring.json", "confident_errors.json", ".*"),
+    }
+    for name, names in inside.items():
+        if (out / name).exists():
+            check_folder(out / name, marker=None, names=names, kind=_KIND)
 
 
 def write_world(folder: Path, *, seed: int) -> dict[Literal["train", "held_out"], Path]:
@@ -103,16 +117,16 @@ def _train(files: dict[Literal["train", "held_out"], Path], run: Path, *, seed: 
 
 def _evaluate(held_out: Path, run: Path, *, seed: int) -> tuple[Result, BestOfN]:
     """Return the held-out result and the best-of-n table, and write both into the run."""
-    from plaudit.data.reading.read import read_groups
+    from plaudit.api import held_out_result
     from plaudit.data.schema.group import Group
     from plaudit.evaluation.metrics.best_of_n import best_of_n
     from plaudit.opening import load
     from plaudit.records import write_record
     from plaudit.worlds.world import World
 
-    groups, scorer = read_groups(held_out), load(run)
+    scorer = load(run)
     typer.echo("scoring the held-out prompts, and 8 responses to each of 150 new ones")
-    result = evaluate_held_out(scorer, groups, run, "quickstart")
+    result = held_out_result(scorer, held_out, run, "quickstart")
     world = World(seed=seed)
     prompts = world.prompts(CANDIDATE_PROMPTS, split="held_out")
     candidates = [

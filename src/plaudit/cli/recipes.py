@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -26,21 +27,26 @@ def recipe_names(folder: Path) -> list[str]:
     return sorted(path.parent.relative_to(folder).as_posix() for path in folder.glob("**/config.yaml"))
 
 
-@app.command("list")
+@app.command("list", epilog="Examples:\n\nplaudit recipes list\n\nplaudit recipes list | grep CPU")
 def list_recipes() -> None:
-    """Show each recipe with the first sentence of its README, and whether it was run here (has a result.json)."""
+    """Show each recipe: what it does, the hardware it asks for, and whether it was run here (has a result.json)."""
     from plaudit.cli.console import print_table
 
     folder = recipes_folder()
     rows = [
-        (name, _sentence(folder / name / "README.md"), "yes" if (folder / name / "result.json").is_file() else "no")
+        (
+            name,
+            _sentence(folder / name / "README.md"),
+            _hardware(folder / name / "README.md"),
+            "yes" if (folder / name / "result.json").is_file() else "no",
+        )
         for name in recipe_names(folder)
     ]
-    print_table("recipes", ("name", "what it does", "measured"), rows)
+    print_table("recipes", ("name", "what it does", "hardware", "measured"), rows)
     typer.echo("plaudit recipes copy NAME puts one into this folder")
 
 
-@app.command()
+@app.command(epilog="Examples:\n\nplaudit recipes copy quickstart\n\nplaudit recipes copy hh_minilm_all runs/mine")
 def copy(
     name: Annotated[str, typer.Argument(help="Name of the recipe.", show_default=False)],
     destination: Annotated[
@@ -60,7 +66,12 @@ def copy(
     except OSError as error:
         raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
     config = target / "config.yaml"
-    typer.echo(f"wrote {target}\nnext: plaudit {_verb(config)} {config}")
+    typer.echo(f"wrote {target}")
+    for line in _requirements(target / "README.md"):
+        typer.echo(f"needs: {line}")
+    verb = _verb(config)
+    trial = f", or try it first: plaudit train {config} --tiny" if verb == "train" else ""
+    typer.echo(f"next: plaudit {verb} {config}{trial}")
 
 
 def _verb(config: Path) -> str:
@@ -72,8 +83,29 @@ def _verb(config: Path) -> str:
 
 
 def _sentence(readme: Path) -> str:
-    """Return the first line of text of ``readme`` that is no heading."""
+    """Return the first sentence of ``readme`` below its heading, as plain text."""
     if not readme.is_file():
         return ""
-    lines = (line.strip() for line in readme.read_text(encoding="utf-8").splitlines())
-    return next((line for line in lines if line and not line.startswith(("#", "```", "|"))), "")
+    parts = (" ".join(part.split()) for part in readme.read_text(encoding="utf-8").split("\n\n"))
+    found = next((part for part in parts if part and not part.startswith(("#", "```", "|"))), "")
+    found = re.sub(r"(?<=[a-z)`]\.) .*", "", found)
+    return re.sub(r"\[([^]]*)\]\([^)]*\)|[`*]", r"\1", found)
+
+
+def _commands(readme: Path) -> list[str]:
+    """Return the lines of the first block of commands of ``readme``."""
+    text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+    block = re.search(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    return [] if block is None else [line for line in block[1].splitlines() if line.strip()]
+
+
+def _requirements(readme: Path) -> list[str]:
+    """Return what comes before training: packages, data, weights."""
+    lines = (re.sub(r"\s+#", "  #", line) for line in _commands(readme))
+    return [line for line in lines if not line.startswith(("plaudit ", "torchrun "))]
+
+
+def _hardware(readme: Path) -> str:
+    """Return ``CPU``, or the number of GPUs that the command of ``readme`` asks for."""
+    found = next((re.search(r"--nproc-per-node (\d+)", line) for line in _commands(readme) if "torchrun" in line), None)
+    return "CPU" if found is None else f"{found[1]} GPUs"

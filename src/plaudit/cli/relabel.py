@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from plaudit.cli.console import find_modules_here, interrupt_keeps, print_counts, progress_bar
-from plaudit.cli.options import AggregationOption, FormatOption, MaxTokensOption, ModelArgument, OnErrorOption
+from plaudit.cli.options import (
+    AggregationOption,
+    MaxTokensOption,
+    ModelArgument,
+    Reading,
+    TrustOption,
+    verb,
+)
 from plaudit.cli.score import parse_shard
 
 if TYPE_CHECKING:
     from plaudit.labeling.relabel import RelabelRecord
 
 
+@verb
 def relabel(
     model: ModelArgument,
     input_path: Annotated[str, typer.Argument(metavar="INPUT", help="File of groups.", show_default=False)],
@@ -24,7 +32,10 @@ def relabel(
     labels: Annotated[
         Literal["hard", "soft"], typer.Option(help="The better response, or the probability that it is.")
     ] = "hard",
-    temperature: Annotated[float, typer.Option(help="Divides reward differences, for soft labels.")] = 1.0,
+    temperature: Annotated[
+        float | None,
+        typer.Option(help="Divides reward differences, for soft labels; needed where these are no log-odds."),
+    ] = None,
     pairs: Annotated[
         Literal["given", "all"], typer.Option(help="Pairs of the data, or every two responses.")
     ] = "given",
@@ -32,11 +43,12 @@ def relabel(
     keep_original: Annotated[
         bool, typer.Option("--keep-original", help="Write what the data said as ratings.")
     ] = False,
-    format: FormatOption = "auto",
+    *,
+    reading: Reading,
     max_tokens: MaxTokensOption = None,
     aggregation: AggregationOption = None,
+    trust_remote_code: TrustOption = False,
     shard: Annotated[str, typer.Option(metavar="I/N", help="Relabel part I of N, from 0.")] = "0/1",
-    on_error: OnErrorOption = "raise",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write anew where the output exists.")] = False,
 ) -> None:
     """Order the responses of INPUT by the rewards of MODEL; a run that was stopped goes on where it was."""
@@ -53,11 +65,11 @@ def relabel(
             input_path,
             output,
             rule=rule,
-            format=format,
+            reading=reading,
             max_tokens=max_tokens,
             aggregation=aggregation,
+            trust_remote_code=trust_remote_code,
             shard=part,
-            on_error=on_error,
             overwrite=overwrite,
             progress=progress,
         )

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from plaudit.outputs import check_file, is_page
+
 
 def report(
     inputs: Annotated[
@@ -21,11 +23,19 @@ def report(
         Path | None,
         typer.Option("--output", "-o", help="HTML file to write.", show_default="report.html beside the first"),
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is no page of plaudit.")] = False,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--data", help="File of evaluated groups, for the texts of items.", show_default="of a run its own"
+        ),
+    ] = None,
 ) -> None:
     """Write one self-contained HTML page about runs, results and stress tests; those of the same data side by side."""
     from plaudit.reports.page import write_report
 
     first = inputs[0]
     target = output or (first if first.is_dir() else first.parent) / "report.html"
-    write_report(inputs, target)
+    check_file(target, is_own=is_page, overwrite=overwrite)
+    write_report(inputs, target, data=data or ())
     typer.echo(f"wrote {target}")

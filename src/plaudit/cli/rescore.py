@@ -52,6 +52,10 @@ def rescore(
         ),
     ] = None,
     *,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="Name of the model in results and leaderboards.", show_default="that of the file"),
+    ] = None,
     reading: Reading,
     how: How,
     gold: GoldOption = None,
@@ -61,7 +65,7 @@ def rescore(
     Items of an evaluation need no TARGET; with one they are measured against its labels. Rewards need the groups that
     they are of.
     """
-    rescore_files([file, *(also or ())], targets or (), output, reading, how, gold or ())
+    rescore_files([file, *(also or ())], targets or (), output, reading, how, gold or (), name)
 
 
 def rescore_files(
@@ -71,6 +75,7 @@ def rescore_files(
     reading: ReadingOptions,
     how: Measuring,
     gold: Sequence[str],
+    name: str | None = None,
 ) -> None:
     """Measure the rewards in ``files``, as ``plaudit rescore`` does."""
     from plaudit.evaluation.store.precomputed import PrecomputedRewards
@@ -81,18 +86,20 @@ def rescore_files(
         if any((Path(text) / name).is_file() for name in ("run.json", "config.json")):
             raise ConfigError(f"{text} is a model or a run; rewards on file take the place of a model: leave it out")
     stored = _stored_items(files)
+    if stored and name is not None:
+        raise ConfigError("--name: items keep the name of their model; leave it out")
     if stored and not texts:
         _refuse_reading(reading, how, "items on file")
         for each in stored:
-            name = each.identity.name
-            place = each.path.parent if output is None else output / slug(name)
-            _recompute(each, _benchmark_of(each, name), place, how)
+            made_on = each.identity.name
+            place = each.path.parent if output is None else output / slug(made_on)
+            _recompute(each, _benchmark_of(each, made_on), place, how)
         return
     parsed = parse_targets(texts)
     parent = output or Path("evaluations") / slug(files[0])
     if not stored and _holds_results(files, parsed):
         _refuse_reading(reading, how, "published results")
-        _measure_published(files[0], parsed, parent, how)
+        _measure_published(files[0], parsed, parent, how, name)
         return
     if not parsed:
         raise ConfigError("give what to measure the rewards on: files of groups, or benchmarks")
@@ -101,7 +108,7 @@ def rescore_files(
         _measure_stored(stored, parsed, places, reading, how, gold)
     else:
         sets = [read_target(target, reading, gold) for target in parsed]
-        _measure_sets(PrecomputedRewards(files), sets, places, ", ".join(files), how)
+        _measure_sets(PrecomputedRewards(files), sets, places, name or ", ".join(files), how)
 
 
 def _measure_stored(
@@ -145,19 +152,22 @@ def _measure_sets(
         measure_target(scorer, data, place, model, how, counts)
 
 
-def _measure_published(path: str, targets: Sequence[Target], parent: Path, how: Measuring) -> None:
+def _measure_published(
+    path: str, targets: Sequence[Target], parent: Path, how: Measuring, name: str | None = None
+) -> None:
     """Measure one file, or folder, of published per-item results."""
     from plaudit.evaluation.run import evaluate_results
-    from plaudit.evaluation.store.published import recorded_items
+    from plaudit.evaluation.store.published import published_name, recorded_items
 
     named = targets[0].benchmark if targets else None
     data = targets[0].path if targets else None
     benchmark, items = recorded_items(path, None if named is None else named.name, data=data)
     place = parent / benchmark.name
+    model = published_name(path) if name is None else name
     result = evaluate_results(
-        benchmark, items, model=path, output_dir=place, tie_rule=how.tie_rule, replace=how.replace
+        benchmark, items, model=model, output_dir=place, tie_rule=how.tie_rule, replace=how.replace
     )
-    print_written(result, place)
+    print_written(result, place, everything=how.everything)
 
 
 def _benchmark_of(stored: StoredItems, name: str) -> Benchmark | None:
@@ -171,7 +181,7 @@ def _recompute(stored: StoredItems, benchmark: Benchmark | None, place: Path, ho
     from plaudit.evaluation.run import recompute
 
     result = recompute(stored, output_dir=place, benchmark=benchmark, tie_rule=how.tie_rule, replace=how.replace)
-    print_written(result, place)
+    print_written(result, place, everything=how.everything)
 
 
 def _refuse_reading(reading: ReadingOptions, how: Measuring, what: str) -> None:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from plaudit.records import Interval
 
 
-_READING = Bundle(options_of, ("format", "attributes", "limit", "on_error"))
-_CHANGES = Bundle(ModelChanges, ("aggregation", "quantization"))
+_READING = Bundle(options_of, ("format", "columns", "attributes", "limit", "on_error"))
+_CHANGES = Bundle(ModelChanges, ("aggregation", "quantization", "trust_remote_code"))
 
 
 @verb

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from plaudit.cli.console import find_modules_here, interrupt_keeps, print_dropped, print_result, progress_bar
+from plaudit.cli.console import (
+    find_modules_here,
+    interrupt_keeps,
+    is_stream,
+    print_dropped,
+    print_result,
+    progress_bar,
+)
 from plaudit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,7 +50,9 @@ class Target:
     @property
     def name(self) -> str:
         """Return the name of its results."""
-        return self.benchmark.name if self.benchmark is not None else Path(self.path or "").name.split(".")[0]
+        if self.benchmark is not None:
+            return self.benchmark.name
+        return "stdin" if is_stream(self.path or "") else Path(self.path or "").name.split(".")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +91,7 @@ def _parse(text: str) -> Target:
     if equals and _OBJECT.fullmatch(name) and not _exists(text):
         find_modules_here()
         return Target(path, benchmark_named(name))
-    if _exists(text) or "/" in name or not _NAME.fullmatch(name):
+    if is_stream(text) or _exists(text) or "/" in name or not _NAME.fullmatch(name):
         return Target(text)
     if equals:
         return Target(path, benchmark_named(name))
@@ -219,14 +228,14 @@ def measure_target(
         else:
             groups = data.groups
             result = evaluate(scorer, groups, name=place.name, data_fingerprint=groups.fingerprint, **options)
-    print_written(result, place)
+    print_written(result, place, everything=how.everything)
 
 
 def _advance(progress: Callable[[int, int], None], total: int, done: int) -> None:
     progress(done, total)
 
 
-def print_written(result: Result, place: Path) -> None:
+def print_written(result: Result, place: Path, *, everything: bool = False) -> None:
     """Print a result, and how to read it in ``place``."""
-    print_result(result)
+    print_result(result, everything=everything)
     typer.echo(f"wrote {place}; read it with: plaudit report {place}")

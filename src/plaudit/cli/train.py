@@ -2,86 +2,215 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shlex
+import tempfile
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plaudit.cli.console import find_modules_here, interrupt_keeps, print_table
-from plaudit.cli.options import ConfigArgument, DryRunOption, RunDirOption
+from plaudit.cli.console import find_modules_here, interrupt_keeps, print_table, say
+from plaudit.cli.options import ConfigArgument, DryRunOption, Reading, RunDirOption, verb
+from plaudit.data.reading.options import ReadingOptions
 from plaudit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from plaudit.data.schema.group_set import GroupSet
     from plaudit.labeling.semi_supervised import SemiSupervisedRecord
-    from plaudit.records import Interval, Result
-    from plaudit.scoring.scorer import Scorer
-
-RUNS = Path("runs")
-
-
-def train(
-    config: ConfigArgument,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="KEY=VALUE", help="Changes to it, like optim.lr=3e-6.", show_default=False),
-    ] = None,
-    run_dir: RunDirOption = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --run-dir.")] = False,
-    dry_run: DryRunOption = False,
-) -> None:
-    """Train a reward model as CONFIG says."""
-    from plaudit.config import dump_config, load_config
+    from plaudit.records import Interval
     from plaudit.training.config import TrainConfig
 
+RUNS = Path("runs")
+REPORT = "report.html"
+METRICS = "metrics.jsonl"
+
+
+@verb
+def train(
+    config: Annotated[
+        str,
+        typer.Argument(
+            metavar="CONFIG|FILE",
+            help="YAML file (docs/reference/config.md), or with --model a file, folder or hub name of data.",
+            show_default=False,
+        ),
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE", help="Changes to the config, like optim.lr=3e-6; more FILEs.", show_default=False
+        ),
+    ] = None,
+    *,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Train this model on FILE: a folder, run or hub id.")
+    ] = None,
+    held_out: Annotated[
+        list[str] | None,
+        typer.Option("--held-out", metavar="FILE", help="Evaluate on it.", show_default="a tenth of the prompts"),
+    ] = None,
+    reading: Reading,
+    run_dir: RunDirOption = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --run-dir.")] = False,
+    tiny: Annotated[
+        bool, typer.Option("--tiny", help="Try it in a minute: a tiny random model, few rows, ten steps.")
+    ] = False,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Train a reward model: as CONFIG says, or --model on FILE, with a config that is made for both."""
     find_modules_here()
-    resolved = load_config(TrainConfig, config, overrides or ())
+    wanted = overrides or []
+    resolved = _resolved([config, *wanted], model, held_out or [], reading)
+    if tiny and (resume or int(os.environ.get("WORLD_SIZE", "1")) > 1):
+        raise ConfigError("--tiny is a trial in one process, with nothing to resume; leave out --resume and torchrun")
     if dry_run:
-        typer.echo(dump_config(resolved), nl=False)
+        _show_dry_run(resolved, tiny=tiny)
         return
     folder = choose_run_dir(resolved.name, run_dir, resume=resume, now=datetime.now(UTC))
+    if tiny:
+        resolved = _as_trial(resolved, folder / "tiny")
+    written = folder / "config.yaml"
+    is_config = model is None and not tiny
 
     from plaudit.training.run import train as run_training
+    from plaudit.training.run_folder import is_finished
 
-    again = shlex.join(["plaudit", "train", str(config), *(overrides or ()), "--run-dir", str(folder), "--resume"])
-    with interrupt_keeps(f"the checkpoints written so far are in {folder}; go on with:\n  {again}"):
+    source = [config, *wanted] if is_config else [str(written)]
+    again = shlex.join(["plaudit", "train", *source, "--run-dir", str(folder), "--resume"])
+    had_report = resume and is_finished(folder) and (folder / REPORT).exists()
+    with interrupt_keeps(lambda: kept_of(folder, again)):
         finished = run_training(resolved, run_dir=folder, resume=resume)
-    if os.environ.get("RANK", "0") == "0":
-        finish(resolved.name, finished, has_custom_head=resolved.model.has_custom_head)
+        if not is_config and not resume:
+            typer.echo(f"the config of this run: {written}; change it, and train again: plaudit train {written}")
+        if os.environ.get("RANK", "0") == "0" and not had_report:
+            finish(resolved, finished)
+            print_diagnosis(resolved, finished)
 
 
-def finish(name: str, run: Path, *, has_custom_head: bool = False) -> None:
-    """Evaluate the run's model on its held-out groups, print the result, and write the run's report."""
+def kept_of(folder: Path, again: str) -> str:
+    """Return in words what an interrupted training left in ``folder``; the command ``again`` goes on with it."""
+    from plaudit.training.checkpoints import last_complete_checkpoint
+    from plaudit.training.run_folder import CHECKPOINTS_FOLDER, CONFIG_FILE, MODEL_FOLDER, is_finished
+
+    if not (folder / CONFIG_FILE).exists():
+        return "nothing was trained yet; the same command starts again"
+    if is_finished(folder):
+        return f"the model is whole in {folder / MODEL_FOLDER}; evaluate it and write its report with:\n  {again}"
+    if last_complete_checkpoint(folder / CHECKPOINTS_FOLDER) is None:
+        return f"no checkpoint was written yet; start again with:\n  {again}"
+    return f"the checkpoints written so far are in {folder}; go on with:\n  {again}"
+
+
+def _resolved(words: Sequence[str], model: str | None, held_out: Sequence[str], reading: ReadingOptions) -> TrainConfig:
+    """Return the config that the arguments of the command line name or ask for."""
+    files = [each for place, each in enumerate(words) if place == 0 or "=" not in each]
+    changes = [each for each in words[1:] if "=" in each]
+    if model is None and not held_out:
+        return _read_config(files, changes, reading)
+    return _made_config(files, changes, model, held_out, reading)
+
+
+def _read_config(files: Sequence[str], changes: Sequence[str], reading: ReadingOptions) -> TrainConfig:
+    """Return the config that the command line names, with its overrides; data in its place is an error."""
+    from plaudit.config import load_config
+    from plaudit.training.config import TrainConfig
+
+    path, *others = files
+    if (Path(path) / "run.json").is_file():
+        raise ConfigError(f"{path} is a run; go on with it: plaudit train {path}/config.yaml --run-dir {path} --resume")
+    if others:
+        raise ConfigError(f"override {others[0]!r} must have the form key=value, like optim.lr=3e-6")
+    if is_data(path):
+        raise ConfigError(f"{path} is data; name the model to train on it: plaudit train {path} --model NAME")
+    given = reading.model_dump(exclude_defaults=True)
+    if given:
+        raise ConfigError(
+            f"{', '.join(given)} say how FILE is read; of a config set data.train.0.{next(iter(given))}=…"
+        )
+    return load_config(TrainConfig, Path(path), changes)
+
+
+def _made_config(
+    files: Sequence[str], changes: Sequence[str], model: str | None, held_out: Sequence[str], reading: ReadingOptions
+) -> TrainConfig:
+    """Return the config of ``--model`` on files of data, with its overrides."""
+    if model is None:
+        raise ConfigError("--held-out goes with --model; in a config set data.held_out")
+    if is_yaml(files[0]):
+        raise ConfigError(f"{files[0]} is a config; --model goes with data: set model.init.path={model} instead")
+
+    from plaudit.api import with_overrides
+    from plaudit.training.from_data import config_from_data
+
+    return with_overrides(config_from_data(files, model, held_out=held_out, reading=reading), changes)
+
+
+def is_data(path: str) -> bool:
+    """Return whether a path is meant as data, and not as a config: by its suffix, or since it is no file here."""
+    from plaudit.data.reading.files import SUFFIXES, is_hub_name
+
+    if is_yaml(path):
+        return False
+    named = is_hub_name(path) or not (Path(path).suffix or Path(path).is_file())
+    return path.lower().endswith(SUFFIXES) or named or Path(path).is_dir() or glob.has_magic(path)
+
+
+def is_yaml(path: str) -> bool:
+    """Return whether a path has the suffix of a YAML file."""
+    return path.lower().endswith((".yaml", ".yml"))
+
+
+def _as_trial(config: TrainConfig, folder: Path) -> TrainConfig:
+    """Return the trial of a config, its model and data written to ``folder``, and say what stands in for what."""
+    from plaudit.training.trials.tiny import tiny_config
+
+    made, said = tiny_config(config, folder)
+    for line in said:
+        typer.secho(f"tiny: {line}", fg=typer.colors.YELLOW, err=True)
+    return made
+
+
+def _show_dry_run(config: TrainConfig, *, tiny: bool) -> None:
+    """Print the config on stdout, and on stderr what was read and what training would cost."""
+    from plaudit.config import dump_config
+    from plaudit.training.trials.dry_run import dry_run
+
+    with tempfile.TemporaryDirectory(prefix="plaudit-") as folder:
+        resolved = _as_trial(config, Path(folder)) if tiny else config
+        found = dry_run(resolved)
+    typer.echo(dump_config(resolved), nl=False)
+    for line in found.lines():
+        typer.echo(line, err=True)
+
+
+def finish(config: TrainConfig, run: Path) -> None:
+    """Evaluate the run's model on its held-out groups, print the result, write the run's model card and report."""
+    from plaudit.api import finish as finish_run
     from plaudit.cli.console import print_result
-    from plaudit.data.reading.read import read_groups
-    from plaudit.opening import load
     from plaudit.reports.page import write_report
-    from plaudit.training.run import HELD_OUT_FILE
 
-    held_out = run / "data" / HELD_OUT_FILE
-    if held_out.stat().st_size > 0:
-        groups, scorer = read_groups(held_out, format="groups"), load(run, trust_remote_code=has_custom_head)
-        print_result(evaluate_held_out(scorer, groups, run, name))
-    typer.echo(f"finished: {run}\nread it: {write_report([run], run / 'report.html')}")
+    result = finish_run(config, run)
+    if result is not None:
+        print_result(result)
+    typer.echo(f"finished: {run}\nread it: {write_report([run], run / REPORT)}")
 
 
-def evaluate_held_out(scorer: Scorer, groups: GroupSet, run: Path, model: str) -> Result:
-    """Return the result of a run's model, called ``model``, on its held-out groups, and write it into the run."""
-    from plaudit.evaluation.run import evaluate
+def print_diagnosis(config: TrainConfig, run: Path) -> None:
+    """Print what is wrong with a finished run, each with one thing to try."""
+    from plaudit.evaluation.store.result_folder import ITEMS_NAME, RESULT_NAME
+    from plaudit.records import Result, read_items
+    from plaudit.reports.inputs import read_metrics
+    from plaudit.training.diagnosis import diagnosis
 
-    return evaluate(
-        scorer,
-        groups,
-        name="held_out",
-        model=model,
-        output_dir=run / "eval" / "held_out",
-        recipe_hash=scorer.info.recipe_hash,
-        weights_hash=scorer.info.weights_hash,
-        data_fingerprint=groups.fingerprint,
-    )
+    folder = run / "eval" / "held_out"
+    is_evaluated = (folder / RESULT_NAME).exists()
+    result = Result.model_validate_json((folder / RESULT_NAME).read_bytes()) if is_evaluated else None
+    items = read_items(folder / ITEMS_NAME) if is_evaluated else []
+    for sign in diagnosis(read_metrics(run / METRICS), config, result, items):
+        say(f"look here: {sign}", fg=typer.colors.YELLOW)
 
 
 def choose_run_dir(name: str, run_dir: Path | None, *, resume: bool, now: datetime) -> Path:
@@ -117,11 +246,17 @@ def ssrm(
 
     resolved = load_config(SemiSupervisedConfig, config, overrides or ())
     if dry_run:
+        from plaudit.training.trials.dry_run import dry_run as read_first
+
+        found = read_first(resolved.train)
         typer.echo(dump_config(resolved), nl=False)
+        for line in found.lines():
+            typer.echo(line, err=True)
         return
     folder = choose_run_dir(resolved.train.name, run_dir, resume=resume, now=datetime.now(UTC))
 
     from plaudit.labeling.semi_supervised import round_folder, train_semi_supervised
+    from plaudit.model_card import write_model_card
     from plaudit.reports.page import write_report
 
     again = shlex.join(["plaudit", "ssrm", str(config), *(overrides or ()), "--run-dir", str(folder), "--resume"])
@@ -131,6 +266,8 @@ def ssrm(
     if record.message is not None:
         typer.secho(record.message, fg=typer.colors.YELLOW, err=True)
     folders = [round_folder(folder, each.number) for each in record.rounds]
+    for each in folders:
+        write_model_card(each)
     typer.echo(f"finished: {folder}; the last model is {folders[-1]}")
     typer.echo(f"read it: {write_report(folders, folder / 'report.html')}")
 

@@ -14,7 +14,7 @@ from plaudit.evaluation.metrics.order import predicts, ranking_metrics, rated_at
 from plaudit.evaluation.metrics.outcome import outcome_metrics
 from plaudit.evaluation.metrics.preference import CONFIDENCE, DEFAULT_TIE_RULE, RESAMPLES, TieRule, preference_metrics
 from plaudit.evaluation.metrics.reward_scale import is_relative
-from plaudit.evaluation.metrics.steps import labels_have_three_classes, reads_steps, step_metrics
+from plaudit.evaluation.metrics.steps import reads_steps, step_classes, step_metrics
 from plaudit.evaluation.official.benchmark import Benchmark
 from plaudit.provenance import stamp
 from plaudit.records import ItemScore, LabelCounts, Measure, PositionEffect, Result
@@ -119,7 +119,7 @@ def _makers(items: Sequence[ItemScore], tie_rule: TieRule, *, relative: bool) ->
         )
         for attribute in rated_attributes(items)
     ]
-    how = {"three_classes": labels_have_three_classes(items), "by_step": reads_steps(items)}
+    how = {"classes": step_classes(items), "by_step": reads_steps(items)}
     return [
         partial(ranking_metrics, tie_rule=tie_rule),
         *ratings,

@@ -170,9 +170,13 @@ def _run(scorer: Scorer, groups: Iterable[Group], work: _Work, progress: Callabl
 def _resume(journal: Journal, scorer: Scorer, groups: Iterable[Group], work: _Work) -> None:
     """Keep the whole windows of unfinished items; those of other work only go where they may be replaced."""
 
-    def may_go(found: Header) -> bool:
+    def may_go(found: Header | None) -> bool:
         # Rewards on file are not lost with items made of them, and may have been mended since.
-        mended = isinstance(scorer, PrecomputedRewards) and found.identity.get("model") == work.identity.model
+        mended = (
+            isinstance(scorer, PrecomputedRewards)
+            and found is not None
+            and found.identity.get("model") == work.identity.model
+        )
         return work.replace == "all" or mended
 
     journal.resume(total=len(groups) if isinstance(groups, Sized) else None, discard=may_go)

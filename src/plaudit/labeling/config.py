@@ -22,8 +22,9 @@ class SemiSupervisedConfig(Config):
     """Rounds of labelling and training after round 0, which trains on the labelled groups alone."""
     threshold: Annotated[float, Field(ge=0.5, le=1)] = 0.8
     """Least confidence max(p, 1 − p) at which a pseudo-label is kept."""
-    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
-    """Divides reward differences before they become probabilities; above 1 for a model that is too sure."""
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Divides reward differences before they become probabilities, above 1 for a model that is too sure; null is 1, and
+    for rewards that are log-odds only."""
     pairs: Literal["all", "best_vs_worst"] = "all"
     """Pairs of a group that are labelled: every one, or its best against its worst response."""
     soft: bool = False

@@ -14,27 +14,23 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, assert_never, runtime_checkable
+from typing import Any, Literal, assert_never
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, Field, PrivateAttr
 
 from plaudit.data.reading.write import write_groups
 from plaudit.data.schema.columns import hash64
 from plaudit.data.schema.group import Group, Preference
-from plaudit.errors import ConfigError, DataError, ModelError
-from plaudit.evaluation.store.items import scored_groups
-from plaudit.records import Interval, Record, first_problem, write_record
-from plaudit.scoring.scorer import Scorer, finite_or_none
-from plaudit.statistics import tournament
+from plaudit.errors import ConfigError, DataError
+from plaudit.evaluation.store.items import scored_with_rewards
+from plaudit.records import Interval, Record, RewardScale, first_problem, write_record
+from plaudit.scoring.scorer import Scorer, ScorerInfo, info_of
 from plaudit.statistics.intervals import proportion_interval
 
 DEFAULT_THRESHOLD = 0.8
-NOT_COMPARED = "a pair could not be compared"
 
 PairChoice = Literal["all", "best_vs_worst"]
-Table = npt.NDArray[np.float64]
 
 
 @dataclass(slots=True)
@@ -100,7 +96,10 @@ class PseudoLabels(PseudoCounts, Record):
     soft: bool
     """True where the labels carry their probability."""
     temperature: float
-    """Divisor of the log-odds."""
+    """Divisor that made log-odds of the differences of rewards."""
+    unit: RewardScale | None = None
+    """Scale of the rewards, or of the strengths of a model that compares; null where nothing said so, and in records
+    of plaudit 0.1."""
     accuracy: Interval | None
     """LabelAgreement of all pseudo-labels, kept or not, with the gold preferences; null where the data have none."""
     accuracy_kept: Interval | None
@@ -149,23 +148,25 @@ def pseudo_labelled(
     threshold: float = DEFAULT_THRESHOLD,
     pairs: PairChoice = "all",
     soft: bool = False,
-    temperature: float = 1.0,
+    temperature: float | None = None,
 ) -> Iterator[Group]:
     """Yield the groups of which a pair reaches the threshold, with those pairs as their only labels, streaming.
 
-    With p the scorer's probability that response i is better than j (see ``guess_pairs``), a pair is kept where its
-    confidence max(p, 1 − p) is at least ``threshold``, and above ½; chosen is then i where p > ½, else j. ``soft``
-    keeps the confidence as the label's probability.
+    With p the scorer's probability that response i is better than j (see ``guess_pairs``), of rewards that are log-odds
+    or are made such by a fitted ``temperature``, a pair is kept where its confidence max(p, 1 − p) is at least
+    ``threshold``, and above ½; chosen is then i where p > ½, else j. ``soft`` keeps the confidence as the label's
+    probability.
 
     A yielded group has the id of its group and the source ``pseudo:<model>``; responses that no kept pair names are
     left out of it. ``tally`` counts everything.
 
     Raises:
-        ConfigError: for a threshold outside ½ to 1, or a temperature that is not positive.
+        ConfigError: for a threshold outside ½ to 1; see ``log_odds_divisor``.
         ModelError: when the scorer gives something else than was asked for.
     """
-    _check_rule(threshold, temperature)
-    for group, guesses, reason in guess_pairs(scorer, groups, pairs=pairs, temperature=temperature):
+    _check_threshold(threshold)
+    divisor = log_odds_divisor(info_of(scorer), temperature)
+    for group, guesses, reason in guess_pairs(scorer, groups, pairs=pairs, divisor=divisor):
         tally.groups += 1
         tally.single_responses += len(group.responses) == 1
         if reason is not None:
@@ -194,7 +195,7 @@ def write_pseudo_labels(
     threshold: float = DEFAULT_THRESHOLD,
     pairs: PairChoice = "all",
     soft: bool = False,
-    temperature: float = 1.0,
+    temperature: float | None = None,
     data_fingerprint: str | None = None,
 ) -> PseudoLabels:
     """Write the groups of ``pseudo_labelled`` to ``path`` and return the record, which then stands beside it.
@@ -205,13 +206,15 @@ def write_pseudo_labels(
         ConfigError, ModelError: see ``pseudo_labelled``.
         OutputError: when a file cannot be written.
     """
-    tally = PseudoTally()
+    tally, info = PseudoTally(), info_of(scorer)
+    divisor = log_odds_divisor(info, temperature)
     record_path(path).unlink(missing_ok=True)
-    rule: dict[str, Any] = {"threshold": threshold, "soft": soft, "temperature": temperature}
+    rule: dict[str, Any] = {"threshold": threshold, "soft": soft, "temperature": divisor}
     write_groups(path, pseudo_labelled(scorer, groups, model=model, tally=tally, pairs=pairs, **rule))
     record = PseudoLabels(
         **tally.model_dump(),
         **rule,
+        unit=unit_of(info),
         model=model,
         data_fingerprint=data_fingerprint,
         pairs_of=pairs,
@@ -242,11 +245,9 @@ def read_pseudo_labels(path: Path) -> PseudoLabels | None:
         raise DataError(f"{record}: not a record of pseudo-labels: {first_problem(error)}; remove it") from None
 
 
-def _check_rule(threshold: float, temperature: float) -> None:
+def _check_threshold(threshold: float) -> None:
     if not 0.5 <= threshold <= 1.0:
         raise ConfigError(f"threshold is {threshold}; it must lie between 0.5 and 1")
-    if not (temperature > 0.0 and math.isfinite(temperature)):
-        raise ConfigError(f"temperature is {temperature}; it must be a number above 0")
 
 
 def _gold(group: Group, tally: PseudoTally) -> Mapping[frozenset[int], int | None]:
@@ -287,16 +288,37 @@ def _relabelled(group: Group, kept: Sequence[Guess], model: str, tally: PseudoTa
 # ------------------------------------------------------------------------------------------------ guesses
 
 
-@runtime_checkable
-class PairProbability(Protocol):
-    """A scorer that also compares two responses directly, as a pairwise preference model does."""
+def log_odds_divisor(info: ScorerInfo, temperature: float | None) -> float:
+    """Return the divisor that makes log-odds of the differences of a scorer's rewards, or of its strengths.
 
-    def probabilities(self, groups: Iterable[Group]) -> Iterator[Table]:
-        """Yield, for each group, in order, ``[response, response]`` the probability that i is better than j.
+    It is 1 where they are log-odds already, and else a temperature that was fitted to them.
 
-        p(i, j) + p(j, i) = 1; NaN where the two could not be compared.
-        """
-        ...
+    Raises:
+        ConfigError: for a temperature that is not positive; where there is none, and the rewards are no log-odds.
+    """
+    if temperature is not None:
+        if not (temperature > 0.0 and math.isfinite(temperature)):
+            raise ConfigError(f"temperature is {temperature}; it must be a number above 0")
+        return temperature
+    scale = unit_of(info)
+    match scale:
+        case "log_odds_values" | "log_odds_differences" | "assumed_log_odds_differences":
+            return 1.0
+        case "ratings" | "probabilities" | "win_rates" | "order":
+            found = "of which only the order counts" if scale == "order" else f"that are {scale.replace('_', ' ')}"
+        case None:
+            found = "that it does not say what they are"
+        case _:
+            assert_never(scale)
+    raise ConfigError(
+        f"the model gives rewards {found}, so no difference of them is a log-odds; give the temperature that fits "
+        "their differences (plaudit evaluate measures it on labelled pairs)"
+    )
+
+
+def unit_of(info: ScorerInfo) -> RewardScale | None:
+    """Return the scale of the numbers whose differences are read as log-odds: the strengths where there are some."""
+    return info.scale if info.strengths is None else info.strengths
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,29 +339,20 @@ class Guess:
 
 
 def guess_pairs(
-    scorer: Scorer, groups: Iterable[Group], *, pairs: PairChoice, temperature: float
+    scorer: Scorer, groups: Iterable[Group], *, pairs: PairChoice, divisor: float
 ) -> Iterator[tuple[Group, list[Guess], str | None]]:
     """Yield each group with the guesses of ``scorer`` about it, and why one of it has none, in order, streaming.
 
-    From rewards, P(i better than j) = σ((r_i − r_j) ÷ temperature). A ``PairProbability`` is asked for P itself, and
-    its log-odds are divided by the temperature. ``all``: every pair of the group. ``best_vs_worst``: the responses with
-    the highest and the lowest reward, or win rate; of equals, the first.
+    P(i better than j) = σ((r_i − r_j) ÷ divisor), r being the strengths of a scorer of win rates and the rewards of any
+    other; for the divisor see ``log_odds_divisor``. ``all``: every pair of the group. ``best_vs_worst``: the responses
+    with the highest and the lowest reward; of equals, the first.
 
     Raises:
         ModelError: when the scorer gives something else than was asked for.
     """
-    if isinstance(scorer, PairProbability):
-        for group, table in _tables(scorer, groups):
-            kept = tournament.comparable(table, [len(response) for response in group.responses])
-            win_rates = tournament.number_of_kept(tournament.win_rates, table, kept)
-            chosen = _choose(finite_or_none(win_rates), pairs)
-            guesses = [_from_probability(table, i, j, temperature) for i, j in chosen]
-            is_whole = all(guess.confidence is not None for guess in guesses)
-            yield group, guesses, None if is_whole else NOT_COMPARED
-        return
-    for group, item in scored_groups(scorer, groups):
+    for group, _, item in scored_with_rewards(scorer, groups, in_log_odds=True):
         chosen = _choose(item.rewards, pairs)
-        yield group, [_from_rewards(item.rewards, i, j, temperature) for i, j in chosen], item.reason
+        yield group, [_from_rewards(item.rewards, i, j, divisor) for i, j in chosen], item.reason
 
 
 def _choose(rewards: Sequence[float | None], choice: PairChoice) -> list[tuple[int, int]]:
@@ -358,37 +371,9 @@ def _choose(rewards: Sequence[float | None], choice: PairChoice) -> list[tuple[i
             assert_never(choice)
 
 
-def _from_rewards(rewards: Sequence[float | None], i: int, j: int, temperature: float) -> Guess:
+def _from_rewards(rewards: Sequence[float | None], i: int, j: int, divisor: float) -> Guess:
     first, second = rewards[i], rewards[j]
     if first is None or second is None:
         return Guess(i, j, None)
     chosen, rejected = (i, j) if first >= second else (j, i)
-    return Guess(chosen, rejected, 1.0 / (1.0 + math.exp(-abs(first - second) / temperature)))
-
-
-def _tables(scorer: PairProbability, groups: Iterable[Group]) -> Iterator[tuple[Group, Table]]:
-    """Yield each group with its probabilities, holding no more groups than the scorer reads ahead."""
-    ours, theirs = itertools.tee(groups)
-    tables = scorer.probabilities(theirs)
-    for group in ours:
-        table = next(tables, None)
-        if table is None:
-            raise ModelError(f"the scorer stopped before group {group.id!r}, which is without probabilities")
-        count = len(group.responses)
-        if table.shape != (count, count) or np.nanmin(table, initial=0.0) < 0 or np.nanmax(table, initial=1.0) > 1:
-            raise ModelError(
-                f"the scorer gave {table.tolist()!r:.100} as the probabilities of the {count} responses of group "
-                f"{group.id!r}; they must be {count} rows of {count} numbers between 0 and 1"
-            )
-        yield group, table
-
-
-def _from_probability(table: Table, i: int, j: int, temperature: float) -> Guess:
-    p = float(table[i, j])
-    if math.isnan(p):
-        return Guess(i, j, None)
-    chosen, rejected = (i, j) if p >= 0.5 else (j, i)
-    confidence = max(p, 1.0 - p)
-    if temperature != 1.0:
-        confidence = 1.0 / (1.0 + ((1.0 - confidence) / confidence) ** (1.0 / temperature))
-    return Guess(chosen, rejected, confidence)
+    return Guess(chosen, rejected, 1.0 / (1.0 + math.exp(-abs(first - second) / divisor)))

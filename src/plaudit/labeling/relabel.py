@@ -19,21 +19,21 @@ from typing import Any, Literal, assert_never
 
 from pydantic import BaseModel, Field, JsonValue, PrivateAttr
 
+from plaudit.data.reading.options import ReadingOptions
 from plaudit.data.reading.read import read_groups
-from plaudit.data.reading.sources.formats import FormatChoice
 from plaudit.data.reading.write import write_groups
 from plaudit.data.schema.group import Group, Preference
 from plaudit.data.schema.pairing import ranks_of
 from plaudit.errors import ConfigError, DataError, OutputError
 from plaudit.evaluation.store.items import item_score, scored_with_rewards
 from plaudit.jobs import Progress, check_shard, fill, shard_of
-from plaudit.journal import Journal, check_output, locked
-from plaudit.labeling.pseudo_label import LabelAgreement, preferred, record_path
+from plaudit.journal import Journal, check_new, check_output, locked
+from plaudit.labeling.pseudo_label import LabelAgreement, log_odds_divisor, preferred, record_path, unit_of
 from plaudit.opening import open_scorer
 from plaudit.provenance import made_now
-from plaudit.records import Interval, MadeRecord, Record, write_record
+from plaudit.records import Interval, MadeRecord, Record, RewardScale, write_record
 from plaudit.scoring.files import ScoringWorker, check_rewards_of, parse_rewards
-from plaudit.scoring.scorer import Scorer, info_of
+from plaudit.scoring.scorer import Scorer, ScorerInfo, info_of
 from plaudit.statistics.steps import Aggregation
 
 GOLD = "gold"
@@ -57,8 +57,8 @@ class RelabelRule:
     labels: Labels = "hard"
     """``hard``: the response of the higher reward is chosen; equal rewards make no preference. ``soft``: it is chosen
     with probability σ((its reward − the other) ÷ temperature); equal rewards make one of ½."""
-    temperature: float = 1.0
-    """Divisor of the reward differences, for soft labels."""
+    temperature: float | None = None
+    """Divisor of the reward differences, for soft labels; None is 1, and for rewards that are log-odds only."""
     pairs: PairsOf = "given"
     """``given``: the pairs that the preferences of the data name. ``all``: every two responses of a group."""
     attribute: str = GOLD
@@ -69,12 +69,17 @@ class RelabelRule:
 
     def __post_init__(self) -> None:
         """Check every field."""
-        if not (self.temperature > 0.0 and math.isfinite(self.temperature)):
+        if self.temperature is not None and not (self.temperature > 0.0 and math.isfinite(self.temperature)):
             raise ConfigError(f"temperature is {self.temperature}; it must be a number above 0")
-        if self.labels == "hard" and self.temperature != 1.0:
+        if self.labels == "hard" and self.temperature not in (None, 1.0):
             raise ConfigError(f"temperature is {self.temperature}, but hard labels have none; ask for soft labels")
         if not self.attribute or self.attribute in (ORIGINAL_WINS, ORIGINAL_RANK):
             raise ConfigError(f"attribute is {self.attribute!r}; give the rewards another name")
+
+    def check(self, info: ScorerInfo) -> None:
+        """Raise ConfigError for soft labels of rewards that are no log-odds, without a temperature."""
+        if self.labels == "soft":
+            log_odds_divisor(info, self.temperature)
 
 
 class _Counts(BaseModel):
@@ -135,9 +140,11 @@ def relabelled(scorer: Scorer, groups: Iterable[Group], *, rule: RelabelRule, ta
     Of a scorer of win rates soft labels are made of its strengths, which are log-odds.
 
     Raises:
+        ConfigError: for soft labels of rewards that are no log-odds, without a temperature.
         DataError: when a group has a rating of a name that is to be written.
         ModelError: when the scorer gives something else than was asked for.
     """
+    rule.check(info_of(scorer))
     for group, _, item in scored_with_rewards(scorer, groups, in_log_odds=rule.labels == "soft"):
         yield relabelled_group(group, item.rewards, rule=rule, tally=tally, reason=item.reason)
 
@@ -223,7 +230,7 @@ def _preference(
         case "hard":
             return Preference(chosen, rejected)
         case "soft":
-            lead = abs(first - second) / rule.temperature
+            lead = abs(first - second) / (rule.temperature or 1.0)
             return Preference(chosen, rejected, probability=1.0 / (1.0 + math.exp(-lead)))
         case _:
             assert_never(rule.labels)
@@ -279,6 +286,8 @@ class RelabelRecord(MadeRecord):
     """Kind of labels: hard preferences, or with their probability."""
     temperature: float
     """Divisor of the reward differences."""
+    unit: RewardScale | None = None
+    """Scale of the rewards, or of the strengths of a model that compares; null where nothing said so."""
     pairs: PairsOf
     """The pairs that were labelled."""
     attribute: str
@@ -299,11 +308,11 @@ def relabel_file(
     output: Path,
     *,
     rule: RelabelRule,
-    format: FormatChoice = "auto",
+    reading: ReadingOptions | None = None,
     max_tokens: int | None = None,
     aggregation: Aggregation | None = None,
+    trust_remote_code: bool = False,
     shard: tuple[int, int] = (0, 1),
-    on_error: str = "raise",
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> RelabelRecord:
@@ -322,26 +331,29 @@ def relabel_file(
         raise OutputError(f"cannot write {output}: groups are written to .jsonl or .jsonl.gz")
     check_output(output, source=input_path, overwrite=overwrite)
     check_shard(*shard)
-    groups = read_groups(input_path, format=format, on_error="skip" if on_error == "skip" else "raise")
+    groups = read_groups(input_path, reading)
     for group in groups:
         check_names(group, rule)
-    scorer = open_scorer(model, max_tokens=max_tokens, aggregation=aggregation)
-    in_log_odds = rule.labels == "soft" and info_of(scorer).strengths is not None
+    scorer = open_scorer(model, max_tokens=max_tokens, aggregation=aggregation, trust_remote_code=trust_remote_code)
+    rule.check(info := info_of(scorer))
+    in_log_odds = rule.labels == "soft" and info.strengths is not None
     options: dict[str, JsonValue] = {"aggregation": aggregation, "in_log_odds": in_log_odds}
-    if max_tokens is not None:
-        options["max_tokens"] = max_tokens
+    options |= {} if max_tokens is None else {"max_tokens": max_tokens}
     worker = ScoringWorker(scorer, groups, model=model, in_log_odds=in_log_odds, options=options)
     part, tally = shard_of(worker, *shard), RelabelTally()
     with locked(output), part.journal(output, worker.header, worker.window) as journal:
-        resumed = fill(journal, worker, part, progress)
+        check_new(output, overwrite=overwrite)
+        resumed = fill(journal, worker, part, progress, overwrite=overwrite)
         journal.resume(total=len(part))
         with journal.commit() as files:
             rows = iter(worker.rows(part.first, part.last))
             write_groups(files.stage(output), _relabelled(journal, rows, rule, tally))
             identity = {**worker.header.identity, "data_fingerprint": worker.header.data, "shard": list(shard)}
+            settings: dict[str, Any] = dataclasses.asdict(rule) | {"temperature": rule.temperature or 1.0}
             record = RelabelRecord(
                 **made_now(),
-                **dataclasses.asdict(rule),
+                **settings,
+                unit=unit_of(info) if in_log_odds else info.scale,
                 identity=identity,
                 counts=tally.counts(),
                 resumed=resumed,

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import time
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, assert_never
 
@@ -30,21 +29,21 @@ from plaudit.evaluation.run import evaluate
 from plaudit.journal import Header, Journal, locked, partial_path
 from plaudit.labeling.config import SemiSupervisedConfig
 from plaudit.labeling.pseudo_label import (
-    PairProbability,
     PseudoLabels,
-    Table,
     read_pseudo_labels,
+    unit_of,
     write_pseudo_labels,
 )
 from plaudit.models.checkpoint.recipe import RECIPE_FILE
 from plaudit.opening import load
 from plaudit.provenance import made_now
-from plaudit.records import Interval, MadeRecord, Record, RunRecord, first_problem, write_record, write_text
+from plaudit.records import Interval, MadeRecord, Record, first_problem, write_record, write_text
 from plaudit.scoring.files import check_rewards_of, parse_rewards, rewards_line
 from plaudit.scoring.scorer import GroupRewards, Scorer, ScorerInfo, info_of
 from plaudit.training.config import DataSection, ModelSection, PretrainedInit, ScratchInit, TrainConfig
 from plaudit.training.prepare import label_kind, prepare_groups, trained_head
-from plaudit.training.run import MODEL_FOLDER, train
+from plaudit.training.run import train
+from plaudit.training.run_folder import MODEL_FOLDER, is_finished, run_record
 
 CONFIG_FILE = "config.yaml"
 RECORD_FILE = "ssrm.json"
@@ -135,7 +134,7 @@ def _next_round(
         if pseudo.kept == 0:
             return record.model_copy(update={"status": "nothing_kept", "message": _nothing_kept(pseudo, number)})
     folder = round_folder(run_dir, number)
-    if not is_trained(folder):
+    if not is_finished(folder):
         settings = round_config(config, run_dir, number, labelled_groups=inputs.labelled_groups)
         train(settings, run_dir=folder, resume=(folder / CONFIG_FILE).exists())
     trained = run_record(folder).data["train"]
@@ -144,7 +143,9 @@ def _next_round(
         pseudo=pseudo,
         groups=trained["groups"] - trained["without_labels"],
         preferences=trained["preferences"],
-        accuracy=held_out_accuracy(run_dir, number, name=config.train.name),
+        accuracy=held_out_accuracy(
+            run_dir, number, name=config.train.name, trust_remote_code=config.train.model.trusts_code
+        ),
         seconds=time.perf_counter() - began,
     )
     is_last = number == config.rounds
@@ -157,6 +158,11 @@ def _check_config(config: SemiSupervisedConfig) -> None:
         raise ConfigError(
             f"train.objective is {config.train.objective.type}, which learns from {kind}; pseudo-labels are "
             "preferences, as for bradley_terry"
+        )
+    if config.temperature is None and config.train.objective.reward_scale == "order":
+        raise ConfigError(
+            f"train.objective {config.train.objective.type} with these settings makes rewards of which only the order "
+            "counts, so no difference of them is a log-odds; set temperature to the one that fits their differences"
         )
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if processes > 1:
@@ -247,7 +253,8 @@ def _label(config: SemiSupervisedConfig, run_dir: Path, inputs: _Inputs, number:
     earlier = read_pseudo_labels(path)
     if earlier is not None and earlier.model == model:
         return earlier
-    with resumable(load(teacher), path, model=model, data=inputs.unlabelled.fingerprint) as scorer:
+    opened = load(teacher, trust_remote_code=config.train.model.trusts_code)
+    with resumable(opened, path, model=model, data=inputs.unlabelled.fingerprint) as scorer:
         return write_pseudo_labels(
             path,
             scorer,
@@ -349,15 +356,16 @@ def resumable(scorer: Scorer, output: Path, *, model: str, data: str) -> Generat
     The memory goes at the end of the block, where nothing stops it.
     """
     info = info_of(scorer)
-    header = Header(journal="pseudo-labels", identity={"model": model}, settings=dict(info.settings), data=data)
+    identity = {"model": model, "rewards": "in log-odds"}
+    header = Header(journal="pseudo-labels", identity=identity, settings=dict(info.settings), data=data)
     with Journal(partial_path(output), header, window=info.window) as journal:
         journal.resume(discard=lambda found: True)
-        yield (_ResumablePairs if isinstance(scorer, PairProbability) else _Resumable)(scorer, journal)
+        yield _Resumable(scorer, journal)
         journal.remove()
 
 
 class _Resumable:
-    """A scorer of one pass over groups, that takes rewards on file before it scores."""
+    """A scorer of one pass over groups, that takes rewards on file before it scores; strengths are its rewards."""
 
     def __init__(self, scorer: Scorer, journal: Journal) -> None:
         self._scorer = scorer
@@ -365,7 +373,8 @@ class _Resumable:
 
     @property
     def info(self) -> ScorerInfo:
-        return info_of(self._scorer)
+        info = info_of(self._scorer)
+        return replace(info, scale=unit_of(info), strengths=None)
 
     def score_groups(self, groups: Iterable[Group]) -> Iterator[GroupRewards]:
         remaining = iter(groups)
@@ -373,28 +382,9 @@ class _Resumable:
             check_rewards_of(group, rewards, place)
             yield rewards
         for rewards in self._scorer.score_groups(remaining):
-            self._journal.append(rewards_line(rewards))
-            yield rewards
-
-
-class _ResumablePairs(_Resumable):
-    """The same of a scorer that compares, of which probabilities are asked for."""
-
-    def probabilities(self, groups: Iterable[Group]) -> Iterator[Table]:
-        assert isinstance(self._scorer, PairProbability)
-        remaining = iter(groups)
-        for _, table, _ in self._journal.matched(remaining, _table):
-            yield table
-        for table in self._scorer.probabilities(remaining):
-            self._journal.append(json.dumps(table.tolist()))
-            yield table
-
-
-def _table(line: bytes) -> Table:
-    try:
-        return np.array(json.loads(line), dtype=np.float64)
-    except (ValueError, TypeError):
-        raise DataError("not a table of probabilities") from None
+            found = rewards.in_log_odds()
+            self._journal.append(rewards_line(found))
+            yield found
 
 
 def model_hash(folder: Path) -> str:
@@ -415,26 +405,7 @@ def model_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def is_trained(folder: Path) -> bool:
-    """Return whether the training run in ``folder`` has finished and left its model."""
-    has_model = (folder / MODEL_FOLDER / RECIPE_FILE).exists()
-    return has_model and run_record(folder).status == "finished"
-
-
-def run_record(folder: Path) -> RunRecord:
-    """Return the record of the training run in ``folder``.
-
-    Raises:
-        ConfigError: when it cannot be read.
-    """
-    path = folder / "run.json"
-    try:
-        return RunRecord.model_validate_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}; remove {folder} to train that round again") from None
-
-
-def held_out_accuracy(run_dir: Path, number: int, *, name: str) -> Interval | None:
+def held_out_accuracy(run_dir: Path, number: int, *, name: str, trust_remote_code: bool = False) -> Interval | None:
     """Return the accuracy of a round's model on the held-out groups, and leave the evaluation in its run.
 
     None where there are no held-out groups, or none of them can be scored.
@@ -444,7 +415,7 @@ def held_out_accuracy(run_dir: Path, number: int, *, name: str) -> Interval | No
         return None
     groups = read_groups(held_out, format="groups", cache_dir=held_out.parent)
     result = evaluate(
-        load(folder),
+        load(folder, trust_remote_code=trust_remote_code),
         groups,
         name="held_out",
         model=name,

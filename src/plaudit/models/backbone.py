@@ -6,11 +6,13 @@ Also the files of its checkpoint, and its head's weights, which loading in half 
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import importlib.util
 import json
 import math
-from collections.abc import Collection, Iterator
+import pickle
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import MethodType
@@ -28,11 +30,25 @@ from plaudit.data.reading.options import expand
 from plaudit.errors import CheckpointError, ModelError, PlauditError, closest_or_all
 from plaudit.models.checkpoint.four_bit import four_bit_arguments, settle
 from plaudit.models.checkpoint.recipe import Quantization, ReadOut, ScoringRecipe
+from plaudit.models.classes import NetworkClass, network_class
 from plaudit.models.heads.head import HeadSpec
 
 DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16", "float64")}
 
 PAD_TOKEN = "<|pad|>"
+
+RUN_MODEL = "model"
+"""Folder of the model in that of a run."""
+
+_RANDOM = ("drop", "jitter")
+"""Parts of the names of config fields that are rates of chance in training: of dropout, and of a router's noise."""
+
+_PICKLED = {"stem": "pytorch_model", "ending": "bin"}
+"""Files of weights that older tools write; they are read without running what else stands in them."""
+
+_FAR_LARGER = 8
+"""Ratio of the weights that a config asks for to those in the files above which it is of another model; packed weights
+of four bits stand in the files as half their number."""
 
 _TOKENIZER_SETTINGS = ("truncation", "padding")
 """Parts of a tokenizer's file that say how it was last called, and nothing about its tokens."""
@@ -45,16 +61,22 @@ class LoadedNetwork:
     network: PreTrainedModel
     missing: tuple[str, ...]
     unexpected: tuple[str, ...] = ()
+    is_own: bool = False
+    """True where transformers has no such class, and one was made here (``models.classes``)."""
 
 
 def resolve_source(source: str) -> str:
-    """Return where a model lies: ``package:NAME/FOLDER`` is a folder that an installed Python package brings.
+    """Return where a model lies: of a run its model; of ``package:NAME/FOLDER`` a folder that a Python package brings.
 
     Raises:
         ModelError: when the package or the folder is not there.
     """
     if not source.startswith("package:"):
-        return expand(source)
+        folder = Path(expand(source))
+        is_run = (folder / RUN_MODEL / "config.json").exists() and not (folder / "config.json").exists()
+        found = folder / RUN_MODEL if is_run else folder
+        _check_regular_files(found)
+        return str(found) if is_run else expand(source)
     name, _, folder = source.removeprefix("package:").partition("/")
     try:
         spec = importlib.util.find_spec(name)
@@ -66,6 +88,43 @@ def resolve_source(source: str) -> str:
     if not path.is_dir():
         raise ModelError(f"{source}: the package {name!r} has no folder {folder!r}")
     return str(path)
+
+
+def _check_regular_files(folder: Path) -> None:
+    """Refuse a folder in which a file of a model is a pipe, a socket or a device, which might never end."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        is_odd = not path.is_file() and not path.is_dir() and (path.exists() or path.is_symlink())
+        if is_odd and path.suffix in (".json", ".jinja", ".safetensors", ".model", ".txt"):
+            raise ModelError(f"{path} is no regular file (or a broken link); a model's files must be")
+
+
+def _check_size(source: str, kind: NetworkClass, *, trust_remote_code: bool) -> None:
+    """Compare the shapes that the config asks for with those in the files, before memory is allocated for them.
+
+    Raises:
+        ModelError: naming a weight whose shape differs, or when the config describes a far larger model.
+    """
+    found: dict[str, list[int]] = {}
+    for path in _weight_files(source):
+        with safe_open(path, framework="pt") as file:
+            found |= {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    if not found:
+        return
+    with torch.device("meta"):
+        empty = kind.empty(copy.deepcopy(kind.config), trust_remote_code=trust_remote_code)
+    wanted = {name: list(weight.shape) for name, weight in empty.named_parameters()}
+    for name, shape in wanted.items():
+        saved = found.get(name)
+        if saved is not None and saved != shape and name.startswith(f"{empty.base_model_prefix}."):
+            raise ModelError(
+                f"cannot load a reward model from {source}: {name} has shape {saved} in the file, the config asks for "
+                f"{shape}"
+            )
+    asked, held = (sum(math.prod(shape) for shape in shapes.values()) for shapes in (wanted, found))
+    if asked > _FAR_LARGER * held + 10**7:
+        raise ModelError(
+            f"cannot load a reward model from {source}: its config asks for {asked:,} weights, its files hold {held:,}"
+        )
 
 
 def load_network(
@@ -89,42 +148,69 @@ def load_network(
         raise ModelError(f"unknown dtype {dtype!r}; {closest_or_all(dtype, DTYPES)}")
     config = load_config_of(source, trust_remote_code=trust_remote_code)
     spec = HeadSpec() if spec is None else spec
-    prepare_config(config, spec)
-    auto_class: Any = getattr(transformers, f"AutoModel{spec.class_ending}")
-    arguments: dict[str, Any] = {}
+    found = network_class(config, spec, trust_remote_code=trust_remote_code)
+    prepare_config(found.config, spec)
+    arguments: dict[str, Any] = {"key_mapping": found.renamed} if found.renamed else {}
     with _explained(f"cannot load a reward model from {source}"), _without_report():
+        _check_size(source, found, trust_remote_code=trust_remote_code)
         if quantization is not None:
-            arguments = four_bit_arguments(
+            arguments |= four_bit_arguments(
                 source,
-                auto_class,
-                config,
+                found,
                 dtype=DTYPES[dtype],
                 device=device or default_device(),
                 trust_remote_code=trust_remote_code,
             )
-        network, info = auto_class.from_pretrained(
+        network, info = found.kind.from_pretrained(
             source,
-            config=config,
+            config=found.config,
             dtype=DTYPES[dtype],
             output_loading_info=True,
             ignore_mismatched_sizes=True,
-            use_safetensors=True,
+            use_safetensors=bool(_weight_files(source)) or not _weight_files(source, **_PICKLED),
+            weights_only=True,
             trust_remote_code=trust_remote_code,
             **arguments,
         )
         if quantization is not None:
             settle(network)
-    if info["mismatched_keys"]:
-        name, found, wanted = min(info["mismatched_keys"])
-        raise ModelError(
-            f"cannot load a reward model from {source}: {name} has shape {list(found)} in the file, "
-            f"the config asks for {list(wanted)}"
-        )
+    _check_shapes(source, info["mismatched_keys"])
+    if found.renamed or found.is_own:
+        # It is saved under the names of a model of text alone, not under those of the checkpoint that it came from.
+        network._weight_conversions = None
+    _name_backbone(network)
     for module in network.modules():
         # Some heads drop units at a rate that stands in no field of their config.
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    return LoadedNetwork(network, tuple(sorted(info["missing_keys"])), tuple(sorted(info["unexpected_keys"])))
+    missing, unexpected = (tuple(sorted(info[f"{kind}_keys"])) for kind in ("missing", "unexpected"))
+    return LoadedNetwork(network, missing, unexpected, found.is_own)
+
+
+def _check_shapes(source: str, mismatched: Collection[tuple[str, Any, Any]]) -> None:
+    if mismatched:
+        name, found, wanted = min(mismatched)
+        raise ModelError(
+            f"cannot load a reward model from {source}: {name} has shape {list(found)} in the file, "
+            f"the config asks for {list(wanted)}"
+        )
+
+
+def _name_backbone(network: PreTrainedModel) -> None:
+    """Correct ``base_model_prefix`` where it names no part of the network (Llama 4 keeps its backbone in ``model``).
+
+    Raises:
+        ModelError: when the backbone of a causal language model is not found.
+    """
+    children = dict(network.named_children())
+    if network.base_model_prefix in children or not is_language_model(network):
+        return
+    backbones = [name for name, child in children.items() if isinstance(child, PreTrainedModel)]
+    if len(backbones) != 1:
+        raise ModelError(
+            f"{type(network).__name__} keeps its layers where they are not known to be, so it cannot be read here"
+        )
+    network.base_model_prefix = backbones[0]
 
 
 def default_device() -> str:
@@ -193,7 +279,7 @@ def prepare_config(config: PreTrainedConfig, spec: HeadSpec | None = None) -> No
     text = config.get_text_config()
     for holder in {id(config): config, id(text): text}.values():
         for key, value in holder.to_dict().items():
-            if isinstance(value, float) and "drop" in key:
+            if isinstance(value, float) and any(part in key for part in _RANDOM):
                 setattr(holder, key, 0.0)
 
 
@@ -235,35 +321,32 @@ def ensure_padding(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
     network.config.pad_token_id = tokenizer.pad_token_id
 
 
-def longest_conversation(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """Return the longest conversation that the model and its tokenizer take.
-
-    Long-range and dynamic rotary embeddings change their frequencies with the longest sequence of a *batch* beyond the
-    length they were trained on; up to that length a reward does not depend on its neighbours.
-    """
-    config = network.config.get_text_config().to_dict()
-    positions = config.get("max_position_embeddings")
-    rope = config.get("rope_parameters") or {}
-    if rope.get("rope_type") in ("longrope", "dynamic"):
-        positions = rope.get("original_max_position_embeddings") or config.get(
-            "original_max_position_embeddings", positions
-        )
-    stated = tokenizer.model_max_length
-    limits = [limit for limit in (positions, stated) if isinstance(limit, int) and 0 < limit < 10**8]
-    return min(limits) if limits else None
-
-
 def is_language_model(network: PreTrainedModel) -> bool:
     """Return whether the network predicts tokens: its head is the vocabulary, and belongs to the model."""
     return network.get_output_embeddings() is not None
 
 
+def text_backbone(network: PreTrainedModel) -> PreTrainedModel:
+    """Return the layers that read text: the backbone itself, or its language model where it also reads images."""
+    whole = getattr(network, network.base_model_prefix)
+    inner = whole.get_decoder() if hasattr(whole, "get_decoder") else whole
+    return inner if isinstance(inner, PreTrainedModel) else whole
+
+
 def read_out_of(network: PreTrainedModel) -> ReadOut:
     """Return where this class reads its reward: at the last token for a decoder, else by its own classifier."""
     children = dict(network.named_children())
-    if network.base_model_prefix in children and ("score" in children or is_language_model(network)):
-        return "last_token"
+    if network.base_model_prefix in children:
+        is_linear = "score" in children or is_language_model(network) or _judges_tokens(network)
+        return "last_token" if is_linear else "classifier"
     return "classifier"
+
+
+def _judges_tokens(network: PreTrainedModel) -> bool:
+    """Return whether a decoder's classifier of tokens is linear under another name than ``score`` (GPT-2, GPT-NeoX)."""
+    linear = isinstance(getattr(network, "classifier", None), nn.Linear)
+    is_causal = any(getattr(module, "is_causal", False) for module in text_backbone(network).modules())
+    return linear and is_causal and type(network).__name__.endswith("ForTokenClassification")
 
 
 def initialise_head(network: PreTrainedModel, *, seed: int, names: Collection[str] | None = None) -> None:
@@ -373,13 +456,10 @@ def restore_head(network: PreTrainedModel, source: str) -> None:
     for name, weight in head_parameters(network):
         if "original_module" not in name:
             wanted[name.replace("modules_to_save.default.", "")] = weight
-    for path in _weight_files(source):
-        with safe_open(path, framework="pt") as file:
-            for key in file.keys():  # noqa: SIM118 - a safetensors file is no mapping
-                weight = wanted.get(key.removeprefix(_ADAPTER_PREFIX))
-                if weight is not None:
-                    with torch.no_grad():
-                        weight.copy_(file.get_tensor(key))
+    saved = _tensors(source, lambda key: key.removeprefix(_ADAPTER_PREFIX) in wanted)
+    with torch.no_grad():
+        for key, tensor in saved.items():
+            wanted[key.removeprefix(_ADAPTER_PREFIX)].copy_(tensor)
 
 
 def tensors_outside(source: str, backbone: str) -> dict[str, torch.Tensor]:
@@ -388,27 +468,41 @@ def tensors_outside(source: str, backbone: str) -> dict[str, torch.Tensor]:
     Raises:
         CheckpointError: when a file of weights cannot be read.
     """
+    return _tensors(source, lambda key: not key.startswith(backbone))
+
+
+def _tensors(source: str, is_wanted: Callable[[str], bool]) -> dict[str, torch.Tensor]:
+    """Return the tensors of a checkpoint that are wanted, by name, as they are saved.
+
+    Raises:
+        CheckpointError: when a file of weights cannot be read.
+    """
     found: dict[str, torch.Tensor] = {}
-    for path in _weight_files(source):
+    for path in _weight_files(source) or _weight_files(source, **_PICKLED):
         try:
+            if path.suffix == ".bin":
+                saved = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+                found |= {name: tensor for name, tensor in saved.items() if is_wanted(name)}
+                continue
             with safe_open(path, framework="pt") as file:
-                names = [name for name in file.keys() if not name.startswith(backbone)]  # noqa: SIM118
-                found |= {name: file.get_tensor(name) for name in names}
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"{path} cannot be read: {error}") from None
+                found |= {name: file.get_tensor(name) for name in file.keys() if is_wanted(name)}  # noqa: SIM118
+        except (OSError, SafetensorError, RuntimeError, pickle.UnpicklingError) as error:
+            raise CheckpointError(f"{path} cannot be read: {_first_line(error)}") from None
     return found
 
 
-def _weight_files(source: str) -> list[Path]:
-    """Return the safetensors files of a checkpoint: those of its index, where its weights lie in several."""
-    names = ["model.safetensors", "adapter_model.safetensors"]
-    index = checkpoint_file(source, "model.safetensors.index.json")
+def _weight_files(source: str, *, stem: str = "model", ending: str = "safetensors") -> list[Path]:
+    """Return the files of weights of a checkpoint: those of its index, where they lie in several."""
+    names = [f"{stem}.{ending}", f"adapter_model.{ending}"]
+    index = checkpoint_file(source, f"{stem}.{ending}.index.json")
     if index is not None:
         names += sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     return [path for name in names if (path := checkpoint_file(source, name)) is not None]
 
 
 def _first_line(error: BaseException) -> str:
+    if isinstance(error, pickle.UnpicklingError):
+        return "its pytorch_model.bin holds more than tensors, and nothing else is read; save it as model.safetensors"
     line = next(iter(str(error).strip().splitlines()), "")
     if line and isinstance(error, (OSError, ValueError, RuntimeError)):
         return line

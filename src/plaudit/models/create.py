@@ -9,14 +9,17 @@ import torch
 import transformers
 from peft import LoraConfig, PeftModel, get_peft_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from plaudit.batching.encode import Truncation
+from plaudit.batching.truncation import Truncation
 from plaudit.errors import ModelError
 from plaudit.models import backbone
+from plaudit.models.backbone import LoadedNetwork
 from plaudit.models.checkpoint.recipe import Quantization, ScoringRecipe, check_special_tokens, resolve_template
 from plaudit.models.heads.gate import GATE
 from plaudit.models.heads.head import Head, ScalarHead
+from plaudit.models.positions import longest_conversation, too_long
 from plaudit.models.reward_model import RewardModel
 
 _log = logging.getLogger(__name__)
@@ -60,19 +63,8 @@ def new_reward_model(
         loaded = backbone.load_network(
             source, dtype=dtype, spec=head.spec(), trust_remote_code=trust_remote_code, quantization=quantization
         )
-    gates = [name for name in loaded.unexpected if name.startswith((f"{GATE}.", "gating."))]
-    if gates:
-        _log.warning("%s: its gate (%s, …) is left out; training fits a head without one", source, gates[0])
+    _check_parts(source, loaded)
     network = loaded.network
-    prefix = f"{network.base_model_prefix}."
-    lost = [name for name in loaded.missing if name.startswith(prefix) and "pooler" not in name]
-    if backbone.is_language_model(network) and loaded.missing and not lost:
-        raise ModelError(
-            f"{source} holds no vocabulary head (it lacks {', '.join(loaded.missing[:3])}), by which class words are "
-            "predicted; start from a causal language model"
-        )
-    if lost:
-        raise ModelError(f"{source} lacks weights of its backbone: {', '.join(lost[:5])}")
     tokenizer = backbone.load_tokenizer(source, trust_remote_code=trust_remote_code)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -86,6 +78,29 @@ def new_reward_model(
     backbone.initialise_head(network, seed=seed, names=set(loaded.missing))
     backbone.head_in_float32(network, recipe.read_out)
     return RewardModel(network, tokenizer, recipe)
+
+
+def _check_parts(source: str, loaded: LoadedNetwork) -> None:
+    """Say what of a checkpoint is left out, and which tools do not know its class; refuse one without its backbone."""
+    gates = [name for name in loaded.unexpected if name.startswith((f"{GATE}.", "gating."))]
+    if gates:
+        _log.warning("%s: its gate (%s, …) is left out; training fits a head without one", source, gates[0])
+    prefix = f"{loaded.network.base_model_prefix}."
+    lost = [name for name in loaded.missing if name.startswith(prefix) and "pooler" not in name]
+    if lost:
+        raise ModelError(f"{source} lacks weights of its backbone: {', '.join(lost[:5])}")
+    if backbone.is_language_model(loaded.network) and loaded.missing:
+        raise ModelError(
+            f"{source} holds no vocabulary head (it lacks {', '.join(loaded.missing[:3])}), by which class words are "
+            "predicted; start from a causal language model"
+        )
+    if loaded.is_own:
+        _log.warning(
+            "%s: transformers has no %s; the model is saved in that layout, which plaudit loads, and AutoModel of "
+            "transformers and TRL do not",
+            source,
+            type(loaded.network).__name__,
+        )
 
 
 def add_lora(
@@ -109,6 +124,7 @@ def add_lora(
         lora_alpha=alpha,
         lora_dropout=dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
+        exclude_modules=_never_adapted(model.core) or None,
         modules_to_save=None if backbone.is_language_model(model.core) else backbone.head_modules(model.core),
     )
     try:
@@ -118,6 +134,19 @@ def add_lora(
     except ValueError as error:
         raise ModelError(f"model.lora.targets is {targets!r}: {str(error).splitlines()[0]}") from None
     return RewardModel(network, model.tokenizer, model.saved_recipe(), layout=layout)
+
+
+def _never_adapted(core: PreTrainedModel) -> list[str]:
+    """Return the names of linear layers that read no text (a vision tower), and of routers that give two tensors."""
+    text = {id(module) for module in backbone.text_backbone(core).modules()}
+    prefix = f"{core.base_model_prefix}."
+    return [
+        name
+        for name, module in core.named_modules()
+        if isinstance(module, nn.Linear)
+        and name.startswith(prefix)
+        and (id(module) not in text or "Router" in type(module).__name__)
+    ]
 
 
 def merge_lora(model: RewardModel) -> RewardModel:
@@ -148,13 +177,14 @@ def _recipe(
     max_length: int | None,
     **fields: str,
 ) -> ScoringRecipe:
-    template, special_tokens = resolve_template(chat_template, tokenizer, source)
+    template, special_tokens = template_for(chat_template, tokenizer, source, network)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         backbone.ensure_padding(network, tokenizer)
-    limit = backbone.longest_conversation(network, tokenizer)
-    if max_length is not None and limit is not None and max_length > limit:
-        raise ModelError(f"max_length is {max_length}, but {source} has positions for {limit} tokens only")
+    problem = too_long(network, tokenizer, max_length, source)
+    if problem:
+        raise ModelError(problem)
+    limit = longest_conversation(network, tokenizer)
     return backbone.recipe_of(
         network,
         tokenizer,
@@ -163,6 +193,19 @@ def _recipe(
         max_length=max_length or min(limit or 4096, 4096),
         **fields,
     )
+
+
+def template_for(
+    template: str | None, tokenizer: PreTrainedTokenizerBase, source: str, network: PreTrainedModel
+) -> tuple[str, bool]:
+    """Return the template to train with, and whether the tokenizer adds its special tokens, as ``resolve_template``.
+
+    Where none is asked for and the tokenizer of ``source`` has none, it is the plain one, and a warning says so.
+    """
+    if template is None and not tokenizer.chat_template:
+        _log.warning("%s has no chat template; the plain one is used, which writes each role and its text", source)
+        template = "plain"
+    return resolve_template(template, tokenizer, source, ends=backbone.read_out_of(network) == "last_token")
 
 
 def build_tokenizer(texts: Iterable[str], *, vocabulary: int) -> PreTrainedTokenizerFast:

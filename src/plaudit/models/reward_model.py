@@ -13,6 +13,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from typing_extensions import override
 
 from plaudit.batching.batch import Layout, TokenBatch
+from plaudit.errors import ModelError
 from plaudit.models.attention.interface import ATTENTION_NAME
 from plaudit.models.attention.read_out import FOREST_ARGUMENT, restrict_last_layer
 from plaudit.models.checkpoint.recipe import ScoringRecipe
@@ -188,9 +189,19 @@ class RewardModel(nn.Module):
         return self.outputs_from(features)[:, 0]
 
     def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
-        """Recompute each layer in the backward pass instead of keeping its activations."""
+        """Recompute each layer in the backward pass instead of keeping its activations.
+
+        Raises:
+            ModelError: when transformers cannot do so for this class (ALBERT, MPNet).
+        """
         # transformers has given the method another name, and warns of the old one
         enable = getattr(self.core, "activation_checkpointing_enable", self.core.gradient_checkpointing_enable)
-        enable(gradient_checkpointing_kwargs or {"use_reentrant": False})
+        try:
+            enable(gradient_checkpointing_kwargs or {"use_reentrant": False})
+        except ValueError as error:
+            raise ModelError(
+                f"gradient checkpointing: {error} The same steps come out without it; set step.gradient_checkpointing "
+                "to false and, if memory runs short, step.max_tokens lower"
+            ) from None
         if isinstance(self.network, PeftModel):
             self.core.enable_input_require_grads()

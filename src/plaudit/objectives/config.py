@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -31,6 +32,7 @@ from plaudit.objectives.objective import (
 from plaudit.objectives.pairwise import BradleyTerry, pair_metrics, pair_weights
 from plaudit.objectives.pointwise import Outcome, Regression
 from plaudit.objectives.token import Process, TokenOutcome
+from plaudit.records import RewardScale
 
 PairLoss = Callable[..., Tensor]
 """``loss(chosen [pair], rejected [pair], **options) -> [pair]``."""
@@ -72,9 +74,19 @@ class CustomObjective(ObjectiveSection):
 
     @property
     @override
-    def log_odds(self) -> bool | None:
-        """Return ``log_odds`` of the class; False without one, and of a function."""
-        return getattr(self._objective, "log_odds", False)
+    def reward_scale(self) -> RewardScale | None:
+        """Return ``reward_scale`` of the class; an order without one, and of a function."""
+        found = self._objective
+        old = getattr(found, "log_odds", None)
+        if old is not None and not hasattr(found, "reward_scale"):
+            warnings.warn(
+                f"{self.path}.log_odds is called reward_scale now, as 'log_odds_differences' or 'order'; the old name "
+                "is dropped in 0.3",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            return "log_odds_differences" if old else "order"
+        return getattr(found, "reward_scale", "order")
 
     def weights(self, labels: BatchLabels) -> Float[Tensor, " item"]:
         """Return the weight of each item."""

@@ -31,6 +31,7 @@ from plaudit.objectives.objective import (
     weighed,
 )
 from plaudit.objectives.pairwise import PairWeight, bradley_terry_loss, pair_metrics, pair_weights
+from plaudit.records import RewardScale
 
 MIN_RESPONSES = 3
 """Two points always correlate perfectly."""
@@ -154,9 +155,9 @@ class Odin(ObjectiveSection):
 
     @property
     @override
-    def log_odds(self) -> bool:
-        """Return False: the quality head gives a part of the log-odds only."""
-        return False
+    def reward_scale(self) -> RewardScale:
+        """Return an order: the quality head gives a part of the log-odds only."""
+        return "order"
 
     def weights(self, labels: BatchLabels) -> Float[Tensor, " pair"]:
         """Return 1 per preference, or its share of its group."""

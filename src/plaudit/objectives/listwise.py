@@ -32,6 +32,7 @@ from plaudit.objectives.objective import (
     required,
     weighed,
 )
+from plaudit.records import RewardScale
 
 _LAST = torch.iinfo(torch.int64).max
 """A rank behind every other."""
@@ -183,9 +184,9 @@ class RankingObjective(ObjectiveSection):
 
     @property
     @override
-    def log_odds(self) -> bool:
-        """Return True: with two responses this is Bradley–Terry."""
-        return True
+    def reward_scale(self) -> RewardScale:
+        """Return differences that are log-odds: with two responses this is Bradley–Terry."""
+        return "log_odds_differences"
 
     def weights(self, labels: BatchLabels) -> Float[Tensor, " group"]:
         """Return 1 for a group whose ranking orders something, else 0."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from plaudit.config import Config
 from plaudit.errors import ModelError
+from plaudit.records import RewardScale
 
 LabelKind = Literal["preferences", "strengths", "ranks", "outcomes", "steps", "ratings"]
 Partial = Literal["ranked_only", "top"]
@@ -194,11 +195,8 @@ class ObjectiveSection(Config):
     """Base of the objectives that a config can name: the section of the config is the objective itself."""
 
     @property
-    def log_odds(self) -> bool | None:
-        """Return whether σ of a difference of two rewards is, at the optimum, P(the first is better).
-
-        None where a head has no rewards of which that could be asked.
-        """
+    def reward_scale(self) -> RewardScale | None:
+        """Return the scale of the rewards at the optimum; None where the head alone decides it."""
         return None
 
     def check_labels(self, span_of: SpanOf) -> None:

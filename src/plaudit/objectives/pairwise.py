@@ -28,6 +28,7 @@ from plaudit.objectives.objective import (
     right_side,
     weighed,
 )
+from plaudit.records import RewardScale
 
 PairWeight = Literal["pair", "group"]
 """Weight of preferences: 1 each (``pair``), or 1 shared by those of a group (``group``)."""
@@ -99,7 +100,10 @@ def unflipped_probability(
 def reward_centering_penalty(
     chosen: Float[Tensor, " pair"], rejected: Float[Tensor, " pair"]
 ) -> Float[Tensor, " pair"]:
-    r"""Squared sum :math:`(r_c + r_r)^2` of each pair, which pulls the mean reward to 0 and moves no difference.
+    r"""Squared sum :math:`(r_c + r_r)^2` of each pair, which pulls the mean reward to 0.
+
+    It moves no difference of a pair that shares no response with another. Where preferences of a prompt share responses
+    it pulls their rewards together, the more the larger its coefficient.
 
     Source: Eisenstein et al. (2023), arXiv 2312.09244, section 3.
     """
@@ -143,7 +147,7 @@ class BradleyTerry(ObjectiveSection):
     flip_rate: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
     """Share of labels that are flipped, whose effect is taken out on average (rDPO); no lower bound on clean data."""
     centering: Coefficient = 0.0
-    """Coefficient of the squared sum of both rewards; 0.01 is the usual value where rewards must be comparable."""
+    """Coefficient of the squared sum of both rewards; 0.01 is usual. Makes differences log-odds approximately only."""
     sft: Coefficient = 0.0
     """Coefficient of the language-model loss on the chosen response (GRM), 0.01 say; above 0 keeps the LM head."""
     weight: PairWeight = "pair"
@@ -181,9 +185,16 @@ class BradleyTerry(ObjectiveSection):
 
     @property
     @override
-    def log_odds(self) -> bool:
-        """Return whether the optimum is the probability: a margin, a strength and smoothing move it away."""
-        return not (self.use_margin or self.strength == "scaled" or self.label_smoothing > 0)
+    def reward_scale(self) -> RewardScale:
+        """Return differences that are log-odds, approximately so with ``centering``; else an order.
+
+        A margin, a strength and smoothing move the optimum away from the probability. Centering pulls the rewards of a
+        prompt together as soon as its preferences share responses: with three responses, true differences of 2 come out
+        as 1.776 at 0.01 and as 1.086 at 0.1.
+        """
+        if self.use_margin or self.strength == "scaled" or self.label_smoothing > 0:
+            return "order"
+        return "log_odds_differences" if self.centering == 0 else "assumed_log_odds_differences"
 
     @override
     def check_labels(self, span_of: SpanOf) -> None:

@@ -25,6 +25,7 @@ from plaudit.objectives.objective import (
     right_side,
     weighed,
 )
+from plaudit.records import RewardScale
 
 
 def regression_loss(
@@ -96,14 +97,18 @@ class Regression(ObjectiveSection):
     """Train on (rating − mean) ÷ standard deviation of each attribute in the training data; rewards keep its units."""
     scale: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] | None = None
     """Size of each attribute, by which errors are divided; null for its standard deviation, 1 if not standardised."""
+    reward_weights: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] | None = None
+    """Weight of each attribute, in the units of its ratings, in the reward of a response; null: all weigh alike, each
+    divided by its standard deviation."""
 
     @model_validator(mode="after")
     def _one_scale_per_attribute(self) -> Regression:
         twice = sorted({name for name in self.attributes if self.attributes.count(name) > 1})
         if twice:
             raise ValueError(f"attributes names {', '.join(twice)} more than once")
-        if self.scale is not None and len(self.scale) != len(self.attributes):
-            raise ValueError(f"scale has {len(self.scale)} entries for {len(self.attributes)} attributes")
+        for name, given in (("scale", self.scale), ("reward_weights", self.reward_weights)):
+            if given is not None and len(given) != len(self.attributes):
+                raise ValueError(f"{name} has {len(given)} entries for {len(self.attributes)} attributes")
         return self
 
     @property
@@ -154,9 +159,9 @@ class Outcome(ObjectiveSection):
 
     @property
     @override
-    def log_odds(self) -> bool:
-        """Return True: of two responses, one of them right, σ of the difference says which."""
-        return True
+    def reward_scale(self) -> RewardScale:
+        """Return values that are log-odds of being right; differences only, where ``positive_weight`` w adds log w."""
+        return "log_odds_values" if self.positive_weight == 1.0 else "log_odds_differences"
 
     def weights(self, labels: BatchLabels) -> Float[Tensor, " response"]:
         """Return 1 for a response whose outcome is known, else 0."""

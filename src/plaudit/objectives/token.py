@@ -29,6 +29,7 @@ from plaudit.objectives.objective import (
 )
 from plaudit.objectives.pairwise import language_model_loss
 from plaudit.objectives.pointwise import outcome_loss, outcome_metrics
+from plaudit.statistics.steps import wrong_below
 
 Over = Literal["classes", "vocabulary"]
 """Total of the probabilities of the classes: over the classes alone, or over the whole vocabulary."""
@@ -143,7 +144,7 @@ def up_to_first_error(
     A step is wrong where its label is nearer to the lowest class than to the next; an unlabelled one is not. What
     follows an error is neither right nor wrong, and PRM800K stops there.
     """
-    wrong = (labels < (classes[0] + classes[1]) / 2).long()
+    wrong = (labels < wrong_below(classes)).long()
     order = torch.argsort(step_response, stable=True)
     before = torch.cumsum(wrong[order], 0) - wrong[order]
     count = int(step_response.max()) + 1 if len(step_response) else 0

@@ -32,6 +32,8 @@ CHECKS: Mapping[str, tuple[str, str]] = {
 }
 """Title and meaning of each check, in the order of the page."""
 
+RECORD_NAME = "audit.json"
+PAGE_NAME = "audit.html"
 MAX_FEATURES = 24
 """Surface features that the plot shows: those of the largest difference."""
 
@@ -42,7 +44,7 @@ def write_audit(report: AuditReport, folder: Path) -> tuple[Path, Path]:
     Raises:
         OutputError: when one cannot be written.
     """
-    record, page = folder / "audit.json", folder / "audit.html"
+    record, page = folder / RECORD_NAME, folder / PAGE_NAME
     write_record(record, report)
     write_text(page, render_audit(report))
     return record, page

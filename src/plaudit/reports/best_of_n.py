@@ -78,7 +78,7 @@ def curve_sentences(measure: Measure) -> list[str]:
     if last.recovered is None:
         return [f"{first}. Fewer than two prompts have responses of different worth, so there is nothing to choose."]
     gained = f"{share(last.recovered.value)} ({interval_text(last.recovered, 'share')})".replace("-", "−")
-    return [f"{first}. Of what choosing can gain, it gains {gained}.", _fall_sentence(curve, gold.kind)]
+    return [f"{first}. It gains {gained} of the largest possible gain.", _fall_sentence(curve, gold.kind)]
 
 
 def _fall_sentence(curve: BestOfNCurve, kind: Kind) -> str:

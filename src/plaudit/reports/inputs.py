@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -12,10 +13,10 @@ from plaudit.errors import DataError
 from plaudit.evaluation.metrics.best_of_n import BestOfN
 from plaudit.evaluation.store.confident_errors import ConfidentErrors
 from plaudit.evaluation.store.result_folder import ITEMS_NAME, RESULT_NAME, confident_errors_path
-from plaudit.evaluation.stress.flipped_pairs import FlippedPairs
-from plaudit.evaluation.stress.robustness import StressReport
+from plaudit.evaluation.stress.robustness import FlippedPairs, StressReport
 from plaudit.evaluation.stress.run import FLIPPED_NAME, OLD_NAMES, REPORT_NAME, file_of
 from plaudit.records import ItemScore, Record, Result, RunRecord, first_problem, read_items
+from plaudit.reports.items import DataFile, Texts, texts_of
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
@@ -38,6 +39,8 @@ class Evaluation:
     result: Result
     items: tuple[ItemScore, ...] = ()
     confident_errors: ConfidentErrors | None = None
+    texts: Texts = field(default_factory=dict)
+    """Texts of the items that are known."""
     missing: tuple[str, ...] = ()
     model: str = ""
     """The model as it was named, where ``result`` has a short name for it."""
@@ -70,10 +73,11 @@ class StressTest:
 Input = Run | Evaluation | StressTest
 
 
-def read_inputs(path: Path) -> list[Input]:
+def read_inputs(path: Path, data: Sequence[DataFile] = ()) -> list[Input]:
     """Return the inputs in ``path``: a run, or an evaluation and a stress test, or those of the folders in it, by name.
 
-    Instead of a folder, ``path`` may be its ``result.json`` or ``stress.json``.
+    Instead of a folder, ``path`` may be its ``result.json`` or ``stress.json``. The texts of items are found in the
+    files of ``data``, and of a run in its held-out groups.
 
     Raises:
         DataError: naming the file, when ``path`` is none of these or a file in it cannot be read.
@@ -82,14 +86,14 @@ def read_inputs(path: Path) -> list[Input]:
     if not path.exists():
         raise DataError(f"{path}: does not exist; {wanted}")
     if path.name == RESULT_NAME:
-        return [read_evaluation(path.parent)]
+        return [read_evaluation(path.parent, data)]
     if path.name in (REPORT_NAME, OLD_NAMES[REPORT_NAME]):
         return [read_stress_test(path.parent)]
     if not path.is_dir():
         raise DataError(f"{path}: is a file; {wanted}")
-    found = _read_folder(path)
+    found = _read_folder(path, data)
     for folder in () if found else sorted(path.iterdir()):
-        found += _read_folder(folder)
+        found += _read_folder(folder, data)
     if not found:
         raise DataError(
             f"{path}: neither a run (run.json, metrics.jsonl, eval/) nor an evaluation (result.json, items.jsonl) nor "
@@ -98,11 +102,11 @@ def read_inputs(path: Path) -> list[Input]:
     return found
 
 
-def _read_folder(path: Path) -> list[Input]:
+def _read_folder(path: Path, data: Sequence[DataFile]) -> list[Input]:
     """Return the evaluation and the stress test, or the run, that stand in ``path`` itself."""
-    found: list[Input] = [read_evaluation(path)] if (path / RESULT_NAME).exists() else []
+    found: list[Input] = [read_evaluation(path, data)] if (path / RESULT_NAME).exists() else []
     if not found and any((path / name).exists() for name in ("run.json", "metrics.jsonl", "eval")):
-        found.append(read_run(path))
+        found.append(read_run(path, data))
     if file_of(path, REPORT_NAME).exists():
         found.append(read_stress_test(path))
     return found
@@ -116,8 +120,8 @@ def read_stress_test(directory: Path) -> StressTest:
     return StressTest(directory=directory, report=report, turned=turned, missing=tuple(missing))
 
 
-def read_evaluation(directory: Path) -> Evaluation:
-    """Return the evaluation in ``directory``; only ``result.json`` has to be there."""
+def read_evaluation(directory: Path, data: Sequence[DataFile] = ()) -> Evaluation:
+    """Return the evaluation in ``directory``, its texts from ``data``; only ``result.json`` has to be there."""
     missing = list[str]()
     items: tuple[ItemScore, ...] = ()
     if (directory / ITEMS_NAME).exists():
@@ -134,6 +138,7 @@ def read_evaluation(directory: Path) -> Evaluation:
         result=result,
         items=items,
         confident_errors=confident_errors,
+        texts=texts_of(items, data) if items and data else {},
         missing=tuple(missing),
     )
 
@@ -149,10 +154,13 @@ def _check_curves(result: Result, path: Path) -> None:
                 )
 
 
-def read_run(directory: Path) -> Run:
+def read_run(directory: Path, data: Sequence[DataFile] = ()) -> Run:
     """Return the training run in ``directory``, with every evaluation below ``eval/``."""
+    held_out = directory / "data" / "held_out.jsonl"
+    if held_out.exists() and held_out.stat().st_size:
+        data = (*data, (held_out, "groups"))
     missing = list[str]()
-    record = _part(directory / "run.json", RunRecord, missing, "what the run was made of")
+    record = _part(directory / "run.json", RunRecord, missing, "the record of the run")
     config = _read_text(directory / "config.yaml")
     if config is None:
         missing.append("config.yaml (the settings)")
@@ -170,7 +178,7 @@ def read_run(directory: Path) -> Run:
         metrics=metrics,
         story=_read_text(directory / "story.md"),
         best_of_n=_read_record(best_of_n, BestOfN) if best_of_n.exists() else None,
-        evaluations=tuple(read_evaluation(path.parent) for path in folders),
+        evaluations=tuple(read_evaluation(path.parent, data) for path in folders),
         missing=tuple(missing),
     )
 

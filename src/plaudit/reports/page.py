@@ -1,20 +1,37 @@
-"""Self-contained HTML pages: no script, no network, no other file. The page of runs, evaluations and stress tests."""
+"""Self-contained HTML pages: no network and no other file. The page of runs, evaluations and stress tests."""
 
 from __future__ import annotations
 
+import itertools
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from plaudit.errors import DataError
-from plaudit.records import write_text
-from plaudit.reports import tables
+from plaudit.evaluation.stress.robustness import StressReport
+from plaudit.records import Measure, RunRecord, write_text
+from plaudit.reports import plots, tables
+from plaudit.reports.best_of_n import curve_sections, table_plot
 from plaudit.reports.inputs import Evaluation, Input, Run, StressTest, read_inputs
-from plaudit.reports.leaderboards import leaderboard_sections, stress_leaderboards
-from plaudit.reports.names import short_names
-from plaudit.reports.sections import section
+from plaudit.reports.items import MAX_BYTES, item_browser
+from plaudit.reports.leaderboards import leaderboard_sections, stress_leaderboards, style_matrix, styles_of
+from plaudit.reports.names import data_title, short_names
+from plaudit.reports.primary_metric import (
+    Caveat,
+    caveats,
+    official_measure,
+    overview_rows,
+    preference_sentences,
+    primary_metric,
+    verdict,
+)
 from plaudit.reports.stress import stress_section
+from plaudit.reports.style import Plot
 
 FILTERS: dict[str, Any] = {
     "share": tables.share,
@@ -31,15 +48,21 @@ FILTERS: dict[str, Any] = {
 """Formats of numbers in templates."""
 _NAMED_MODELS = 2
 """Most models named in the title of a page."""
+MAX_RUNS = 5
+"""Most runs in one plot of training curves."""
 
 
-def write_report(inputs: Sequence[Path], output: Path) -> Path:
+def write_report(
+    inputs: str | Path | Sequence[str | Path], output: str | Path, *, data: Sequence[str | Path] = ()
+) -> Path:
     """Return ``output`` after writing one HTML page about every input, atomically.
 
     An input is the directory of a training run, of an evaluation or of a stress test, or a folder of such directories.
     Evaluations over the same data are put side by side: a leaderboard with the groups that cannot be told apart, and a
-    heat map of the slices, the worst ones first; so are stress tests of the same data. Files missing in a directory
-    is left out of the page, with a line that says so. The page loads nothing: plots are inline and there is no script.
+    heat map of the slices, the worst ones first; so are stress tests of the same data. A file missing in a directory is
+    left out of the page, with a line that says so. The browser of items shows the texts that the files of ``data``, or
+    the held-out groups of a run, hold. The page loads nothing: plots, style and script are inline, and
+    without the script every number is still there.
 
     Raises:
         DataError: naming the file, when an input is none of these, or a file in it cannot be read.
@@ -47,9 +70,11 @@ def write_report(inputs: Sequence[Path], output: Path) -> Path:
     """
     if not inputs:
         raise DataError("a report needs at least one directory of a run, of an evaluation or of a stress test")
-    read = [each for path in inputs for each in read_inputs(path)]
-    write_text(output, render(read))
-    return output
+    folders = [inputs] if isinstance(inputs, str | Path) else inputs
+    read = [each for path in folders for each in read_inputs(Path(path), [(Path(file), "auto") for file in data])]
+    page = Path(output)
+    write_text(page, render(read))
+    return page
 
 
 def render_page(template: str, **content: Any) -> str:
@@ -63,8 +88,27 @@ def render_page(template: str, **content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(FILTERS)
+    environment.filters.update(FILTERS | {"anchored": _anchored, "headings": _headings})
     return environment.get_template(template).render(**content)
+
+
+_HEADING = re.compile(r"<h([23])(?: id=\"([^\"]*)\")?>(.*?)</h\1>", re.DOTALL)
+_TAG = re.compile(r"<[^>]*>")
+
+
+def _anchored(body: str) -> Markup:
+    """Return ``body`` with an id in every heading, those without one by their place."""
+    places = itertools.count(1)
+    return Markup(
+        _HEADING.sub(
+            lambda found: found[0] if found[2] else f'<h{found[1]} id="h{next(places)}">{found[3]}</h{found[1]}>', body
+        )
+    )
+
+
+def _headings(body: str) -> list[tuple[str, str, Markup]]:
+    """Return the headings of ``body``: level, id and words."""
+    return [(level, key, Markup(_TAG.sub("", words))) for level, key, words in _HEADING.findall(body)]
 
 
 def render(inputs: Sequence[Input]) -> str:
@@ -73,7 +117,9 @@ def render(inputs: Sequence[Input]) -> str:
     results = [each for each in inputs if not isinstance(each, StressTest)]
     found = [each for each in inputs if isinstance(each, StressTest)]
     keys = [f"p{index}" for index in range(len(found))]
-    sections = [section(read, f"s{index}") for index, read in enumerate(results)]
+    count = sum(len(each.evaluations) if isinstance(each, Run) else 1 for each in results)
+    room = MAX_BYTES // max(count, 1)
+    sections = [section(read, f"s{index}", room) for index, read in enumerate(results)]
     tests = [stress_section(test, key) for test, key in zip(found, keys, strict=True)]
     read = [each for part in results for each in (part.evaluations if isinstance(part, Run) else (part,))]
     every = [evaluation for part in sections for evaluation in part["evaluations"]]
@@ -90,8 +136,59 @@ def render(inputs: Sequence[Input]) -> str:
         leaderboards=leaders,
         stress_leaderboards=stress_leaderboards(found, keys),
         several=len(inputs) > 1,
+        warnings=data_warnings(inputs),
+        curves=_curves(results),
         max_columns=tables.MAX_COLUMNS,
     )
+
+
+def _curves(results: Sequence[Run | Evaluation]) -> list[Plot]:
+    """Return the training curves of several runs in common plots; none where only one has any."""
+    runs = [each for each in results if isinstance(each, Run) and each.metrics][:MAX_RUNS]
+    if len(runs) < 2:
+        return []
+    folders = short_names(str(each.directory) for each in runs)
+    titles = Counter(_run_title(each) for each in runs)
+    named = {
+        _run_title(each) if titles[_run_title(each)] == 1 else folders[str(each.directory)]: each.metrics
+        for each in runs
+    }
+    return plots.training_plots(named, "t")
+
+
+def data_warnings(inputs: Sequence[Input]) -> list[Caveat]:
+    """Return a caveat for each data set of one name that is not the same data in all of ``inputs``.
+
+    By its fingerprint; by its size where one has no fingerprint. Loud where models are evaluated on it: numbers over
+    different items say nothing of the models.
+    """
+    found: dict[tuple[bool, str], list[tuple[str | None, int, str]]] = {}
+    for each in inputs:
+        for part in each.evaluations if isinstance(each, Run) else (each,):
+            known = part.report if isinstance(part, StressTest) else part.result
+            size = known.groups if isinstance(known, StressReport) else known.n
+            found.setdefault((True, data_title(known.name)), []).append((known.data_fingerprint, size, known.model))
+        if isinstance(each, Run) and each.record is not None and "train" in each.record.data:
+            facts = each.record.data["train"]
+            row = (facts.get("fingerprint"), facts.get("groups", 0), _run_title(each))
+            found.setdefault((False, "train"), []).append(row)
+    warnings = []
+    for (evaluated, name), rows in found.items():
+        whole = all(fingerprint for fingerprint, _, _ in rows)
+        sides: dict[str, str] = {}
+        for fingerprint, size, who in rows:
+            side = f"fingerprint {fingerprint[:8]}" if whole and fingerprint else ""
+            sides.setdefault(side or str(size), f"{who} on {size:,} items{f' ({side})' if side else ''}")
+        if len(sides) > 1:
+            lead = f"“{name}” is not the same data everywhere." if evaluated else "The training data differ."
+            listed = "; ".join(sides.values())
+            words = f"{listed}. Compare no numbers across them." if evaluated else f"{listed}."
+            warnings.append(Caveat(lead, words, loud=evaluated))
+    return sorted(warnings, key=lambda each: not each.loud)
+
+
+def _run_title(run: Run) -> str:
+    return run.record.name if run.record else run.directory.resolve().name
 
 
 def _named(inputs: Sequence[Input]) -> list[Input]:
@@ -165,3 +262,110 @@ def _models(read: Input) -> set[str]:
             return {read.result.model}
         case Run():
             return {each.result.model for each in read.evaluations} or {read.directory.resolve().name}
+
+
+def section(read: Run | Evaluation, key: str, max_bytes: int) -> dict[str, Any]:
+    """Return one input for the template: ids begin with ``key``, the items of an evaluation take ``max_bytes``."""
+    run = read if isinstance(read, Run) else Run(read.directory, evaluations=(read,))
+    record = run.record
+    evaluations = [_evaluation_section(each, f"{key}e{index}", max_bytes) for index, each in enumerate(run.evaluations)]
+    if isinstance(read, Run):
+        head = ("Training run", _run_title(run), _run_facts(run))
+    else:
+        head = ("Evaluation", evaluations[0]["title"], evaluations[0]["facts"])
+    return {
+        "id": key,
+        **dict(zip(("kind", "title", "facts"), head, strict=True)),
+        "story": None if run.story is None else story_html(run.story),
+        "training": plots.training_plots({"": run.metrics}, key),
+        "training_details": plots.training_details(run.metrics, key),
+        "evaluations": evaluations,
+        "best_of_n": run.best_of_n,
+        "best_of_n_plot": None if run.best_of_n is None else table_plot(run.best_of_n, key),
+        "details": _run_details(record) if record else [],
+        "record": None if record is None else record.model_dump_json(indent=2),
+        "config": run.config,
+        "missing": run.missing,
+    }
+
+
+def _evaluation_section(evaluation: Evaluation, key: str, max_bytes: int) -> dict[str, Any]:
+    result = evaluation.result
+    official = official_measure(result)
+    return {
+        "id": key,
+        "title": data_title(result.name),
+        "model": result.model,
+        "primary": primary_metric(result),
+        "verdict": verdict(result),
+        "caveats": caveats(evaluation),
+        "overview": overview_rows(result),
+        "counts": tables.counts_sentence(result),
+        "facts": [("Model", result.model), ("Date", tables.date_text(result.created))],
+        "rests_on": _rests_on(evaluation),
+        "official": None if official is None else _official(official, key),
+        "preferences": [] if result.preference is None else preference_sentences(result),
+        "position": "" if result.position is None else result.position.in_words(),
+        "measures": [tables.measure_table(each) for each in result.measures if each is not official],
+        "curves": curve_sections(result, key),
+        "plots": plots.evaluation_plots(evaluation, key),
+        "confident_errors": evaluation.confident_errors,
+        "browser": item_browser(evaluation.items, evaluation.texts, max_bytes=max_bytes),
+        "missing": evaluation.missing,
+    }
+
+
+def _official(measure: Measure, key: str) -> dict[str, Any]:
+    """Return the official metrics of a benchmark: their table, the plot of the parts, the styles of RM-Bench."""
+    matrix = style_matrix(measure)
+    in_matrix = [name for name in measure.metrics if styles_of(name) is not None] if matrix is not None else []
+    return {
+        "table": tables.measure_table(measure, without=in_matrix),
+        "matrix": matrix,
+        "plot": plots.slice_plot(measure, name=f"{key}-official"),
+    }
+
+
+def _rests_on(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """Return the names and hashes of model, data and recipe."""
+    result = evaluation.result
+    return [
+        ("Model", evaluation.model or result.model),
+        ("Data", result.name),
+        ("Data fingerprint", result.data_fingerprint or ""),
+        ("Scoring recipe", result.recipe_hash or ""),
+        ("Versions", tables.versions_text(result.versions)),
+    ]
+
+
+def _run_facts(run: Run) -> list[tuple[str, str]]:
+    model = run.evaluations[0].result.model if run.evaluations else ""
+    facts = [("Model", model)]
+    if run.record is not None:
+        record = run.record
+        took = "" if record.seconds is None else f" in {tables.duration_text(record.seconds)}"
+        facts += [
+            ("Data", ", ".join(record.data)),
+            ("Date", tables.date_text(record.created)),
+            ("Status", record.status + took),
+            ("Device", record.device if record.processes == 1 else f"{record.processes} × {record.device}"),
+        ]
+    return facts
+
+
+def _run_details(record: RunRecord) -> list[tuple[str, str]]:
+    commit = "not in a repository" if record.commit is None else record.commit[:12]
+    return [
+        *((f"Data: {name.replace('_', ' ')}", tables.data_words(facts)) for name, facts in record.data.items()),
+        *tables.model_words(record.model),
+        ("Seed", str(record.seed)),
+        ("Commit", f"{commit}, with uncommitted changes" if record.dirty else commit),
+        ("Versions", tables.versions_text(record.versions)),
+    ]
+
+
+def story_html(text: str) -> Any:
+    """Return Markdown as safe HTML: raw HTML in it is shown as text, and images are not loaded."""
+    from markdown_it import MarkdownIt
+
+    return Markup(MarkdownIt("commonmark", {"html": False}).enable("table").disable("image").render(text))

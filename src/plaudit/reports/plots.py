@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,9 +18,12 @@ from plaudit.reports.style import (
     CHOSEN,
     INK,
     MODEL,
+    ORACLE,
     PAPER,
     REJECTED,
+    SMALL,
     WIDE,
+    Hover,
     Plot,
     figure,
     nice_ticks,
@@ -40,20 +44,47 @@ Row = Mapping[str, float]
 Series = tuple[Sequence[float], Sequence[float]]
 
 _SIDES = (("chosen", "chosen"), ("rejected", "rejected"))
+_TRAINED = (("model", "training"), ("rejected", "held out"))
+_RUN_COLOURS = (("model", MODEL), ("rejected", REJECTED), ("oracle", ORACLE), ("baseline", BASELINE), ("ink", INK))
+_CLOCK = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """The axis of a training curve: a column of the metrics, its label, and how many of it one unit of the axis is."""
+
+    column: str
+    label: str
+    unit: float
+
+
 _DASHED = (0, (4, 3))
 
 
-def training_plots(metrics: Sequence[dict[str, float]], key: str) -> list[Plot]:
-    """Return the plots of a training run that its metrics have the numbers for."""
-    found = []
-    for metric, title, percent in (("loss", "Loss", False), ("accuracy", "Accuracy", True)):
-        train, evaluation = _series(metrics, f"train/rm/{metric}"), _series(metrics, f"eval/rm/{metric}")
-        found.append(training_curve(title, train, evaluation, percent=percent, name=f"{key}-{metric}"))
+def training_plots(runs: Mapping[str, Sequence[Row]], key: str) -> list[Plot]:
+    """Return small curves of the loss and the accuracy of ``runs``, by name: over steps, and over wall time.
+
+    Those over wall time are there where the rows of metrics hold ``seconds``. An objective without an accuracy has the
+    accuracy of steps or the squared error in its place.
+    """
+    longest = max((row.get("seconds", 0.0) for rows in runs.values() for row in rows), default=0.0)
+    clock = _Axis("seconds", *next((unit for unit in _CLOCK if longest >= 3 * unit[1]), _CLOCK[-1]))
+    logged = {name.rpartition("/")[2] for rows in runs.values() for row in rows for name in row}
+    second = next((name for name in ("accuracy", "step_accuracy", "mse") if name in logged), "accuracy")
+    found = [
+        training_curve(runs, metric, axis, percent="accuracy" in metric, name=f"{key}-{metric}-{axis.column}")
+        for axis in (_Axis("step", "step", 1.0), clock)
+        for metric in ("loss", second)
+    ]
+    return [plot for plot in found if plot is not None]
+
+
+def training_details(metrics: Sequence[Row], key: str) -> list[Plot]:
+    """Return the plots of both sides' rewards and of the learning rate of one run, where it has the numbers."""
     steps, chosen = _series(metrics, "train/rm/chosen_rewards")
     rejected = _series(metrics, "train/rm/rejected_rewards")
-    if steps == rejected[0]:
-        found.append(reward_curve(steps, chosen, rejected[1], name=f"{key}-rewards"))
-    found.append(learning_rate_curve(*_series(metrics, "train/rm/lr"), name=f"{key}-lr"))
+    rewards = reward_curve(steps, chosen, rejected[1], name=f"{key}-rewards") if steps == rejected[0] else None
+    found = (rewards, learning_rate_curve(*_series(metrics, "train/rm/lr"), name=f"{key}-lr"))
     return [plot for plot in found if plot is not None]
 
 
@@ -90,28 +121,60 @@ def confidence_plots(measure: Measure, key: str) -> tuple[Plot | None, Plot | No
     return selective_curve(measure.curves.get("selective", []), name=f"{key}-selective"), tempered
 
 
-def training_curve(title: str, train: Series, evaluation: Series, *, percent: bool, name: str) -> Plot | None:
-    """Return a metric over training steps: values faint, running average strong, evaluations as dots."""
-    steps, values = np.asarray(train[0], float), np.asarray(train[1], float)
-    dots = len(evaluation[0])
-    if len(steps) + dots == 0:
+def training_curve(
+    runs: Mapping[str, Sequence[Row]], metric: str, axis: _Axis, *, percent: bool, name: str
+) -> Plot | None:
+    """Return a metric of training: the running average strong, evaluations as dots; of one run logged values faint."""
+    title = "Squared error" if metric == "mse" else metric.replace("_", " ").capitalize()
+    found = {
+        run: [_series(rows, f"{side}/rm/{metric}", axis.column) for side in ("train", "eval")]
+        for run, rows in runs.items()
+    }
+    shown = [values for sides in found.values() for _, values in sides if values]
+    if not shown:
         return None
-    with figure(270) as drawing:
+    colours = dict(zip(found, (_RUN_COLOURS * len(found))[: len(found)], strict=True))
+    hover: list[Hover] = []
+    with figure(185, width=SMALL) as drawing:
         axes = drawing.subplots()
-        smooth = smoothed(values)
-        if len(steps):
-            axes.plot(steps, values, color=MODEL, alpha=0.22, linewidth=1.0)
-            axes.plot(steps, smooth, color=MODEL)
-        if dots:
-            style = {"linestyle": "none" if dots > 25 else "-", "linewidth": 1.2, "marker": "o", "markersize": 6}
-            edge = {"markeredgecolor": PAPER, "markeredgewidth": 1.2}
-            axes.plot(*evaluation, color=REJECTED, zorder=4, **style, **edge)
-        _step_axis(axes)
-        _value_limits(axes, values, np.asarray(evaluation[1], float), percent=percent)
-        said = f"The running average goes from {smooth[0]:.3g} to {smooth[-1]:.3g}." if len(steps) else ""
-        drawn = svg(drawing, name=name, title=f"{title} over training steps", description=said.replace("-", "−"))
-    words = f"Each logged value faint, their running average strong{'; dots are the held-out pairs' * bool(dots)}."
-    return Plot(drawn, title, words, (("model", "training"), ("rejected", "evaluation"))[: 1 + bool(dots)])
+        for run, (train, evaluation) in found.items():
+            colour, said = colours[run][1], f"{run}: " if len(found) > 1 else ""
+            places, smooth = [each / axis.unit for each in train[0]], smoothed(train[1])
+            if len(found) == 1:
+                axes.plot(places, train[1], color=colour, alpha=0.22, linewidth=1.0)
+            axes.plot(places, smooth, color=colour)
+            dots = [each / axis.unit for each in evaluation[0]]
+            edge = {"markersize": 5, "markeredgecolor": PAPER, "markeredgewidth": 1.0, "zorder": 4}
+            axes.plot(dots, evaluation[1], "o", color=REJECTED if len(found) == 1 else colour, **edge)
+            for side, at, values in (("training", places, smooth), ("held out", dots, evaluation[1])):
+                words = [
+                    f"{said}{axis.label} {x:,.4g}, {side} {_value(y, percent)}" for x, y in zip(at, values, strict=True)
+                ]
+                hover.append((axes, at, values, words))
+        _step_axis(axes, axis.label)
+        _value_limits(axes, [np.asarray(values, float) for values in shown], percent=percent)
+        drawn = svg(drawing, name=name, title=f"{title} by {axis.label}", description=_ends(found), hover=hover)
+    if len(found) > 1:
+        key = tuple((colours[run][0], run) for run, sides in found.items() if any(values for _, values in sides))
+    else:
+        key = tuple(mark for mark, (_, values) in zip(_TRAINED, next(iter(found.values())), strict=True) if values)
+    return Plot(drawn, f"{title} by {axis.label}", key=key)
+
+
+def _ends(found: Mapping[str, Sequence[Series]]) -> str:
+    """Return the first and the last value of the running average of each run's training, in words."""
+    said = []
+    for run, (train, _) in found.items():
+        if train[1]:
+            smooth = smoothed(train[1])
+            said.append(
+                f"{f'{run}: ' * (len(found) > 1)}the running average goes from {smooth[0]:.3g} to {smooth[-1]:.3g}"
+            )
+    return "; ".join(said).replace("-", "−")
+
+
+def _value(value: float, percent: bool) -> str:
+    return f"{100 * value:.1f}%" if percent else f"{value:.4g}".replace("-", "−")
 
 
 def smoothed(values: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -198,7 +261,13 @@ def slice_plot(measure: Measure, *, name: str) -> Plot | None:
         counts.spines["right"].set_visible(False)
         said = ", ".join(f"{label or '(no source)'} {100 * found.value:.1f}%" for label, found, _ in reversed(rows))
         title = f"{text.label} by {'part' if official else 'source'}"
-        drawn = svg(drawing, name=name, title=title, description=f"The worst first: {said}.")
+        pointed = [
+            f"{label or '(no source)'}: {100 * found.value:.1f}% ({100 * found.low:.1f} – {100 * found.high:.1f}%), "
+            f"n = {found.n:,}"
+            for label, found, _ in rows
+        ]
+        hover = [(axes, [found.value for _, found, _ in rows], positions, pointed)]
+        drawn = svg(drawing, name=name, title=title, description=f"The worst first: {said}.", hover=hover)
     return Plot(drawn, title, _slice_words(measure), _slice_key(measure, coin=coin), wide=True)
 
 
@@ -260,7 +329,15 @@ def margin_histogram(rows: Sequence[Row], *, name: str) -> Plot | None:
         axes.set_xlabel("margin: reward of chosen − reward of rejected")
         _count_axis(axes)
         said = f"{counts[wrong].sum():,.0f} of {counts.sum():,.0f} pairs lie left of zero."
-        drawn = svg(drawing, name=name, title="histogram of reward margins", description=said)
+        hover = [
+            (
+                axes,
+                (low + high) / 2,
+                counts,
+                [f"{a:.3g} to {b:.3g}: {n:,.0f} pairs" for a, b, n in zip(low, high, counts, strict=True)],
+            )
+        ]
+        drawn = svg(drawing, name=name, title="histogram of reward margins", description=said, hover=hover)
     words = "What lies left of zero is ordered wrongly; the further left, the more confidently."
     return Plot(drawn, "Margins", words, (("chosen", "right"), ("rejected", "wrong")))
 
@@ -298,8 +375,10 @@ def reliability_diagram(
         strip.set_xlabel("how sure the model was")
         percent_axis(strip.xaxis)
         drawing.align_ylabels([axes, strip])
-        said = "; ".join(f"{100 * sure:.0f}% sure, {100 * right:.0f}% right" for sure, right in zip(x, y, strict=True))
-        return Plot(svg(drawing, name=name, title="reliability diagram", description=f"{said}."), title, caption)
+        said = [f"{100 * sure:.0f}% sure, {100 * right:.0f}% right" for sure, right in zip(x, y, strict=True)]
+        hover = [(axes, x, y, [f"{words} ({n:,.0f} pairs)" for words, n in zip(said, counts, strict=True)])]
+        drawn = svg(drawing, name=name, title="reliability diagram", description=f"{'; '.join(said)}.", hover=hover)
+        return Plot(drawn, title, caption)
 
 
 def selective_curve(rows: Sequence[Row], *, name: str) -> Plot | None:
@@ -322,10 +401,9 @@ def selective_curve(rows: Sequence[Row], *, name: str) -> Plot | None:
         axes.set_ylabel("accuracy on them")
         percent_axis(axes.xaxis)
         percent_axis(axes.yaxis)
-        said = "; ".join(
-            f"{100 * each:.0f}% of the pairs: {100 * right:.0f}% right" for each, right in zip(x, y, strict=True)
-        )
-        drawn = svg(drawing, name=name, title="accuracy on the surest pairs", description=f"The surest {said}.")
+        said = [f"{100 * each:.0f}% of the pairs: {100 * right:.0f}% right" for each, right in zip(x, y, strict=True)]
+        title, words = "accuracy on the surest pairs", f"The surest {'; '.join(said)}."
+        drawn = svg(drawing, name=name, title=title, description=words, hover=[(axes, x, y, said)])
     words = "Accuracy on the pairs with the largest margins. "
     words += "Where the line falls to the right, the model knows where it errs."
     return Plot(drawn, "Accuracy where it is surest", words, (("model", "this model"), ("dash", "all pairs")))
@@ -375,9 +453,9 @@ def _length_points(items: Sequence[ItemScore]) -> list[tuple[float, float, bool]
     return points
 
 
-def _series(metrics: Sequence[dict[str, float]], name: str) -> tuple[list[float], list[float]]:
-    rows = [(row["step"], row[name]) for row in metrics if name in row and math.isfinite(row[name])]
-    return [step for step, _ in rows], [value for _, value in rows]
+def _series(metrics: Sequence[Row], name: str, along: str = "step") -> Series:
+    rows = [(row[along], row[name]) for row in metrics if name in row and along in row and math.isfinite(row[name])]
+    return [place for place, _ in rows], [value for _, value in rows]
 
 
 def _columns(rows: Sequence[Row], *names: str) -> list[np.ndarray]:
@@ -396,9 +474,9 @@ def _running_median(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return np.array([np.median(x[part]) for part in parts]), np.array([np.median(y[part]) for part in parts])
 
 
-def _value_limits(axes: Axes, train: np.ndarray, evaluation: np.ndarray, *, percent: bool) -> None:
+def _value_limits(axes: Axes, series: Sequence[np.ndarray], *, percent: bool) -> None:
     """Limit the axis to where the bulk of the values lies: one bad first step does not flatten the curve."""
-    values = np.concatenate([train, evaluation])
+    values = np.concatenate(series)
     values = values[np.isfinite(values)]
     if not len(values):
         return
@@ -412,9 +490,9 @@ def _value_limits(axes: Axes, train: np.ndarray, evaluation: np.ndarray, *, perc
     axes.set_ylim(low - space, high + space)
 
 
-def _step_axis(axes: Axes) -> None:
-    axes.set_xlabel("step")
-    axes.xaxis.set_major_locator(nice_ticks(6, integer=True))
+def _step_axis(axes: Axes, label: str = "step") -> None:
+    axes.set_xlabel(label)
+    axes.xaxis.set_major_locator(nice_ticks(5, integer=label == "step"))
     axes.xaxis.set_major_formatter(_thousands)
     axes.margins(x=0.02)
 

@@ -89,8 +89,12 @@ def official_measure(result: Result) -> Measure | None:
     return measure if measure is not None and measure.primary in measure.metrics else None
 
 
-def sentences(result: Result) -> list[str]:
-    """Return the primary metric of a benchmark in words; of other data those of every kind of label."""
+def verdict(result: Result) -> list[str]:
+    """Return how good the model is in plain sentences, as the page and the terminal print them first.
+
+    Of a benchmark they are about its official primary metric; of other data about that of every kind of label: its
+    value, that of the baselines on the same rows, and whether the interval lies above the best of them.
+    """
     official = official_measure(result)
     if official is not None:
         return official_sentences(result.name, official)
@@ -130,7 +134,7 @@ def official_sentences(name: str, measure: Measure) -> list[str]:
     label = text.label[:1].lower() + text.label[1:] if text.label.startswith("Official") else text.label
     said = [
         f"The {label} of {data_title(name)} is {show(found.value, text.kind)}, over {found.n:,} "
-        f"{without_rewards(measure)[2]}."
+        f"{text.unit or without_rewards(measure)[2]}."
     ]
     rivals = _beside(measure)
     if rivals:
@@ -138,8 +142,8 @@ def official_sentences(name: str, measure: Measure) -> list[str]:
         side = "above" if found.low > top.value else "below" if found.high < top.value else ""
         verb = f"lies {side}" if side else "does not exclude"
         said.append(
-            f"The interval {verb} what the best of the rules that read no response gets by the same official rule: "
-            f"{baseline_words(best)}, {show(top.value, text.kind)}."
+            f"The interval {verb} the best baseline that reads no response: {baseline_words(best)}, "
+            f"{show(top.value, text.kind)} by the same official rule."
         )
     tuned = measure.metrics.get(f"{measure.primary}_tuned")
     if tuned is not None:
@@ -176,8 +180,7 @@ def preference_sentences(result: Result) -> list[str]:
     said.append(f"Always taking the longer response would be right in {share(baseline.value)}.")
     chance = max(baseline.value, 1 - baseline.value, 0.5)
     verb = "lies above" if accuracy.low > chance else "lies below" if accuracy.high < chance else "does not exclude"
-    rule = "what a rule that looks only at length, or a coin, can reach"
-    said.append(f"The interval {verb} {rule} ({share(chance)}).")
+    said.append(f"The interval {verb} {share(chance)}, the best of length alone and a coin.")
     return [*said, *_length_sentences(measure)]
 
 
@@ -324,7 +327,7 @@ def _unscored(result: Result, reasons: Sequence[str]) -> list[Caveat]:
         return []
     labelled = result.n - result.unscored
     why = f" Why rewards are missing: {_joined(reasons)}." if reasons else ""
-    words = f"They are in no metric that needs their rewards ({share(result.failed / labelled)} of what is labelled)."
+    words = f"They are in no metric that needs their rewards ({share(result.failed / labelled)} of the labelled items)."
     lead = f"{result.failed:,} of {labelled:,} items could not be scored."
     return [Caveat(lead, words + why, result.failed >= LOUD * labelled)]
 

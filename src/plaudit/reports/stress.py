@@ -8,8 +8,15 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from plaudit.evaluation.stress.flipped_pairs import ChangedText, FlippedPair, FlippedPairs
-from plaudit.evaluation.stress.robustness import PositionEffect, StressReport, StyleEffect, TransformEffect
+from plaudit.evaluation.stress.robustness import (
+    ChangedText,
+    FlippedPair,
+    FlippedPairs,
+    PositionEffect,
+    StressReport,
+    StyleEffect,
+    TransformEffect,
+)
 from plaudit.records import Interval
 from plaudit.reports.inputs import StressTest
 from plaudit.reports.tables import (

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 INK = "#1d2733"
@@ -40,6 +44,13 @@ WIDTH = 520
 """Width of a plot in CSS pixels: half a page. One matplotlib point is one CSS pixel at that width."""
 WIDE = 1084
 """Width of a plot that takes the whole page."""
+SMALL = 250
+"""Width of a plot that is one of four in a row."""
+MAX_POINTED = 200
+"""Most points of one series that answer to the pointer; of more, evenly many."""
+
+Hover = tuple["Axes", Sequence[float] | np.ndarray, Sequence[float] | np.ndarray, Sequence[str]]
+"""Points of a plot that show words when they are pointed at: axes, x, y, words."""
 
 _SETTINGS: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -99,11 +110,13 @@ def figure(height: int, *, width: int = WIDTH) -> Iterator[Figure]:
         yield Figure(figsize=(width / 72, height / 72), layout="constrained")
 
 
-def svg(drawing: Figure, *, name: str, title: str, description: str = "") -> str:
+def svg(drawing: Figure, *, name: str, title: str, description: str = "", hover: Sequence[Hover] = ()) -> str:
     """Return ``drawing`` as an ``<svg>`` element whose ids begin with ``name``, with no outside address.
 
-    ``title`` and ``description`` are for screen readers: the subject of the plot, and its message. Points
-    that were rasterised stand inside as data. Call this inside ``figure``, whose settings it needs.
+    ``title`` and ``description`` are for screen readers: the subject of the plot, and its message. Points that were
+    rasterised stand inside as data. The points of ``hover`` are written into ``data-points``, for the script of the
+    page, as [x, y, words] with x and y in shares of width and height from the upper left. Call this inside ``figure``,
+    whose settings it needs.
     """
     buffer = io.StringIO()
     drawing.savefig(buffer, format="svg", dpi=200, metadata={"Date": None, "Creator": None})
@@ -125,8 +138,23 @@ def svg(drawing: Figure, *, name: str, title: str, description: str = "") -> str
     if description:
         words += f'<desc id="{name}-desc">{escape(description)}</desc>'
         named += f' aria-describedby="{name}-desc"'
+    if points := _pointed(drawing, hover):
+        named += f' data-points="{escape(json.dumps(points, ensure_ascii=False, separators=(",", ":")))}"'
     opening, _, rest = text.partition(">")
     return opening.replace("<svg", f'<svg class="plot" role="img" {named}', 1) + f">{words}{rest}"
+
+
+def _pointed(drawing: Figure, hover: Sequence[Hover]) -> list[tuple[float, float, str]]:
+    found = list[tuple[float, float, str]]()
+    for axes, x, y, words in hover:
+        kept = np.unique(np.linspace(0, len(words) - 1, min(len(words), MAX_POINTED)).round().astype(int))
+        if len(kept):
+            places = axes.transData.transform(np.column_stack([x, y])[kept]) / drawing.bbox.size
+            found += [
+                (round(left, 4), round(1 - up, 4), words[k])
+                for (left, up), k in zip(places.tolist(), kept, strict=True)
+            ]
+    return found
 
 
 def nice_ticks(count: int, *, integer: bool = False) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -299,19 +300,70 @@ def _sizes(result: Result) -> list[dict[str, float]]:
     return rows if len(rows) <= MAX_SIZES else []
 
 
-def dropped_rows(data: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Return the facts in words of each data set of a run record, with the rows dropped."""
-    return [
-        (name, "; ".join(f"{_words(key)}: {_fact(value)}" for key, value in facts.items()))
-        for name, facts in data.items()
-    ]
+_SILENT = ("version", "examples", "published_rows", "detected", "mixture", "ignored_fields")
+"""Facts of the reading that a page leaves to the record itself."""
+
+
+def data_words(facts: Mapping[str, Any]) -> str:
+    """Return the facts of one data set of a run record in sentences: size, file, rows left out, tokens, fingerprint."""
+    rest = {name: value for name, value in facts.items() if name not in ("read", "encoded", "labels")}
+    read, encoded = dict(facts.get("read") or {}), dict(facts.get("encoded") or {})
+    size = [f"{rest.pop(name):,} {name}" for name in ("groups", "preferences") if rest.get(name)]
+    said = [" with ".join(size)] if size else []
+    if path := read.pop("path", ""):
+        source = "".join(f", {name} {read[name]}" for name in ("source", "licence") if read.get(name))
+        said.append(f"Read from {path} (format {read.get('format', 'unknown')}{source})")
+    if read.get("joined"):
+        said.append(f"{read['joined']:,} rows joined the group of the row before them")
+    left_out = Counter[str]()
+    for part in (read, encoded, rest):
+        left_out.update(part.pop("dropped", {}))
+    if without := rest.pop("without_labels", 0):
+        left_out[f"groups without {facts.get('labels', 'labels')}"] += without
+    reasons = ", ".join(f"{plain_words(reason)} {count:,}" for reason, count in left_out.most_common())
+    said.append(f"Left out: {reasons}" if reasons else "Nothing was left out")
+    said += [f"{_capital(reason)}: {count:,}" for reason, count in encoded.pop("changed", {}).items()]
+    shared, separate = (rest.pop(f"tokens_{name}", None) for name in ("shared", "separate"))
+    if shared:
+        said.append(f"{shared:,} tokens with shared prefixes, {separate or shared:,} without")
+    fingerprint = rest.pop("fingerprint", None)
+    said += [f"{_capital(name)}: {_fact(value)}" for name, value in rest.items() if name not in _SILENT]
+    return ". ".join([*said, *([f"Fingerprint {fingerprint}"] if fingerprint else [])]) + "."
+
+
+def model_words(model: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what a run record says of its model, as label and words."""
+    rest = dict(model)
+    rows = []
+    if (count := rest.pop("parameters", None)) is not None:
+        trained = rest.pop("trainable", count)
+        share_of = "all trained" if trained == count else f"{trained:,} trained"
+        rows.append(
+            ("Model", f"{rest.pop('architecture', 'of unknown architecture')}, {count:,} parameters, {share_of}")
+        )
+    if limit := rest.pop("max_length", None):
+        rows.append(("Longest conversation", f"{limit:,} tokens"))
+    if layout := rest.pop("layout", None):
+        reason = rest.pop("layout_reason", "")
+        rows.append(("Layout of batches", f"{plain_words(layout)}{f': {reason}' if reason else ''}"))
+    if recipe := rest.pop("recipe_hash", None):
+        rows.append(("Scoring recipe", recipe))
+    return [*rows, *((_capital(name), _fact(value)) for name, value in rest.items())]
+
+
+def versions_text(versions: Mapping[str, str]) -> str:
+    """Return versions of packages as a list in one line."""
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration in seconds, minutes or hours."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _fact(value: object) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{_words(str(key))} {_fact(inner)}" for key, inner in value.items()) or "none"
+        return ", ".join(f"{plain_words(str(key))} {_fact(inner)}" for key, inner in value.items()) or "none"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
-def _words(key: str) -> str:
-    return key.replace("_", " ")

@@ -15,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import JsonValue
 
-from plaudit.batching.encode import Truncation
+from plaudit.batching.truncation import Truncation
 from plaudit.data.schema.group import Group
 from plaudit.errors import ConfigError, ModelError, UnknownNameError, closest_or_all
 from plaudit.records import RewardScale
 from plaudit.scoring.scorer import (
     WINDOW,
     GroupRewards,
+    ResponseTruncation,
     Scorer,
     ScorerInfo,
     finite_or_none,
@@ -184,6 +185,7 @@ class EnsembleScorer:
             weights_hash=short_hash([each.weights_hash for each in members]),
             settings={"rule": self.rule, "penalty": self.penalty, "scales": scales, "members": named},
             scale=self._shared_scale([each.scale for each in members]),
+            step_scale=self._shared_step_scale([each.step_scale for each in members]),
             strengths=None if None in strengths else self._shared_scale(strengths),
             window=WINDOW if any(each.window > 1 for each in members) else 1,
             relative=members[0].relative,
@@ -203,6 +205,13 @@ class EnsembleScorer:
             return None
         are_log_odds = found & {"log_odds_values", "log_odds_differences", "assumed_log_odds_differences"}
         return "order" if are_log_odds and self.rule != "mean" else of_members[0]
+
+    def _shared_step_scale(self, of_members: Sequence[RewardScale | None]) -> RewardScale | None:
+        """Return the one scale of the rewards of steps of all members; they are put together without ``scales``."""
+        found = set(of_members)
+        if len(found) > 1:
+            return "order"
+        return of_members[0] if self.rule == "mean" or found == {"probabilities"} else None
 
     def with_lengths(self, max_length: int | None, truncation: Truncation | None, *, name: str) -> EnsembleScorer:
         """Return the ensemble of members with another longest conversation and truncation, see ``HasLengths``."""
@@ -244,6 +253,7 @@ class EnsembleScorer:
             uncertainty=finite_or_none(table.std(axis=0)),
             reason=self._reason(found, table),
             strengths=self._strengths(found),
+            truncation=_truncation(found),
         )
 
     def _strengths(self, found: Sequence[GroupRewards]) -> tuple[float | None, ...] | None:
@@ -277,10 +287,7 @@ class EnsembleScorer:
         return tuple(together)
 
     def _of_steps(self, table: Float64Array) -> tuple[float, ...]:
-        """Return one reward per step of ``[member, step]``, from 0 where all members give probabilities.
-
-        A single one below 0 would make an evaluation read all of them as log-odds.
-        """
+        """Return one reward per step of ``[member, step]``, from 0 where all members give probabilities."""
         rewards = self._by_rule(table)
         are_probabilities = bool(((table >= 0.0) & (table <= 1.0)).all())
         return tuple((np.maximum(rewards, 0.0) if are_probabilities else rewards).tolist())
@@ -297,6 +304,15 @@ class EnsembleScorer:
             for reason, indices in by_reason.items()
         ]
         return "; ".join(said) or None
+
+
+def _truncation(found: Sequence[GroupRewards]) -> ResponseTruncation | None:
+    """Return the most that a member lost of each response; None where none lost anything."""
+    of_members = [each.truncation for each in found if each.truncation is not None]
+    if not of_members:
+        return None
+    tokens = tuple(max(lost) for lost in zip(*(each.tokens for each in of_members), strict=True))
+    return ResponseTruncation(tokens, max(each.identical for each in of_members))
 
 
 def _checked(window: Sequence[Group], found: Sequence[GroupRewards], name: str) -> Sequence[GroupRewards]:

@@ -17,7 +17,7 @@ from plaudit.data.schema.group import Group
 from plaudit.data.schema.group_set import GroupSet
 from plaudit.errors import DataError, ModelError
 from plaudit.jobs import Progress, fill, merge, shard_of
-from plaudit.journal import Header, locked
+from plaudit.journal import Header, check_new, locked
 from plaudit.scoring.scorer import GroupRewards, Scorer, info_of
 from plaudit.statistics.position_bias import PositionBias
 
@@ -136,7 +136,7 @@ class ScoringWorker:
         self.report.count(rewards)
 
     def summary(self) -> dict[str, Any]:
-        """Return the report as JSON, without the position bias."""
+        """Return the report as JSON; of the position bias the sums of its groups."""
         report = self.report
         return {
             "groups": report.groups,
@@ -144,6 +144,7 @@ class ScoringWorker:
             "left_out": dict(report.left_out),
             "truncated": dict(report.truncated),
             "dropped_rows": report.dropped_rows,
+            "position_bias": None if report.position_bias is None else report.position_bias.sums,
         }
 
 
@@ -156,6 +157,8 @@ def score_file(
     shard: tuple[int, int] = (0, 1),
     options: dict[str, JsonValue] | None = None,
     progress: Progress | None = None,
+    overwrite: bool = False,
+    replaces: bool = True,
 ) -> ScoreReport:
     """Write one JSON line per group, ``{"id", "rewards", …}``, in the order of the input, and return the counts.
 
@@ -165,10 +168,12 @@ def score_file(
 
     While it runs the lines go to ``OUTPUT.partial``; a later call with the same scorer, groups and shard goes on after
     the last whole window of it, so that the file is the same as of an uninterrupted run. ``shard=(i, n)`` scores part
-    i, from 0, of n parts of whole windows of groups.
+    i, from 0, of n parts of whole windows of groups. ``overwrite`` lets an unfinished file of other work go. Without
+    ``replaces`` a finished file that is there under the lock is refused, as another process may have written it.
 
     Raises:
-        ConfigError: when the unfinished file is of another model, input or shard; for a shard that does not exist.
+        ConfigError: when the unfinished file is of another model, input or shard; for a shard that does not exist;
+            without ``replaces``, when the output is there.
         DataError, ModelError: about a line on file and the scorer.
         OutputError: when the output cannot be written, or another process is writing it.
     """
@@ -176,7 +181,8 @@ def score_file(
     part = shard_of(worker, *shard)
     # Shards keep their unfinished lines apart, but write one output: two at a time would replace each other's.
     with locked(output), part.journal(output, worker.header, worker.window) as journal:
-        worker.report.resumed = fill(journal, worker, part, progress)
+        check_new(output, overwrite=replaces)
+        worker.report.resumed = fill(journal, worker, part, progress, overwrite=overwrite)
         merge([(part, journal)], output)
     return worker.report
 

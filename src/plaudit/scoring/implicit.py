@@ -13,7 +13,7 @@ import torch
 from pydantic import JsonValue
 
 from plaudit.batching.batch import TokenBatch
-from plaudit.batching.encode import Truncation
+from plaudit.batching.truncation import Truncation
 from plaudit.data.schema.group import Group, Step
 from plaudit.errors import ConfigError, ModelError, UnknownNameError, closest_or_all
 from plaudit.models.backbone import tokenizer_difference
@@ -119,6 +119,7 @@ class ImplicitRewardScorer(ModelScorer):
             weights_hash=short_hash([weights_hash(model) for model in self._models]),
             settings=settings,
             scale="assumed_log_odds_differences" if is_log_ratio else "order",
+            step_scale="order",
             window=WINDOW,
             max_tokens=self.max_tokens,
         )
@@ -174,7 +175,7 @@ class ImplicitRewardScorer(ModelScorer):
             own = response == k
             # Positions rise along a response in every layout; a step ends just past its last token.
             stops = np.searchsorted(at[own], step_end[step_response == k], side="right")
-            stops[-1] = own.sum()
+            stops = np.append(stops[:-1], own.sum())
             totals = np.concatenate([[0.0], np.cumsum(values[own])])
             sums = self.beta * np.diff(totals[np.concatenate([[0], stops])])
             yield sums if self.per_token == "sum" else sums / own.sum()
@@ -187,7 +188,8 @@ def _reaching_the_end(group: Group, steps: Sequence[tuple[Step, ...]]) -> Group:
     """Return the group with these steps, and one more for text behind the last, so that every token is of a step."""
     ends = [len(response.rstrip()) for response in group.responses]
     whole = [
-        own if own and own[-1].end >= end else (*own, Step(end, None)) for own, end in zip(steps, ends, strict=True)
+        own if end == 0 or (own and own[-1].end >= end) else (*own, Step(end, None))
+        for own, end in zip(steps, ends, strict=True)
     ]
     return dataclasses.replace(group, steps=tuple(whole))
 
@@ -195,13 +197,18 @@ def _reaching_the_end(group: Group, steps: Sequence[tuple[Step, ...]]) -> Group:
 def _rewards(
     group: Group, counts: Sequence[int], found: Sequence[npt.NDArray[np.float64] | None], reason: str | None
 ) -> GroupRewards:
-    """Return the rewards of a group from those of its steps, of which the first ``counts`` are steps of the data."""
+    """Return the rewards of a group from those of its steps, of which the first ``counts`` are steps of the data.
+
+    A response that the chat template rewrites has one sum alone, since its steps have no place.
+    """
     finite = [None if sums is None or not np.isfinite(sums).all() else sums for sums in found]
     if reason is None and any(sums is None for sums in finite):
         reason = _NOT_FINITE
     return GroupRewards(
         id=group.id,
         rewards=tuple(None if sums is None else float(sums.sum()) for sums in finite),
-        steps=tuple(None if s is None else tuple(s[:k].tolist()) for s, k in zip(finite, counts, strict=True)),
+        steps=tuple(
+            None if s is None or len(s) < k else tuple(s[:k].tolist()) for s, k in zip(finite, counts, strict=True)
+        ),
         reason=reason,
     )

@@ -13,7 +13,8 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
 from transformers import PreTrainedTokenizerBase
 
-from plaudit.batching.encode import render_turns
+from plaudit.batching.encode import EMPTY, is_blank
+from plaudit.batching.rendering import render_turns
 from plaudit.data.schema.group import Group, Message
 from plaudit.errors import ConfigError, DataError, ModelError, closest_or_all
 from plaudit.http import API_KEY, Client, Endpoint, Failure, FailureKind, in_order, masked
@@ -193,6 +194,8 @@ class RemoteScorer:
         return [_group_rewards(group, list(islice(values, len(group.responses)))) for group in job]
 
     def _sent(self, group: Group, response: str) -> Sent | str:
+        if is_blank(response):
+            return EMPTY
         if self.template is None:
             return Sent(group.prompt, response, "")
         try:

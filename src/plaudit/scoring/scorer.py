@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
@@ -12,12 +13,12 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 from pydantic import JsonValue
 
 from plaudit.data.schema.group import Group, Message, conversation
-from plaudit.errors import ConfigError, DataError, InvalidGroupError, ModelError
+from plaudit.errors import ConfigError, InvalidGroupError, ModelError
 from plaudit.records import RewardScale
 from plaudit.statistics.steps import first_error
 
 if TYPE_CHECKING:
-    from plaudit.batching.encode import Truncation
+    from plaudit.batching.truncation import Truncation
 
 
 WINDOW = 256
@@ -94,6 +95,8 @@ class ScorerInfo:
     """Scale of its rewards; None where nothing says so."""
     strengths: RewardScale | None = None
     """Scale of the strengths that it gives beside its rewards; None where it gives none."""
+    step_scale: RewardScale | None = None
+    """Scale of its rewards of steps; None where nothing says so: then they are to be probabilities."""
     window: int = 1
     """Groups that it batches together, from the first on: a scorer that starts again at a multiple of it makes the same
     batches, and with them the same last digits."""
@@ -171,20 +174,21 @@ def info_of(scorer: Scorer) -> ScorerInfo:
 
 def score_responses(
     scorer: Scorer, prompt: str | Sequence[Message | Mapping[str, str]], responses: Sequence[str]
-) -> tuple[float, ...]:
+) -> tuple[float | None, ...]:
     """Return one reward per response to ``prompt``, a text (one user turn) or a conversation.
+
+    It is None for a response that has none (it is empty, say, or too long); a warning says why.
 
     Raises:
         InvalidGroupError: when the prompt or a response is not valid.
-        DataError: when a response has no reward, with the reason.
     """
     if isinstance(responses, str):
         raise InvalidGroupError("responses is one string; it must be a list of strings")
     (scored,) = scorer.score_groups([Group(prompt=conversation(prompt), responses=tuple(responses), id="0")])
-    rewards = [reward for reward in scored.rewards if reward is not None]
-    if len(rewards) < len(scored.rewards):
-        raise DataError(f"cannot score: {scored.reason}")
-    return tuple(rewards)
+    missing = [str(k) for k, reward in enumerate(scored.rewards) if reward is None]
+    if missing:
+        warnings.warn(f"no reward for response {', '.join(missing)}: {scored.reason}", stacklevel=3)
+    return scored.rewards
 
 
 def with_lengths(scorer: Scorer, max_length: int | None, truncation: Truncation | None, *, name: str) -> Scorer:

@@ -18,6 +18,7 @@ from scipy import stats
 from plaudit.errors import ConfigError, DataError
 from plaudit.records import BestOfNCurve, BestOfNPoint, Interval
 from plaudit.statistics.intervals import (
+    NO_VARIANCE,
     cluster_index,
     effective_clusters,
     finished_interval,
@@ -25,6 +26,7 @@ from plaudit.statistics.intervals import (
     mean_interval,
     ratio_of_sums,
     student_quantile,
+    wilson_ends,
     without_each,
 )
 
@@ -225,9 +227,9 @@ def recovered_share(
 ) -> Interval | None:
     """Return Σ gains ÷ Σ possible gains over sets, with the jackknife over prompts; None where nothing can be gained.
 
-    R ± t √v (see ``statistics.intervals``), with Student's quantile. Sets in
-    which nothing can be gained say nothing about the share and are left out; fewer than two prompts of other sets give
-    none. The interval ends at 1: no choice gains more than the best one.
+    R ± t √v (see ``statistics.intervals``), with Student's quantile; where v is 0 and R lies from 0 to 1, Wilson's over
+    prompts. Sets in which nothing can be gained say nothing about the share and are left out; fewer than two prompts of
+    other sets give none. The interval ends at 1: no choice gains more than the best one.
 
     Args:
         gains: [set] gain of the choice over a random one, at most ``possible``.
@@ -243,15 +245,10 @@ def recovered_share(
     won, could = (np.bincount(index, weights=each[kept]).astype(np.float64) for each in (gains, possible))
     share, variance = ratio_of_sums(won, could)
     half = student_quantile(confidence, effective_clusters(could)) * math.sqrt(variance)
-    return finished_interval(
-        share,
-        share - half,
-        share + half,
-        confidence=confidence,
-        method=f"student of a ratio ({count} clusters)",
-        n=len(kept),
-        most=1.0,
-    )
+    low, high, method = share - half, share + half, f"student of a ratio ({count} clusters)"
+    if variance <= NO_VARIANCE and 0.0 <= share <= 1.0:
+        low, high, method = *wilson_ends(share, count, confidence), f"wilson over {count} prompts"
+    return finished_interval(share, low, high, confidence=confidence, method=method, n=len(kept), most=1.0)
 
 
 def largest_mean(

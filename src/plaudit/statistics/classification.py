@@ -19,9 +19,10 @@ from plaudit.statistics.intervals import (
     Clusters,
     check_confidence,
     cluster_index,
+    effective_clusters,
     finished_interval,
     finite_values,
-    normal_quantile,
+    student_quantile,
     wilson_ends,
 )
 from plaudit.statistics.metric import RowStatistic
@@ -68,7 +69,9 @@ def auc_interval(
         variance = c(I_P) Σ s_i² ÷ P² + c(I_N) Σ t_i² ÷ N² + 2 c(I) Σ s_i t_i ÷ (P N),   c(I) = I ÷ (I − 1)
 
     over I clusters, of which I_P hold positive and I_N negative items. One item per cluster gives DeLong's variance.
-    The interval is made on the logit scale, so that it stays within 0 to 1. Where the variance is none, as for an
+    The interval is made on the logit scale, so that it stays within 0 to 1, with Student's quantile for as many
+    clusters as both classes rest on: of two classes that share all clusters their mean effective number, of two that
+    share none the sum. Where the variance is none, as for an
     area of 0 or 1, it is Wilson's for as many items as the rarer class has clusters. Where all items of a class are
     of one cluster, nothing is known about others: the interval is 0 to 1. Values that are all equal have ½ in every
     sample, and an interval of no width.
@@ -177,10 +180,21 @@ def _ends(
         return 0.0, 1.0, "none: one prompt holds a whole class"
     variance = _clustered_variance(values, positive, index, area)
     if variance > _NO_VARIANCE and 0.0 < area < 1.0:
-        half = normal_quantile(confidence) * math.sqrt(variance) / (area * (1.0 - area))
+        half = (
+            student_quantile(confidence, _clusters_behind(positive, index))
+            * math.sqrt(variance)
+            / (area * (1.0 - area))
+        )
         low, high = (float(special.expit(special.logit(area) + side * half)) for side in (-1, 1))
         return low, high, "delong" if count == len(index) else f"obuchowski ({count} clusters)"
     return *wilson_ends(area, fewer, confidence), f"wilson over {fewer} prompts"
+
+
+def _clusters_behind(positive: NDArray[np.bool_], index: NDArray[np.int64]) -> float:
+    """Return the number of clusters that an area rests on, at least 2."""
+    held = [np.unique(index[part], return_counts=True)[1] for part in (positive, ~positive)]
+    mean = 2.0 / sum(1.0 / effective_clusters(sizes) for sizes in held)
+    return max(2.0, mean * 2 * (int(index.max()) + 1) / sum(map(len, held)))
 
 
 def f1_score(predicted: ArrayLike, positive: ArrayLike) -> float | None:

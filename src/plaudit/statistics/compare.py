@@ -404,7 +404,7 @@ class PairedTotals:
 def draws_interval(
     draws: Floats, value: float, *, clusters: float, prompts: int, n: int, confidence: float = 0.95
 ) -> Interval:
-    """Return ``value`` over ``n`` things with the expanded percentile interval of ``draws`` [resample].
+    """Return ``value`` over ``n`` things with the expanded percentile interval of ``draws`` [resample], named so.
 
     ``clusters`` is the effective number of the ``prompts`` that were resampled. Draws that all agree are no evidence
     of how far the truth may lie from them: see ``PairedTotals.difference``.
@@ -414,7 +414,7 @@ def draws_interval(
         low, high, method = value - reach, value + reach, f"wilson over {prompts} prompts: no resample differs"
     else:
         low, high = percentile_ends(draws, clusters, confidence)
-        method = f"paired bootstrap ({prompts} prompts)"
+        method = f"paired bootstrap ({prompts} prompts, {len(draws)} resamples)"
     return finished_interval(value, low, high, confidence=confidence, method=method, n=n)
 
 

@@ -25,9 +25,12 @@ from plaudit.statistics.intervals import (
     effective_clusters,
     finished_interval,
     fraction_interval,
+    jackknife_variance,
+    logit_ends,
     mean_interval,
     percentile_ends,
     proportion_interval,
+    student_quantile,
     weighted_proportions_interval,
     wilson_ends,
 )
@@ -35,7 +38,13 @@ from plaudit.statistics.intervals import (
 Ints = NDArray[np.int64]
 
 ROW_RESAMPLES = 200
-"""A statistic of rows is computed anew for each resample: its interval has no more than these."""
+"""A statistic of rows whose interval is made of resamples is computed anew for as many at most."""
+
+PARTS = 200
+"""A statistic of rows is computed anew without each prompt, or, of more prompts, without each of these parts."""
+
+_FEW = 20
+"""Prompts below which resamples, or the spread of a correlation, are not trusted alone."""
 
 _BLOCK = 4_000_000
 """Numbers of resampling held at once."""
@@ -54,11 +63,12 @@ class IntervalSettings:
     """The same seed gives the same interval."""
 
 
-MeanKind = Literal["proportion", "fraction", "number", "root_mean_square"]
+MeanKind = Literal["proportion", "fraction", "signed", "number", "root_mean_square"]
 """Kind of the rows of a mean.
 
 ``proportion``: 1 right, 0 wrong, between for a tie. ``fraction``: from 0 to 1, each itself a mean of several things.
-``number``: any numbers. ``root_mean_square``: squares, of whose mean the metric is the root.
+``signed``: from −1 to 1, as differences of proportions. ``number``: any numbers. ``root_mean_square``: squares, of
+whose mean the metric is the root.
 """
 
 
@@ -193,8 +203,8 @@ class TotalsFormula:
     """From why resamples cannot tell, and the confidence, to the ends; or None: the metric is absent. By default one
     prompt says nothing, nor do resamples without a value, and where all agree it is Wilson's over prompts."""
     drawn: Literal["times by name", "times", "one by one"] = "times"
-    """Way of drawing prompts: multiplicities, by name or as they stand; or one by one, at most ``ROW_RESAMPLES``
-    times. All are the same resampling, but their random numbers differ."""
+    """Way of drawing prompts: multiplicities, by name or as they stand; or one by one. All are the same resampling, but
+    their random numbers differ."""
 
     proportions: WeightedProportions | None = None
     """The same as a weighted sum of independent proportions, where it is one: its interval needs no resampling."""
@@ -215,14 +225,15 @@ class RowStatistic:
     """Computes the metric from row numbers; None, or not finite, where it has no value."""
     prompts: Clusters
     """[row] label of its prompt."""
-    ends: Literal["percentile", "basic"] = "percentile"
-    """``basic``: of a metric that is at least 0 and that resampling raises, as of an absolute error: both quantiles of
-    the resamples may lie above it, and mirroring them about it takes that off."""
+    scale: Literal["logit", "fisher", "resampled"] = "resampled"
+    """Scale on which Student's interval with the jackknife is made: ``logit`` for a metric from 0 to 1, ``fisher`` for
+    a correlation. ``resampled``: quantiles over ``ROW_RESAMPLES`` resamples of the prompts, for a metric that single
+    prompts do not move, such as the rank correlation of a few models."""
     analytic: Callable[[float], Interval | None] | None = None
-    """Computes an interval over prompts by a formula, without resampling, from the confidence."""
+    """Computes an interval over prompts by a formula of its own, from the confidence."""
     agreed: Callable[[float], Ends | None] | None = None
-    """From the confidence to the ends where all resamples agree and so cannot tell how far the truth may lie; by
-    default they are the ends."""
+    """From the confidence to the ends on the scale ``logit`` where no prompt moves the metric; by default they are
+    Wilson's over prompts."""
 
     @property
     def n(self) -> int:
@@ -264,8 +275,8 @@ def interval(metric: Metric, settings: IntervalSettings) -> Interval | None:
     """Return the metric with an interval over prompts, or None where it has no value or one prompt gives it none.
 
     A mean over rows has Wilson's interval where each prompt comes once and the rows are right or wrong, else Student's
-    with the jackknife over prompts (see ``statistics.intervals``). A formula of totals and a statistic of rows have the
-    expanded percentile interval of resampled prompts, unless there is a formula.
+    with the jackknife over prompts (see ``statistics.intervals``), which most statistics of rows have too. A formula of
+    totals has the expanded percentile interval of resampled prompts, unless there is a formula.
 
     Raises:
         ConfigError: for a confidence outside 0 to 1.
@@ -292,11 +303,13 @@ def _of_mean(metric: RowMean, confidence: float) -> Interval | None:
         case "proportion":
             return proportion_interval(values, prompts, confidence=confidence)
         case "fraction":
-            if np.isin(values, (0.0, 1.0)).all() or int(cluster_index(prompts).max()) == 0:
-                return proportion_interval(values, prompts, confidence=confidence)
-            # Of fractions that are all equal, unlike of things right or wrong, it is known that they do not vary.
-            of = mean_interval if (values == values[0]).all() else fraction_interval
-            return of(values, prompts, confidence=confidence)
+            return _of_fractions(values, prompts, confidence)
+        case "signed":
+            found = _of_fractions((values + 1.0) / 2.0, prompts, confidence)
+            if found is None or len(set(cluster_index(prompts).tolist())) < 2:
+                return None
+            value, low, high = (2.0 * each - 1.0 for each in (found.value, found.low, found.high))
+            return found.model_copy(update={"value": value, "low": low, "high": high})
         case "number":
             return mean_interval(values, prompts, confidence=confidence)
         case "root_mean_square":
@@ -307,6 +320,12 @@ def _of_mean(metric: RowMean, confidence: float) -> Interval | None:
             return found.model_copy(update={"value": value, "low": low, "high": high})
         case _:
             assert_never(metric.kind)
+
+
+def _of_fractions(values: Floats, prompts: Clusters, confidence: float) -> Interval | None:
+    if np.isin(values, (0.0, 1.0)).all() or int(cluster_index(prompts).max()) == 0:
+        return proportion_interval(values, prompts, confidence=confidence)
+    return fraction_interval(values, prompts, confidence=confidence)
 
 
 def _of_formula(metric: TotalsFormula, settings: IntervalSettings) -> Interval | None:
@@ -327,12 +346,28 @@ def _of_formula(metric: TotalsFormula, settings: IntervalSettings) -> Interval |
             ends = unsettled("no value", confidence)
         else:
             low, high = percentile_ends(known, effective_clusters(metric.sums.sizes), confidence)
-            method = f"cluster bootstrap ({count} clusters{_left_out(len(draws) - len(known), len(draws))})"
+            if count < _FEW and low < high:
+                low, high = _no_closer(metric, value, low, high, confidence)
+            drawn = _left_out(len(draws) - len(known), len(draws))
+            method = f"cluster bootstrap ({count} clusters, {len(draws)} resamples{drawn})"
             ends = (low, high, method) if low < high else unsettled("all agree", confidence)
     if ends is None:
         return None
     low, high, method = ends
     return finished_interval(value, low, high, confidence=confidence, method=method, n=metric.n)
+
+
+def _no_closer(metric: TotalsFormula, value: float, low: float, high: float, confidence: float) -> tuple[float, float]:
+    """Return the ends, no closer than Student's with the jackknife: resamples of few prompts lie too close together."""
+    without = metric.formula(metric.sums.total - metric.sums.sums.toarray())
+    spread = jackknife_variance(without[~np.isnan(without)], value)
+    count, clusters = len(metric.sums.prompts), effective_clusters(metric.sums.sizes)
+    if metric.least == 0.0 and metric.most == 1.0:
+        ends = logit_ends(value, spread, count, clusters, confidence)[:2]
+    else:
+        half = student_quantile(confidence, clusters) * math.sqrt(spread)
+        ends = max(value - half, metric.least), min(value + half, metric.most)
+    return min(low, ends[0]), max(high, ends[1])
 
 
 def _default_ends(metric: TotalsFormula, value: float, why: Unsettled, confidence: float) -> Ends:
@@ -358,19 +393,54 @@ def _of_statistic(metric: RowStatistic, settings: IntervalSettings) -> Interval 
     value = metric.value if count > 1 else None
     if value is None:
         return None
-    resamples = min(settings.resamples, ROW_RESAMPLES)
+    if metric.scale == "resampled":
+        return _of_resamples(metric, index, value, settings)
+    parts = index % PARTS
+    found = [metric.of(np.flatnonzero(parts != part)) for part in range(min(count, PARTS))]
+    without = np.array([each for each in found if each is not None])
+    if 2 * len(without) < len(found):
+        return None
+    clusters, confidence = effective_clusters(np.bincount(index)), settings.confidence
+    spread = jackknife_variance(without, value)
+    reach = student_quantile(confidence, clusters)
+    of_parts = f" in {PARTS} parts" if count > PARTS else ""
+    match metric.scale:
+        case "logit":
+            low, high, method = logit_ends(value, spread, count, clusters, confidence)
+            if method.startswith("wilson") and metric.agreed is not None:
+                low, high, method = metric.agreed(confidence) or (low, high, method)
+        case "fisher":
+            # Without a prompt that alone makes a side vary, there is no correlation.
+            spread = jackknife_variance(np.array([0.0 if each is None else each for each in found]), value)
+            low, high = fisher_ends(value, spread, count, len(index), reach)
+            method = f"fisher student ({count} clusters{of_parts})"
+        case _:
+            assert_never(metric.scale)
+    return finished_interval(value, low, high, confidence=confidence, method=method, n=metric.n)
+
+
+def _of_resamples(metric: RowStatistic, index: Ints, value: float, settings: IntervalSettings) -> Interval | None:
+    resamples, count = min(settings.resamples, ROW_RESAMPLES), int(index.max()) + 1
     found = [metric.of(rows) for rows in resampled_rows(index, resamples, settings.seed)]
     draws = np.array([each for each in found if each is not None])
     if 2 * len(draws) < resamples:
         return None
     low, high = percentile_ends(draws, effective_clusters(np.bincount(index)), settings.confidence)
-    low, high = min(low, value), max(high, value)
-    method, least = f"cluster bootstrap ({count} clusters{_left_out(resamples - len(draws), resamples)})", -math.inf
-    if low == high and metric.agreed is not None:
-        low, high, method = metric.agreed(settings.confidence) or (low, high, method)
-    if metric.ends == "basic":
-        low, high, method, least = 2 * value - high, 2 * value - low, f"basic {method}", 0.0
-    return finished_interval(value, low, high, confidence=settings.confidence, method=method, n=metric.n, least=least)
+    drawn = f"{resamples} resamples{_left_out(resamples - len(draws), resamples)}"
+    method = f"cluster bootstrap ({count} clusters, {drawn})"
+    return finished_interval(value, low, high, confidence=settings.confidence, method=method, n=metric.n)
+
+
+def fisher_ends(value: float, variance: float, prompts: int, rows: int, reach: float) -> tuple[float, float]:
+    """Return the ends of a correlation of a jackknife variance: tanh(artanh r ± ``reach`` √v ÷ (1 − r²)).
+
+    A correlation of 1 is no evidence that the true one is 1: r counts as at most 1 − 1 ÷ ``prompts``. Of fewer than
+    twenty prompts v ÷ (1 − r²)² is at least 1 ÷ ``rows``, about that of independent rows, since few prompts may agree.
+    """
+    kept = math.copysign(min(abs(value), 1.0 - 1.0 / prompts), value)
+    spread = variance / (1.0 - kept * kept) ** 2
+    half = reach * math.sqrt(max(spread, 1.0 / rows) if prompts < _FEW else spread)
+    return math.tanh(math.atanh(kept) - half), math.tanh(math.atanh(kept) + half)
 
 
 def drawn_prompts(count: int, resamples: int, seed: int) -> Iterator[Ints]:
@@ -400,7 +470,7 @@ def resampled_totals(
     if drawn == "times by name":
         table = sparse.csr_array(table[np.argsort(np.array(sums.prompts, dtype=str), kind="stable")])
     blocks = []
-    for times in drawn_times(count, min(resamples, ROW_RESAMPLES) if drawn == "one by one" else resamples, seed, drawn):
+    for times in drawn_times(count, resamples, seed, drawn):
         blocks.append(np.asarray((table.T @ times.T.astype(np.float64)).T))
     return np.concatenate(blocks)
 

@@ -9,7 +9,11 @@ from typing import Literal, assert_never
 
 Aggregation = Literal["last", "mean", "min", "product", "max", "log_odds", "geometric_mean", "mean_logit", "mean_odds"]
 
+StepReward = Literal["not_lowest", "highest", "mean"]
+"""Reward of a reasoning step of several classes: 1 − P(the lowest), P(the highest), or the mean class from 0 to 1."""
+
 _SMALLEST = 1e-12
+_LARGEST_EXPONENT = 700.0
 
 
 def aggregate_steps(probabilities: Sequence[float], how: Aggregation) -> float:
@@ -52,6 +56,35 @@ def aggregate_steps(probabilities: Sequence[float], how: Aggregation) -> float:
             assert_never(how)
 
 
+def aggregate_log_odds(log_odds: Sequence[float], how: Aggregation) -> float:
+    """Return ``aggregate_steps`` of the probabilities with these log-odds.
+
+    Sums and means of log-odds and of odds are taken of them as they are, whereas probabilities that round to 1 tie.
+
+    Raises:
+        ValueError: when there is no step.
+    """
+    if not len(log_odds):
+        raise ValueError("a response without steps has no reward")
+    match how:
+        case "log_odds":
+            return math.fsum(log_odds)
+        case "mean_logit":
+            return probability(math.fsum(log_odds) / len(log_odds))
+        case "mean_odds":
+            return math.fsum(math.exp(min(each, _LARGEST_EXPONENT)) for each in log_odds) / len(log_odds)
+        case "last" | "mean" | "min" | "product" | "max" | "geometric_mean":
+            return aggregate_steps([probability(each) for each in log_odds], how)
+        case _:
+            assert_never(how)
+
+
+def probability(log_odds: float) -> float:
+    """Return the probability with these log-odds."""
+    # the exponent is never above 0, so it does not overflow
+    return 1.0 / (1.0 + math.exp(-log_odds)) if log_odds >= 0.0 else math.exp(log_odds) / (1.0 + math.exp(log_odds))
+
+
 def _inside(probability: float) -> float:
     return min(max(probability, _SMALLEST), 1.0 - _SMALLEST)
 
@@ -69,6 +102,11 @@ def _geometric_mean(values: Sequence[float]) -> float:
         return product ** (1.0 / len(values))
     # The product of many small numbers underflows; its logarithm does not.
     return math.exp(math.fsum(map(math.log, values)) / len(values))
+
+
+def wrong_below(classes: Sequence[float]) -> float:
+    """Return the label below which a step is wrong: nearer to the lowest of its classes than to the next."""
+    return (classes[0] + classes[1]) / 2
 
 
 def first_error(probabilities: Sequence[float], *, threshold: float = 0.5) -> int | None:

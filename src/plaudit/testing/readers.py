@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from plaudit.data.reading.convert import Block
 from plaudit.data.reading.options import ReadingOptions, reading_options
 from plaudit.data.reading.read import read_groups
 from plaudit.data.reading.sources.fields import Row
@@ -31,7 +32,8 @@ def check_reader(
     - A row becomes a valid group and is not changed by it.
     - The groups of a file are those of its rows, in their order; read again they have the same ids and fingerprint.
     - A field of the wrong type, or a number that is NaN, is a DataError that names the field. So is a field of
-      ``needed`` that is missing or null; an empty text there is a DataError. No other exception is raised.
+      ``needed`` that is missing or null; an empty text there is a DataError or an empty response. No other exception
+      is raised.
     - With ``on_error="skip"`` a bad row is counted, and the other rows are read.
 
     Args:
@@ -65,7 +67,8 @@ def _name_of(reader: AbstractFormat | Reader) -> str:
 
 
 def _read(name: str, row: Row, options: ReadingOptions) -> Group:
-    return format_named(name).read(row, options)
+    block = Block("", "", "", name, options)
+    return format_named(name).read(block.shaped(row).row, options)
 
 
 def _check_sound(name: str, row: Row, options: ReadingOptions, place: str) -> None:
@@ -109,6 +112,8 @@ def _check_bad(name: str, bad: Row, options: ReadingOptions, field: str, place: 
     found = _outcome(lambda: _read(name, bad, options), place)
     if isinstance(found, DataError):
         assert place.endswith("empty") or field in str(found), f"{place} is refused without naming the field: {found}"
+        return
+    if place.endswith("empty") and any(not response.strip() for response in found.responses):
         return
     is_unread = (
         field in original

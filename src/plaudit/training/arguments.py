@@ -18,6 +18,8 @@ from transformers.integrations.integration_utils import (
 from plaudit.errors import ConfigError, closest_or_all
 from plaudit.training.config import TrainConfig
 
+_LOGGED_STEPS, _LEAST_ROWS = 10, 20
+"""Steps between two rows of metrics, and the rows of a short run, where the config leaves them open."""
 _FULL = "FULL_STATE_DICT"
 _CHECKPOINTING = "use step.gradient_checkpointing"
 _REFUSED = {
@@ -39,7 +41,7 @@ def training_arguments(config: TrainConfig, run_dir: Path, *, steps_per_epoch: i
             that transformers refuses or that does not work here; when a tracker is unknown or not installed.
     """
     optim, step = config.optim, config.step
-    total = step.max_steps or math.ceil(step.epochs * steps_per_epoch)
+    total = total_steps(config, steps_per_epoch)
     ours: dict[str, Any] = {
         "output_dir": str(run_dir / "checkpoints"),
         "per_device_train_batch_size": 1,
@@ -61,7 +63,7 @@ def training_arguments(config: TrainConfig, run_dir: Path, *, steps_per_epoch: i
         "bf16": step.precision == "bfloat16",
         "use_cpu": not torch.cuda.is_available(),
         "logging_strategy": "steps",
-        "logging_steps": step.log_every,
+        "logging_steps": step.log_every or max(1, min(_LOGGED_STEPS, total // _LEAST_ROWS)),
         "logging_nan_inf_filter": False,
         "logging_first_step": True,
         "eval_strategy": "no" if step.evaluate_every is None else "steps",
@@ -84,6 +86,11 @@ def training_arguments(config: TrainConfig, run_dir: Path, *, steps_per_epoch: i
         # One process drives one device; several devices are several processes (torchrun), never DataParallel.
         arguments._n_gpu = 1
     return arguments
+
+
+def total_steps(config: TrainConfig, steps_per_epoch: int) -> int:
+    """Return the optimiser steps of a run."""
+    return config.step.max_steps or math.ceil(config.step.epochs * steps_per_epoch)
 
 
 def _check_sharding(arguments: TrainingArguments) -> None:

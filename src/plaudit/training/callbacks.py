@@ -1,10 +1,11 @@
-"""Callbacks of training: metrics.jsonl, the progress bar, complete checkpoints, and an orderly Ctrl-C."""
+"""Callbacks of training: metrics.jsonl, the progress bar, and an orderly stop on Ctrl-C and SIGTERM."""
 
 from __future__ import annotations
 
 import json
+import logging
 import signal
-import zipfile
+import threading
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,18 +16,25 @@ from rich import progress
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from typing_extensions import override
 
-from plaudit.errors import CheckpointError, DataError
-from plaudit.records import write_json, write_text
+from plaudit.errors import DataError, OutputError
+from plaudit.models.checkpoint.hub import upload_folder
+from plaudit.records import write_text
+from plaudit.training.config import PushSection
 
-COMPLETE_FILE = "complete.json"
+_log = logging.getLogger(__name__)
+
+PLACE = ("episode", "seconds")
+"""What a log says of its place in a run, beside its step and epoch."""
 
 
 class MetricsFile(TrainerCallback):
     """Appends every log to ``metrics.jsonl``; on resume, rows after the checkpoint are taken back first."""
 
-    def __init__(self, path: Path) -> None:
-        """Write to ``path``."""
+    def __init__(self, path: Path, *, kept: int | None = None) -> None:
+        """Write to ``path``, of which the first ``kept`` rows stand; None for those up to the step gone on from."""
         self.path = path
+        self.rows = 0
+        self._kept = kept
         self.last: dict[str, float] = {}
 
     @override
@@ -34,19 +42,22 @@ class MetricsFile(TrainerCallback):
         """Keep the rows up to the step that training goes on from."""
         if state.is_world_process_zero:
             rows = _rows(self.path) if self.path.exists() else []
-            kept = [row for row in rows if row["step"] <= state.global_step]
+            kept = [row for row in rows[: self._kept] if row["step"] <= state.global_step]
+            self.rows = len(kept)
             write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
 
     @override
     def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """Append one row: ``train/rm/…`` or ``eval/rm/…``."""
+        """Append one row: its place in the run, and ``train/rm/…`` or ``eval/rm/…``."""
         metrics = named_metrics(logs or {})
         if not metrics or not state.is_world_process_zero:
             return
         self.last |= metrics
-        row = {"step": state.global_step, "epoch": state.epoch, **metrics}
+        place = {name: logs[name] for name in PLACE if name in logs}
+        row = {"step": state.global_step, "epoch": state.epoch, **place, **metrics}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+        self.rows += 1
 
 
 def named_metrics(logs: dict[str, float]) -> dict[str, float]:
@@ -55,7 +66,7 @@ def named_metrics(logs: dict[str, float]) -> dict[str, float]:
         return {}
     named = {}
     for name, value in logs.items():
-        if name in ("epoch", "total_flos"):
+        if name in ("epoch", "total_flos", *PLACE):
             continue
         named[f"eval/{name.removeprefix('eval_')}" if name.startswith("eval_") else f"train/{name}"] = value
     return named
@@ -126,38 +137,28 @@ class ProgressBar(TrainerCallback):
             self._progress.stop()
 
 
-class CompleteCheckpoints(TrainerCallback):
-    """Marks a checkpoint as complete once every file of it is written; only such are resumed from."""
+class PushCheckpoints(TrainerCallback):
+    """Pushes every checkpoint to the hub, one commit each; one that fails is told, and training goes on."""
+
+    def __init__(self, push: PushSection) -> None:
+        """Push to the repository of ``push``."""
+        self._push = push
 
     @override
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Write the mark."""
-        if state.is_world_process_zero:
-            directory = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-            write_json(directory / COMPLETE_FILE, {"step": state.global_step})
-
-
-def last_complete_checkpoint(directory: Path) -> Path | None:
-    """Return the complete checkpoint with the most steps, or None."""
-    marks = directory.glob(f"checkpoint-[0-9]*/{COMPLETE_FILE}")
-    found = {int(mark.parent.name.removeprefix("checkpoint-")): mark.parent for mark in marks}
-    return found[max(found)] if found else None
-
-
-def check_checkpoint(directory: Path) -> None:
-    """Raise CheckpointError where a file that transformers resumes from was damaged after it was written."""
-    state = directory / "trainer_state.json"
-    try:
-        TrainerState.load_from_json(str(state))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{state} cannot be read: {error}; remove {directory} to resume before it") from None
-    for file in sorted([*directory.glob("*.pt"), *directory.glob("*.pth")]):
-        if not zipfile.is_zipfile(file):
-            raise CheckpointError(f"{file} is damaged; remove {directory} to resume before it")
+        """Push the model of the checkpoint."""
+        if not state.is_world_process_zero:
+            return
+        directory = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        where = {"private": self._push.private, "revision": self._push.revision}
+        try:
+            upload_folder(directory, self._push.repo, message=f"Step {state.global_step}", **where)
+        except OutputError as error:
+            _log.warning("%s; training goes on", error)
 
 
 class OrderlyStop(TrainerCallback):
-    """On the first Ctrl-C: finish the step, save a checkpoint, stop. On the second: stop at once.
+    """On the first Ctrl-C, or SIGTERM: finish the step, save a checkpoint, stop. On a further Ctrl-C: stop at once.
 
     ``asked`` is whether this process got the signal; ``stopped`` whether any did, which all ranks agree on at the end
     of a step, so that they stop at the same one.
@@ -167,15 +168,18 @@ class OrderlyStop(TrainerCallback):
         """Wait for the signal."""
         self.asked = False
         self.stopped = False
-        self._previous: Any = None
+        self._previous: dict[int, Any] = {}
 
     @override
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
-        """Take over Ctrl-C."""
-        self._previous = signal.signal(signal.SIGINT, self._interrupt)
+        """Take over both signals, which only the main thread may."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._interrupt)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        # A scheduler may repeat SIGTERM, and torchrun hands on its own: only a person is impatient.
+        if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.asked = True
 
@@ -189,7 +193,7 @@ class OrderlyStop(TrainerCallback):
 
     @override
     def on_train_end(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
-        """Give Ctrl-C back, and heed one that came since the last step ended."""
+        """Give the signals back, and heed one that came since the last step ended."""
         self.give_back()
         self._agree(args.device)
 
@@ -202,10 +206,9 @@ class OrderlyStop(TrainerCallback):
             self.stopped = bool(asked.item())
 
     def give_back(self) -> None:
-        """Give Ctrl-C back to whoever had it, also after an error."""
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
-            self._previous = None
+        """Give the signals back to whoever had them, also after an error."""
+        while self._previous:
+            signal.signal(*self._previous.popitem())
 
 
 _SHOWN = ("loss", "accuracy", "step_accuracy", "mse")

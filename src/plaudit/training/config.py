@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
@@ -10,7 +11,7 @@ from plaudit.config import Config
 from plaudit.data.mixing.config import MixtureConfig
 from plaudit.data.reading.options import DataFile
 from plaudit.objectives.config import BradleyTerry, ObjectiveConfig
-from plaudit.statistics.steps import Aggregation
+from plaudit.statistics.steps import Aggregation, StepReward
 
 
 class PretrainedInit(Config):
@@ -25,7 +26,8 @@ class PretrainedInit(Config):
     quantization: Literal["4bit"] | None = None
     """``4bit``: load the linear layers below the head in NF4 and train adapters on them (QLoRA); needs bitsandbytes."""
     chat_template: str | None = None
-    """Chat template: null for the tokenizer's own, ``plain``, ``concatenate``, a .jinja file, or Jinja source."""
+    """Chat template: null for the tokenizer's own, or ``plain`` where it has none; else ``plain``, ``concatenate``, a
+    .jinja file, or Jinja source."""
     trust_remote_code: bool = False
     """Run code that the model repository brings."""
 
@@ -80,6 +82,8 @@ class TokenHeadSection(Config):
     """Kind of head."""
     step_separator: Annotated[str, Field(min_length=1)] = "\n"
     """Separator of the steps of a response that brings none of its own."""
+    step_reward: StepReward = "not_lowest"
+    """Reward of a step: 1 − P(the lowest class), P(the ``highest``), or the ``mean`` of the classes, from 0 to 1."""
     aggregation: Aggregation = "last"
     """Aggregation of step rewards into the reward of a response."""
 
@@ -101,6 +105,8 @@ class LanguageModelHeadSection(Config):
     """Words of earlier turns in training: always the best one, as in use, or those of the labels, as RLHFlow trains."""
     step_separator: Annotated[str, Field(min_length=1)] = "\n"
     """Separator of the steps of a response that brings none of its own."""
+    step_reward: StepReward = "not_lowest"
+    """Reward of a step: 1 − P(the lowest class), P(the ``highest``), or the ``mean`` of the classes, from 0 to 1."""
     aggregation: Aggregation = "last"
     """Aggregation of step rewards into the reward of a response."""
 
@@ -156,14 +162,25 @@ class ModelSection(Config):
     max_length: Annotated[int, Field(gt=1)] | None = None
     """Longest conversation in tokens; null for the model's own limit, at most 4096."""
     truncation: Literal["truncate_prompt", "drop"] = "truncate_prompt"
-    """Longer conversations: cut the prompt from the left, the same for the whole group, or drop the group."""
+    """A conversation (prompt and one response) that is longer: cut its prompt from the left, or drop the response."""
     lora: LoRA | None = None
     """Train adapters instead of all weights."""
+    tiny: str | None = None
+    """The model that a tiny random one stands in for, written by ``--tiny``; null for a real model."""
+
+    @field_validator("init", mode="before")
+    @classmethod
+    def _type_of_start(cls, value: Any) -> Any:
+        """Take a start that names a path and no type for ``pretrained``, and one with sizes alone for ``scratch``."""
+        if isinstance(value, Mapping) and "type" not in value and value:
+            return {"type": "pretrained" if "path" in value else "scratch", **value}
+        return value
 
     @property
-    def has_custom_head(self) -> bool:
-        """Return whether the head is one that a user wrote, whose module loading the model imports."""
-        return isinstance(self.head, CustomHeadSection)
+    def trusts_code(self) -> bool:
+        """Return whether the trained model needs code to be imported: of a head that a user wrote, or of its base."""
+        from_base = isinstance(self.init, PretrainedInit) and self.init.trust_remote_code
+        return from_base or isinstance(self.head, CustomHeadSection)
 
     @model_validator(mode="after")
     def _adapters_apart_have_a_base(self) -> Self:
@@ -250,8 +267,8 @@ class StepSection(Config):
     """Recompute activations in the backward pass."""
     threads: Annotated[int, Field(gt=0, le=4096)] | None = None
     """CPU threads; null for PyTorch's choice."""
-    log_every: Annotated[int, Field(gt=0)] = 10
-    """Steps between rows of ``metrics.jsonl``."""
+    log_every: Annotated[int, Field(gt=0)] | None = None
+    """Steps between rows of ``metrics.jsonl``; null for 10, or less where a run would have fewer than 20 rows."""
     evaluate_every: Annotated[int, Field(gt=0)] | None = None
     """Steps between evaluations; null evaluates at the end only."""
     evaluate_groups: Annotated[int, Field(gt=0)] = 1000
@@ -264,6 +281,17 @@ class StepSection(Config):
     """Trackers of transformers that get every metric too (``tensorboard``, ``wandb`` …)."""
     trainer_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Further fields of ``transformers.TrainingArguments`` (``fsdp``, ``deepspeed`` …); none of those above."""
+
+
+class PushSection(Config):
+    """The hub: each checkpoint as a commit while training runs, and the final model with its card at the end."""
+
+    repo: Annotated[str, Field(pattern=r"^[\w-][\w.-]*/[\w-][\w.-]*$")]
+    """Repository, ``owner/name``; it is made where it does not exist."""
+    private: bool = False
+    """Make it a private one."""
+    revision: str | None = None
+    """Branch to push to; null for the main one."""
 
 
 class TrainConfig(Config):
@@ -281,6 +309,8 @@ class TrainConfig(Config):
     """AdamW and its schedule."""
     step: StepSection = StepSection()
     """Optimiser step, memory, logging and checkpoints."""
+    push: PushSection | None = None
+    """Repository of the hub that the model is pushed to; null for none."""
 
     @model_validator(mode="after")
     def _quantised_weights_are_not_sharded(self) -> Self:

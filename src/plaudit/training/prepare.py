@@ -30,7 +30,7 @@ from plaudit.models.create import add_lora, build_decoder, build_tokenizer, new_
 from plaudit.models.heads.head import AttributesHead, Head
 from plaudit.models.heads.kinds import custom_head, head_class
 from plaudit.models.heads.language_model import keep_language_model
-from plaudit.models.parity import LayoutProof, choose_layout
+from plaudit.models.parity import LayoutProof, check_causal, choose_layout
 from plaudit.models.reward_model import RewardModel
 from plaudit.objectives.config import ObjectiveConfig
 from plaudit.objectives.objective import LabelKind
@@ -46,7 +46,7 @@ from plaudit.training.config import (
     TokenHeadSection,
     TrainConfig,
 )
-from plaudit.training.standardise import AttributeUnits, measured_units
+from plaudit.training.standardise import AttributeUnits, equal_weights, measured_units
 
 _log = logging.getLogger(__name__)
 
@@ -137,10 +137,8 @@ def prepare_model(config: TrainConfig, train: GroupSet) -> tuple[RewardModel, La
         case _:
             assert_never(section.init)
     if isinstance(config.objective, Regression) and isinstance(model.head, AttributesHead):
-        units = _units_of(config.objective, section.init, train)
-        described = {"attribute_scales": units.scales, "attribute_locations": units.locations}
-        model.recipe = model.recipe.model_copy(update=described)
-    model.recipe = model.recipe.model_copy(update={"trained_as_log_odds": config.objective.log_odds})
+        model.recipe = model.recipe.model_copy(update=_described_attributes(config.objective, section.init, train))
+    model.recipe = model.recipe.model_copy(update={"reward_scale": config.objective.reward_scale})
     if section.lora is not None:
         lora = section.lora
         model = add_lora(
@@ -152,27 +150,42 @@ def prepare_model(config: TrainConfig, train: GroupSet) -> tuple[RewardModel, La
             keep_language_model(model, init.path, trust_remote_code=init.trust_remote_code)
         else:
             keep_language_model(model, None)
+        check_causal(model)
     proof = choose_layout(model, section.layout)
     if config.step.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     return model, proof
 
 
-def _units_of(objective: Regression, init: PretrainedInit | ScratchInit, train: GroupSet) -> AttributeUnits:
-    """Return the units of the rated attributes: those of a head that is kept, or else those of the training groups."""
-    if isinstance(init, PretrainedInit):
-        kept = _units_of_kept_head(init, objective.attributes)
-        if kept == _RAW and objective.standardise:
-            _log.warning(
-                "%s rates these attributes already, in units that are kept: nothing is standardised", init.path
-            )
-        if kept is not None:
-            return kept
-    return measured_units(train, objective.attributes, scale=objective.scale) if objective.standardise else _RAW
+def _described_attributes(
+    objective: Regression, init: PretrainedInit | ScratchInit, train: GroupSet
+) -> dict[str, tuple[float, ...]]:
+    """Return the units of the rated attributes and their weights in the reward, as fields of the recipe.
+
+    They are those of a head that is kept, or else those of the training groups.
+    """
+    kept = _kept_attributes(init, objective.attributes) if isinstance(init, PretrainedInit) else None
+    units, weights = _RAW, ()
+    if kept is not None:
+        units, weights = kept
+        if units == _RAW and objective.standardise:
+            _log.warning("the model rates these attributes already, in units that are kept: nothing is standardised")
+    elif objective.standardise:
+        units = measured_units(train, objective.attributes, scale=objective.scale)
+    weights = weights if objective.reward_weights is None else objective.reward_weights
+    if not weights and len(objective.attributes) > 1:
+        weights = equal_weights(units.scales or measured_units(train, objective.attributes).scales)
+    return {
+        "attribute_scales": units.scales,
+        "attribute_locations": units.locations,
+        "attribute_weights": weights,
+    }
 
 
-def _units_of_kept_head(init: PretrainedInit, attributes: tuple[str, ...]) -> AttributeUnits | None:
-    """Return the units of the head that a model brings for these very attributes, or None where it brings none."""
+def _kept_attributes(
+    init: PretrainedInit, attributes: tuple[str, ...]
+) -> tuple[AttributeUnits, tuple[float, ...]] | None:
+    """Return the units and weights of the head that a model brings for these very attributes, or None without one."""
     source = resolve_source(init.path)
     names: dict[int, str] = (
         load_config_of(source, trust_remote_code=init.trust_remote_code).to_dict().get("id2label", {})
@@ -181,7 +194,9 @@ def _units_of_kept_head(init: PretrainedInit, attributes: tuple[str, ...]) -> At
         return None
     file = checkpoint_file(source, RECIPE_FILE)
     recipe = None if file is None else read_recipe(file.parent)
-    return _RAW if recipe is None else AttributeUnits(recipe.attribute_locations, recipe.attribute_scales)
+    if recipe is None:
+        return _RAW, ()
+    return AttributeUnits(recipe.attribute_locations, recipe.attribute_scales), recipe.attribute_weights
 
 
 def prepare_tokens(
@@ -197,6 +212,7 @@ def prepare_tokens(
     encoder = _training_encoder(config, model)
     tokens = encode_to_file(groups, encoder, directory / _token_file_name(groups, model, encoder), progress=progress)
     rows = np.flatnonzero(carries_labels(tokens, objective, form))
+    reads_margins = objective.needs.margins or objective.needs.labels == "strengths"
     counts = {
         "fingerprint": groups.fingerprint,
         "read": groups.report.model_dump(mode="json"),
@@ -205,6 +221,7 @@ def prepare_tokens(
         "labels": label_kind(objective, form),
         "without_labels": len(tokens) - len(rows),
         "preferences": _num_preferences(tokens, encoder),
+        "preferences_without_margin": int(tokens.num_pairs.sum()) - tokens.num_margins() if reads_margins else 0,
         "tokens_separate": int(tokens.sizes.flat_tokens.sum()),
         "tokens_shared": int(tokens.sizes.tree_tokens.sum()),
     }

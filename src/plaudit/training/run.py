@@ -6,7 +6,7 @@ import contextlib
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,27 +21,22 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.utils.logging import disable_progress_bar
 
 from plaudit.batching.planner import num_steps
-from plaudit.config import dump_config, load_config
 from plaudit.data.reading.write import write_groups
-from plaudit.errors import ConfigError, DataError, OutputError, PlauditError
+from plaudit.errors import ConfigError, DataError, OutputError, PlauditError, TrainingError
 from plaudit.models.checkpoint.files import load_reward_model, save_reward_model
 from plaudit.models.checkpoint.four_bit import num_weights, share_in_words
+from plaudit.models.checkpoint.recipe import reward_in_words
 from plaudit.models.create import merge_lora
 from plaudit.models.heads.odin import OdinHead
 from plaudit.models.parity import LayoutProof
 from plaudit.models.reward_model import RewardModel
 from plaudit.provenance import made_now
-from plaudit.records import RunRecord, write_record, write_text
-from plaudit.training.arguments import training_arguments
-from plaudit.training.callbacks import (
-    CompleteCheckpoints,
-    MetricsFile,
-    OrderlyStop,
-    ProgressBar,
-    check_checkpoint,
-    last_complete_checkpoint,
-)
+from plaudit.records import RunRecord, write_record
+from plaudit.training.arguments import total_steps, training_arguments
+from plaudit.training.callbacks import MetricsFile, OrderlyStop, ProgressBar, PushCheckpoints
+from plaudit.training.checkpoints import CompleteCheckpoints, check_checkpoint, last_complete_checkpoint, metrics_rows
 from plaudit.training.config import TrainConfig
+from plaudit.training.diagnosis import steps_in_words
 from plaudit.training.prepare import (
     PreparedTokens,
     check_margins,
@@ -51,10 +46,18 @@ from plaudit.training.prepare import (
     prepare_tokens,
     trained_head,
 )
+from plaudit.training.run_folder import (
+    CHECKPOINTS_FOLDER,
+    DATA_FOLDER,
+    HELD_OUT_FILE,
+    METRICS_FILE,
+    MODEL_FOLDER,
+    RECORD_FILE,
+    claimed,
+    is_finished,
+    run_record,
+)
 from plaudit.training.trainer import RewardTrainer
-
-MODEL_FOLDER = "model"
-HELD_OUT_FILE = "held_out.jsonl"
 
 
 def train(config: TrainConfig, *, run_dir: Path, resume: bool = False) -> Path:
@@ -68,7 +71,8 @@ def train(config: TrainConfig, *, run_dir: Path, resume: bool = False) -> Path:
         ConfigError: when the folder holds another run, resumes with another config, other data or another recipe, or
             holds none to resume.
         DataError, ModelError, LayoutError, TrainingError: as their names say.
-        OutputError: when the folder cannot be written; files written before are whole.
+        OutputError: when the folder cannot be written, or another process is training in it; files written before are
+            whole.
     """
     training_arguments(config, run_dir, steps_per_epoch=1)
     trained_head(config)
@@ -76,25 +80,40 @@ def train(config: TrainConfig, *, run_dir: Path, resume: bool = False) -> Path:
     state = PartialState(cpu=not torch.cuda.is_available())
     if config.step.threads is not None:
         torch.set_num_threads(config.step.threads)
-    with state.main_process_first(), _claimed(config, run_dir, resume=resume, is_main=state.is_main_process):
-        train_groups, held_out_groups = prepare_groups(config.data, cache_dir=run_dir / "data")
-        model, proof = prepare_model(config, train_groups)
-        train_tokens = prepare_tokens(train_groups, model, run_dir / "data", config)
-        _check_something_left(train_tokens)
-        check_margins(train_tokens.tokens, config.objective)
-        held_out = prepare_tokens(held_out_groups, model, run_dir / "data", config) if len(held_out_groups) else None
-        _check_evaluation(config, held_out)
-        record = _first_record(config, model, proof, train_tokens, held_out, state.num_processes)
-        if state.is_main_process:
-            _check_same_inputs(run_dir / "run.json", record)
-            write_groups(run_dir / "data" / HELD_OUT_FILE, held_out_groups)
-        checkpoint = last_complete_checkpoint(run_dir / "checkpoints") if resume else None
+    is_main = state.is_main_process
+    with claimed(config, run_dir, resume=resume) if is_main else contextlib.nullcontext():
+        if resume and is_finished(run_dir):
+            if is_main:
+                print(f"{run_dir} is finished already: nothing was changed")
+            return run_dir
+        with state.main_process_first():
+            prepared = _prepare(config, run_dir, resume=resume, state=state)
+        return _run(config, run_dir, *prepared)
+
+
+def _prepare(
+    config: TrainConfig, run_dir: Path, *, resume: bool, state: PartialState
+) -> tuple[RewardModel, PreparedTokens, PreparedTokens | None, RunRecord, Path | None]:
+    """Return what is trained and on what, the record of the run, and the checkpoint that it goes on from."""
+    train_groups, held_out_groups = prepare_groups(config.data, cache_dir=run_dir / DATA_FOLDER)
+    model, proof = prepare_model(config, train_groups)
+    train_tokens = prepare_tokens(train_groups, model, run_dir / DATA_FOLDER, config)
+    _check_something_left(train_tokens)
+    check_margins(train_tokens.tokens, config.objective)
+    held_out = prepare_tokens(held_out_groups, model, run_dir / DATA_FOLDER, config) if len(held_out_groups) else None
+    _check_evaluation(config, held_out)
+    record = _first_record(config, model, proof, train_tokens, held_out, state.num_processes)
+    checkpoint = last_complete_checkpoint(run_dir / CHECKPOINTS_FOLDER) if resume else None
+    if state.is_main_process:
+        _check_same_inputs(run_dir, record)
         if checkpoint is not None:
             check_checkpoint(checkpoint)
-    if state.is_main_process:
-        write_record(run_dir / "run.json", record)
+        write_groups(run_dir / DATA_FOLDER / HELD_OUT_FILE, held_out_groups)
+        write_record(run_dir / RECORD_FILE, record)
         _tell(record)
-    return _run(config, run_dir, model, train_tokens, held_out, record, checkpoint)
+        per_epoch = num_steps(len(train_tokens.rows), config.step.groups_per_step)
+        print(steps_in_words(total_steps(config, per_epoch), config))
+    return model, train_tokens, held_out, record, checkpoint
 
 
 def _run(
@@ -106,12 +125,15 @@ def _run(
     record: RunRecord,
     checkpoint: Path | None,
 ) -> Path:
-    metrics, stop = MetricsFile(run_dir / "metrics.jsonl"), OrderlyStop()
-    bar = ProgressBar()
-    trainer = build_trainer(config, run_dir, model, train_tokens, held_out, [metrics, bar, CompleteCheckpoints(), stop])
+    kept = None if checkpoint is None else metrics_rows(checkpoint)
+    metrics, stop, bar = MetricsFile(run_dir / METRICS_FILE, kept=kept), OrderlyStop(), ProgressBar()
+    callbacks: list[TrainerCallback] = [metrics, bar, CompleteCheckpoints(metrics), stop]
+    if config.push is not None:
+        callbacks.append(PushCheckpoints(config.push))
+    trainer = build_trainer(config, run_dir, model, train_tokens, held_out, callbacks)
     began, status = time.perf_counter(), "failed"
     try:
-        with _writing_to(run_dir):
+        with _writing_to(run_dir), _tracking(config.step.trackers):
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
             status = "stopped" if stop.stopped else "finished"
             if not stop.stopped:
@@ -133,7 +155,7 @@ def _run(
                     "seconds": time.perf_counter() - began,
                 }
             )
-            write_record(run_dir / "run.json", ended)
+            write_record(run_dir / RECORD_FILE, ended)
     if dist.is_initialized():
         dist.barrier()
         trainer.unwrap()
@@ -193,37 +215,51 @@ def _save_final(trainer: RewardTrainer, model: RewardModel, run_dir: Path, *, me
 
 @contextlib.contextmanager
 def _writing_to(run_dir: Path) -> Iterator[None]:
-    """Turn the libraries' errors over a full disk into an OutputError that names the run."""
+    """Turn the libraries' errors over a full disk, and over a lost process of the job, into one line."""
     try:
         yield
     except PlauditError:
         raise
-    except (OSError, SafetensorError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not _is_about_writing(error):
+    except RuntimeError as error:
+        if _is_about_writing(error):
+            raise _not_written(run_dir, error) from error
+        if dist.is_initialized() and _is_about_another_rank(error):
+            raise TrainingError(
+                f"rank {dist.get_rank()} of {dist.get_world_size()} has lost another process of the job, which the "
+                "launcher names; its complete checkpoints are kept: go on with the same command and --resume"
+            ) from error
+        raise
+    except (OSError, SafetensorError) as error:
+        raise _not_written(run_dir, error) from error
+
+
+@contextlib.contextmanager
+def _tracking(trackers: Sequence[str]) -> Generator[None]:
+    """Turn an error of the package of a tracker into one line."""
+    try:
+        yield
+    except Exception as error:
+        name = type(error).__module__.partition(".")[0]
+        if name not in trackers:
             raise
-        words = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise OutputError(f"cannot write {run_dir}: {words}; its complete checkpoints are kept") from error
+        words = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ConfigError(f"step.trackers: {name} cannot be used: {words}; set it up, or leave it out") from error
+
+
+def _not_written(run_dir: Path, error: Exception) -> OutputError:
+    words = getattr(error, "strerror", None) or str(error).splitlines()[0]
+    return OutputError(f"cannot write {run_dir}: {words}; its complete checkpoints are kept")
+
+
+def _is_about_another_rank(error: RuntimeError) -> bool:
+    """Return whether a collective operation failed: NCCL has an error of its own, gloo only words."""
+    words = str(error)
+    return isinstance(error, dist.DistError) or "gloo" in words or "onnection" in words
 
 
 def _is_about_writing(error: RuntimeError) -> bool:
     """Return whether PyTorch's writer of checkpoints failed: it has no error of its own."""
     return "PytorchStreamWriter" in str(error) or "inline_container" in str(error)
-
-
-@contextlib.contextmanager
-def _claimed(config: TrainConfig, run_dir: Path, *, resume: bool, is_main: bool) -> Iterator[None]:
-    """Claim the folder for ``config``; where the block fails before anything is trained, give a new one back."""
-    is_new = is_main and _claim_folder(config, run_dir, resume=resume)
-    try:
-        yield
-    except BaseException:
-        if is_new:
-            (run_dir / "config.yaml").unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                (run_dir / "data").rmdir()
-            with contextlib.suppress(OSError):
-                run_dir.rmdir()
-        raise
 
 
 def _check_something_left(train: PreparedTokens) -> None:
@@ -245,32 +281,11 @@ def _check_evaluation(config: TrainConfig, held_out: PreparedTokens | None) -> N
         )
 
 
-def _claim_folder(config: TrainConfig, run_dir: Path, *, resume: bool) -> bool:
-    """Return whether the folder is a new one; an older one must be resumed, with its own config."""
-    path = run_dir / "config.yaml"
-    if not path.exists():
-        if resume:
-            raise ConfigError(
-                f"{run_dir} holds no run to resume ({path.name} is missing); leave out --resume to start one"
-            )
-        write_text(path, dump_config(config))
-        return True
-    if not resume:
-        raise ConfigError(f"{run_dir} holds a run already; add --resume to go on with it, or choose another --run-dir")
-    if load_config(TrainConfig, path) != config:
-        raise ConfigError(f"the config differs from {path}, the one this run was started with; resume with that one")
-    return False
-
-
-def _check_same_inputs(path: Path, record: RunRecord) -> None:
-    """Raise ConfigError where the run recorded in ``path``, if any, was begun on other data or with another recipe."""
-    if not path.exists():
+def _check_same_inputs(run_dir: Path, record: RunRecord) -> None:
+    """Raise ConfigError where the run in ``run_dir``, if any, was begun on other data or with another recipe."""
+    if not (run_dir / RECORD_FILE).exists():
         return
-    try:
-        begun = RunRecord.model_validate_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read, so what the run was begun with is unknown: {error}") from None
-    before, now = _inputs_of(begun), _inputs_of(record)
+    before, now = _inputs_of(run_record(run_dir)), _inputs_of(record)
     changed = [
         f"{name} was {before.get(name)}, is {now.get(name)}"
         for name in sorted(before.keys() | now.keys())
@@ -278,7 +293,7 @@ def _check_same_inputs(path: Path, record: RunRecord) -> None:
     ]
     if changed:
         raise ConfigError(
-            f"{path.parent} cannot be resumed, because what it was begun with has changed: {'; '.join(changed)}; "
+            f"{run_dir} cannot be resumed, because what it was begun with has changed: {'; '.join(changed)}; "
             "restore it, or start another run"
         )
 
@@ -307,6 +322,10 @@ def _first_record(
         "recipe_hash": model.recipe.hash,
         "max_length": model.recipe.max_length,
     }
+    if config.model.tiny is not None:
+        described["tiny"] = config.model.tiny
+    if model.recipe.attribute_weights:
+        described["reward"] = reward_in_words(model.recipe)
     if model.recipe.quantization is not None:
         described["quantization"] = share_in_words(model.parameters())
     cpu = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
@@ -336,9 +355,14 @@ def _tell(record: RunRecord) -> None:
             left_out = left_out | {
                 f"groups without {missing_label_in_words(counts['labels'])}": counts["without_labels"]
             }
+        bare = counts["preferences_without_margin"]
+        if bare:
+            left_out = left_out | {"preferences without a margin, which count as margin or strength 0": bare}
         for reason, count in left_out.items():
             print(f"{name}: {count} {reason}")
     print(f"layout: {record.model['layout']} ({record.model['layout_reason']})")
+    if "reward" in record.model:
+        print(f"reward of a response: {record.model['reward']} (objective.reward_weights sets others)")
 
 
 def _now() -> str:

@@ -51,6 +51,14 @@ class AttributeUnits:
     scales: tuple[float, ...] = ()
 
 
+def equal_weights(scales: Sequence[float]) -> tuple[float, ...]:
+    """Return weights that make the mean of attributes, each divided by its scale; none of fewer than two.
+
+    A plain mean of ratings would be that of the attribute with the widest scale.
+    """
+    return tuple(1.0 / (len(scales) * scale) for scale in scales) if len(scales) > 1 else ()
+
+
 def rating_moments(groups: Iterable[Group], attributes: Sequence[str]) -> dict[str, Moments]:
     """Return the moments of the known ratings of each attribute, one per rated response; missing ones do not count."""
     found = {name: Moments() for name in attributes}

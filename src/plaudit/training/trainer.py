@@ -12,9 +12,10 @@ import json
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -194,7 +195,8 @@ class RewardTrainer(Trainer):
         self.groups_per_step, self.max_tokens = groups_per_step, max_tokens
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, float] = defaultdict(float)
-        self._since = time.perf_counter()
+        self._since = self._began = time.perf_counter()
+        self._seconds_before = 0.0
         super().__init__(
             model=model,
             args=args,
@@ -245,6 +247,12 @@ class RewardTrainer(Trainer):
         return 0
 
     @override
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """Run an epoch; none after the last step, of whose checkpoint transformers trains one step more."""
+        if self.state.global_step < self.state.max_steps:
+            super()._run_epoch(*args, **kwargs)
+
+    @override
     def training_step(self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
         """Run all micro-batches of one optimiser step and return this rank's share of the step's loss."""
         step: StepBatches = inputs
@@ -281,7 +289,9 @@ class RewardTrainer(Trainer):
         """Return the rewards of all batches on all ranks, without gradient, where the objective asks for them."""
         if not self.item_objective.needs.whole_step:
             return None
-        with self.compute_loss_context_manager():
+        cuda = [self.args.device.index or 0] if self.args.device.type == "cuda" else []
+        # The pass with gradients draws the same dropout masks again, so that both see the same rewards.
+        with self.compute_loss_context_manager(), torch.random.fork_rng(devices=cuda):
             return step_rewards(model, batches, self.accelerator, weigh=self.item_objective.weights)
 
     def _synchronised(self, model: nn.Module, *, is_last: bool) -> contextlib.AbstractContextManager[None]:
@@ -320,13 +330,27 @@ class RewardTrainer(Trainer):
 
     @override
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log under the names of the field: ``rm/loss``, ``rm/accuracy`` …, means over items of all ranks."""
+        """Log under the names of the field: ``rm/loss``, ``rm/accuracy`` …, means over items of all ranks.
+
+        Beside them ``episode``, the groups that were trained on so far, and ``seconds`` of training and evaluating so
+        far, those of the runs that this one goes on with among them.
+        """
         if "loss" in logs:
             grad_norm = logs.get("grad_norm")
             logs = self._training_metrics(logs["learning_rate"])
             if grad_norm is not None:
                 logs["grad_norm"] = float(grad_norm)
-        super().log(logs)
+        is_summary = "train_runtime" in logs  # of transformers, at the end
+        super().log(logs if is_summary else logs | {"episode": self._episode(), "seconds": self._seconds()})
+
+    def _episode(self) -> int:
+        """Return the groups trained on so far; the last step of an epoch may have fewer than the others."""
+        groups, size = len(self.train_rows), self.groups_per_step
+        epochs, steps = divmod(self.state.global_step, num_steps(groups, size))
+        return epochs * groups + steps * size
+
+    def _seconds(self) -> float:
+        return self._seconds_before + time.perf_counter() - self._began
 
     def _training_metrics(self, lr: float) -> dict[str, float]:
         seconds = time.perf_counter() - self._since
@@ -405,7 +429,8 @@ class RewardTrainer(Trainer):
         super()._save_checkpoint(model, trial)
         sums = {name: float(total) for name, total in self._sums.items()}
         directory = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
-        write_json(directory / self._sums_file(), {"sums": sums, "counts": dict(self._counts)})
+        record = {"sums": sums, "counts": dict(self._counts), "seconds": self._seconds()}
+        write_json(directory / self._sums_file(), record)
         self.accelerator.wait_for_everyone()
 
     def unwrap(self) -> None:
@@ -422,6 +447,18 @@ class RewardTrainer(Trainer):
         return f"since_last_log_{self.accelerator.process_index}.json"
 
     @override
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Restore optimiser and schedule."""
+        with _reading(checkpoint):
+            super()._load_optimizer_and_scheduler(checkpoint)
+
+    @override
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        """Restore the states of the random number generators."""
+        with _reading(checkpoint):
+            super()._load_rng_state(checkpoint)
+
+    @override
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         """Load the weights of a checkpoint that ``_save`` wrote, and the sums since its last log."""
         sums = Path(resume_from_checkpoint) / self._sums_file()
@@ -432,10 +469,23 @@ class RewardTrainer(Trainer):
                 for name, total in record["sums"].items()
             }
             self._counts.update(record["counts"])
+            self._seconds_before, self._began = record.get("seconds", 0.0), time.perf_counter()
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
         load_weights(self.reward_model, Path(resume_from_checkpoint))
+
+
+@contextlib.contextmanager
+def _reading(checkpoint: str | None) -> Generator[None]:
+    """Turn the many errors of PyTorch about a damaged file of a checkpoint into one line."""
+    try:
+        yield
+    except (OSError, EOFError, ValueError, RuntimeError, LookupError, TypeError, UnpicklingError) as error:
+        if checkpoint is None:
+            raise
+        words = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise CheckpointError(f"{checkpoint} cannot be resumed: {words}; remove it to resume before it") from error
 
 
 def _sums_of(items: ItemLosses, *, counted: bool) -> dict[str, Tensor]:

@@ -1,4 +1,8 @@
-"""Prompts of the day-plan world: drawing them, assigning them to a split, and reading the wishes back."""
+"""Prompts of the day-plan world: its words, drawing prompts, assigning them to a split, and reading the wishes back.
+
+The words are read from ``words.toml``. Each thing belongs to one side of one choice. A prompt names things that a
+family loves, a response names things that they are to do something with, and the gold reward is read off both.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,52 @@ import hashlib
 import itertools
 import random
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
-from plaudit.worlds.words import CHOICES, CLOSING, HINTS, NAMES, NUMBERS, REQUESTS, SIDE_OF_THING, SIDES
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two sides of a choice, and the things that belong to it."""
+
+    name: str
+    """Name of the side; never shown."""
+    things: tuple[str, ...]
+    """Words that tell of it."""
+
+
+_WORDS: Mapping[str, Any] = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
+
+
+def _listed(name: str) -> tuple[str, ...]:
+    return tuple(_WORDS[name])
+
+
+CHOICES: tuple[tuple[Side, Side], ...] = tuple(
+    (Side(first, tuple(choice[first])), Side(second, tuple(choice[second])))
+    for choice in _WORDS["choices"]
+    for first, second in [choice]
+)
+VERBS, NAMES, NUMBERS = _listed("verbs"), _listed("names"), _listed("numbers")
+REQUESTS, HINTS = _listed("requests"), _listed("hints")
+CLOSING: str = _WORDS["closing"]
+INTRODUCTIONS, FILLERS = _listed("introductions"), _listed("fillers")
+POLITE_OPENINGS, POLITE_CLOSINGS = _listed("polite_openings"), _listed("polite_closings")
+STEP_STYLES: tuple[tuple[str, ...], ...] = tuple(map(tuple, _WORDS["step_styles"]))
+
+SIDE_OF_THING: Mapping[str, str] = {thing: side.name for pair in CHOICES for side in pair for thing in side.things}
+"""For each thing, the name of its side."""
+
+OTHER_SIDE: Mapping[str, Side] = {
+    side.name: other for first, second in CHOICES for side, other in ((first, second), (second, first))
+}
+"""For each side, the opposite one."""
+
+SIDES: Mapping[str, Side] = {side.name: side for pair in CHOICES for side in pair}
+"""The sides by name."""
 
 Split = Literal["train", "held_out"]
 SPLITS: tuple[Split, ...] = ("train", "held_out")

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from plaudit.worlds.prompts import Wishes
-from plaudit.worlds.words import (
+from plaudit.worlds.prompts import (
     FILLERS,
     INTRODUCTIONS,
     OTHER_SIDE,
@@ -20,6 +19,7 @@ from plaudit.worlds.words import (
     STEP_STYLES,
     VERBS,
     Side,
+    Wishes,
 )
 
 _FILLERS_PER_STEP = 0.6

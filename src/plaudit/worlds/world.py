@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from plaudit.data.schema.group import Group, Message, conversation
+from plaudit.data.schema.group import TWO_CLASSES, Group, Message, conversation
 from plaudit.data.schema.pairing import ranks_of
 from plaudit.errors import ConfigError, UnknownNameError, closest_or_all
 from plaudit.worlds.labels import (
@@ -21,9 +21,8 @@ from plaudit.worlds.labels import (
     preference_score,
     step_labels,
 )
-from plaudit.worlds.prompts import SPLITS, Split, Wishes, draw_prompts, read_wishes
+from plaudit.worlds.prompts import CHOICES, NUMBERS, SPLITS, Split, Wishes, draw_prompts, read_wishes
 from plaudit.worlds.responses import Draft, branch, draft_response
-from plaudit.worlds.words import CHOICES, NUMBERS
 
 _SPREAD = 0.35
 """A response's quality is drawn from Beta(spread, spread): most steps right or most wrong, more often than half."""
@@ -143,6 +142,7 @@ class World:
             yield Group(
                 prompt=conversation(prompt),
                 responses=tuple(texts),
+                step_classes=TWO_CLASSES if "steps" in labels else None,
                 id=f"world-{self.seed}-{split}-{index}",
                 source="world",
                 **self._labels(wishes, texts, rewards, labels, draw),

@@ -55,7 +55,7 @@ def result_of(folder):
 
 
 def test_files_and_benchmarks_are_measured_in_one_command(here):
-    shown = run("by_length:reward", "llmbar=bar", "rmb=rmb.jsonl", "pairs.jsonl", "-o", "out")
+    shown = run("by_length:reward", "llmbar=bar", "rmb=rmb.jsonl", "pairs.jsonl", "-o", "out", "--all")
     assert shown.exit_code == 0, shown.output
     assert sorted(path.name for path in (here / "out").iterdir()) == ["llmbar", "pairs", "rmb"]
     measure = result_of(here / "out" / "rmb").measures[0]

@@ -62,7 +62,7 @@ def test_the_translations_of_one_pair_count_as_of_one_prompt(tmp_path, estimate,
     loaded = LANGUAGES.load(str(tmp_path))
     items = score(loaded, lambda group, k: float((k == 0) == (group.id[-1] in "0123")))
     found = LANGUAGES.measure(items, estimate).metrics["score"]
-    assert found.method == "cluster bootstrap (8 clusters)"
+    assert found.method == "cluster bootstrap (8 clusters, 30 resamples)"
     assert found.high - found.low > 0.5
 
 

@@ -244,9 +244,12 @@ def test_intervals_are_over_problems_across_classes(tmp_path, estimate):
 
 def test_log_odds_are_right_above_zero(tmp_path, estimate):
     rows = [row_of("deception", "a", 3, [3])]
-    measure = PRMBENCH.measure(items_of(load(tmp_path, rows), lambda *_: (1.5, 0.2, 0.0)), estimate)
+    items = items_of(load(tmp_path, rows), lambda *_: (1.5, 0.2, 0.0))
+    stated = [item.model_copy(update={"step_scale": "log_odds_values"}) for item in items]
+    measure = PRMBENCH.measure(stated, estimate)
     assert measure.metrics["prm_score"].value == 1.0
-    assert measure.rules["threshold"].startswith("right above 0: rewards are read as log-odds")
+    assert measure.rules["threshold"].startswith("right above 0: the rewards of steps are log-odds")
+    assert "some lie outside 0 to 1" in PRMBENCH.measure(items, estimate).absent["prm_score"]
 
 
 def test_a_model_without_step_rewards_has_no_figure_and_a_reason(tmp_path, estimate):
@@ -269,7 +272,7 @@ def test_the_figures_can_be_computed_again_from_the_lines_of_the_items(tmp_path,
     [
         ("classification", "redundancy", "classification is 'redundancy'; it must be one of redundency, circular"),
         ("error_steps", [None], r"error_steps\[0\] is null"),
-        ("error_steps", ["2"], r"error_steps\[0\] is '2'"),
+        ("error_steps", ["two"], r"error_steps\[0\] is 'two'"),
         ("error_steps", None, "error_steps is missing"),
         ("modified_process", "text", "modified_process is 'text'; it must be a list"),
     ],

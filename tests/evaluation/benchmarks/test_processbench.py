@@ -163,10 +163,12 @@ def test_the_tuned_threshold_is_the_best_on_gsm8k_and_is_written_down(tmp_path, 
 def test_log_odds_are_cut_at_zero_and_say_so(tmp_path, estimate):
     write_split(tmp_path, "math", [("a", 2, 1), ("b", 2, -1)])
     rewards = {"math-0": (0.3, -0.1), "math-1": (2.0, 0.0)}
-    measure = PROCESSBENCH.measure(items_of(PROCESSBENCH.load(str(tmp_path)), rewards), estimate)
+    items = items_of(PROCESSBENCH.load(str(tmp_path)), rewards)
+    stated = [item.model_copy(update={"step_scale": "log_odds_values"}) for item in items]
+    measure = PROCESSBENCH.measure(stated, estimate)
     assert measure.metrics["f1"].value == 1.0
-    assert measure.rules["threshold"].startswith("0: ")
-    assert "log-odds" in measure.rules["threshold"]
+    assert "log-odds of being right: right from 0 on" in measure.rules["threshold"]
+    assert "some lie outside 0 to 1" in PROCESSBENCH.measure(items, estimate).absent["f1"]
     assert "gsm8k" in measure.absent["f1_tuned"]
 
 
@@ -219,7 +221,7 @@ def test_the_figures_can_be_computed_again_from_the_lines_of_the_items(tmp_path,
         ("label", 2, "label is 2; it must be the position of one of the 2 steps"),
         ("label", -2, "label is -2"),
         ("label", None, "label is None"),
-        ("label", "1", "label is '1'"),
+        ("label", "one", "label is 'one'"),
         ("steps", "one", "steps is 'one'; it must be a list"),
         ("problem", None, "problem is missing"),
     ],

@@ -80,14 +80,14 @@ def test_broken_json_is_an_error_with_its_place(tmp_path):
 
 
 def test_a_row_that_cannot_be_scored_is_an_item_without_rewards(tmp_path, write_rows):
-    loaded = LLMBAR.load(natural(tmp_path, write_rows, [bar(1), bar(2, text="")]))
+    loaded = LLMBAR.load(natural(tmp_path, write_rows, [bar(1), bar(2) | {"input": " "}]))
     assert [group.id for group in loaded.groups] == ["llmbar/Natural/1"]
     (refused,) = loaded.refused
     assert (refused.id, refused.rewards) == ("llmbar/Natural/2", (None, None))
-    assert refused.reason == "cannot be scored: responses[0] is empty"
+    assert refused.reason == "cannot be scored: prompt[0].content is empty"
     assert loaded.found == {"Natural": 2}
-    with pytest.raises(DataError, match=r"holds no rows of llmbar that can be scored; cannot be scored: responses"):
-        LLMBAR.load(natural(tmp_path / "all", write_rows, [bar(2, text="")]))
+    with pytest.raises(DataError, match=r"holds no rows of llmbar that can be scored; cannot be scored: prompt"):
+        LLMBAR.load(natural(tmp_path / "all", write_rows, [bar(2) | {"input": " "}]))
 
 
 def test_the_fingerprint_is_of_groups_and_facts(tmp_path, write_rows):
@@ -99,7 +99,7 @@ def test_the_fingerprint_is_of_groups_and_facts(tmp_path, write_rows):
 
 
 def test_a_run_writes_items_that_give_the_result_again(tmp_path, write_rows):
-    rows = [bar(1), bar(2), bar(1, text="none at all"), bar(2, text=" ")]
+    rows = [bar(1), bar(2), bar(1, text="none at all"), bar(2) | {"input": " "}]
     loaded = LLMBAR.load(natural(tmp_path, write_rows, rows))
     scorer = FunctionScorer(lambda prompt, responses: [None if "none" in r else float(len(r)) for r in responses])
     result = evaluate_benchmark(scorer, LLMBAR, loaded, model="length", output_dir=tmp_path / "out")

@@ -65,6 +65,26 @@ def test_the_decision_counts_where_the_scores_of_a_reward_model_contradict_it(tm
     assert measure.details["pairs_whose_scores_contradict_the_decision"] == 1
 
 
+def test_the_second_game_of_a_reward_model_is_compared_with_the_first_and_the_result_says_so(tmp_path, write_rows):
+    # In the second game the responses are shown the other way round: its scores are (of B, of A).
+    agrees = judged(0, "A>B", "B>A", scores=[2.0, 1.0])
+    agrees["judgments"][1]["judgment"]["scores"] = [1.5, 2.5]
+    contradicts = judged(1, "A>B", "A>B", scores=[2.0, 1.0])
+    contradicts["judgments"][1]["judgment"]["scores"] = [2.5, 1.5]
+    by_decision = judged(2, "A>B", "A>B", scores=[2.0, 1.0])
+    ties = judged(3, "B>A", "B>A", scores=[1.0, 1.0])
+    ties["judgments"][1]["judgment"]["scores"] = [1.0, 1.0]
+    rows = [agrees, contradicts, by_decision, ties, judged(4, "A>B", scores=[2.0, 1.0])]
+    measure = measured(write_rows(tmp_path / "reward_model.jsonl", rows))
+    assert figure(measure, "score") == 4 / 5
+    assert measure.details["pairs_with_a_second_game"] == 4
+    assert measure.details["pairs_whose_games_contradict_each_other"] == 2
+    assert measure.rules["second_game"].startswith("not used: of a reward model the first game counts")
+    alone = measured(write_rows(tmp_path / "single.jsonl", rows[-1:]))
+    assert "second_game" not in alone.rules
+    assert "pairs_with_a_second_game" not in alone.details
+
+
 def test_a_score_that_is_no_number_is_missing_and_says_so(tmp_path):
     path = tmp_path / "reward_model.jsonl"
     rows = [
@@ -124,6 +144,32 @@ def test_a_problem_that_comes_twice_counts_twice_as_in_the_published_ratings(tmp
     assert figure(measure, "mrr") == pytest.approx((1 + 1 / 2 + 1 / 2) / 3)
     assert figure(measure, "accuracy_ties_won") == 1.0
     assert measure.details["rows_of_a_repeated_id"] == 1
+
+
+def test_a_whole_published_file_with_rows_that_come_twice_is_the_official_set(tmp_path, write_rows):
+    rows = [problem(f"p{number}", [9, 3, 2]) for number in range(483)]
+    measure = measured(write_rows(tmp_path / "whole_reward.json", [*rows, rows[0], rows[7]]))
+    assert measure.missing == {}
+    assert measure.details["rows_of_a_repeated_id"] == 2
+    assert measure.rules["repeated_rows"] == "rows that repeat an earlier one: 2"
+    part = measured(write_rows(tmp_path / "part_reward.json", [*rows[:480], rows[0], rows[7]]))
+    assert part.missing == {"math": "482 of 483 rows"}
+    more = measured(write_rows(tmp_path / "more_reward.json", [*rows, problem("new", [9, 3, 2])]))
+    assert more.missing == {"math": "484 of 483 rows"}
+    assert "repeated_rows" not in more.rules
+
+
+def test_every_aggregation_of_steps_has_the_accuracy_with_ties_won(tmp_path, write_rows):
+    tie = problem("p", [[0.5, 0.9], [0.5, 0.8], [0.2, 0.3]])  # the minimum ties, the last step does not
+    won = problem("q", [[0.9, 0.9], [0.5, 0.8], [0.2, 0.3]])
+    measure = measured(write_rows(tmp_path / "steps_reward.json", [tie, won]))
+    assert (figure(measure, "accuracy_min"), figure(measure, "accuracy_ties_won_min")) == (0.5, 1.0)
+    assert (figure(measure, "accuracy_last"), figure(measure, "accuracy_ties_won_last")) == (1.0, 1.0)
+    lost = problem("r", [[0.1, 0.1], [0.5, 0.8], [0.2, 0.3]])
+    again = measured(write_rows(tmp_path / "lost_reward.json", [tie, lost]))
+    assert figure(again, "accuracy_ties_won_min") == 0.5
+    log_odds = measured(write_rows(tmp_path / "log_odds_reward.json", [problem("p", [[2.0], [-1.0], [-2.0]])]))
+    assert "outside 0 to 1" in log_odds.absent["accuracy_ties_won_product"]
 
 
 def test_scores_of_solutions_that_are_no_numbers_are_missing_and_named(tmp_path):

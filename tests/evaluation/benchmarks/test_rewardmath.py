@@ -171,11 +171,9 @@ def test_log_odds_of_steps_have_no_product(estimate):
     items = [item_of([2.0, -1.0], steps=((2.0, 3.0), (-1.0,)))]
     measure = REWARDMATH.measure(items, estimate)
     assert measure.metrics["accuracy_min"].value == 1.0
+    of_probabilities = ("product", "geometric_mean", "mean_logit", "mean_odds")
     assert {name for name in measure.absent if name.startswith("accuracy_")} == {
-        "accuracy_product",
-        "accuracy_geometric_mean",
-        "accuracy_mean_logit",
-        "accuracy_mean_odds",
+        f"{name}_{how}" for name in ("accuracy", "accuracy_ties_won") for how in of_probabilities
     }
 
 

@@ -81,8 +81,9 @@ def test_every_response_of_a_prompt_is_scored_once(tmp_path, write_rows):
 def test_a_row_with_an_empty_response_fails_alone_and_is_counted(tmp_path, estimate, score, write_rows):
     rows = [pair("1", "p", "a", "b"), pair("2", "p", "a", "  ")]
     loaded = BENCH.load(write_rows(tmp_path / "rows.jsonl", rows))
-    assert [item.reason for item in loaded.refused] == ["cannot be scored: responses[1] is empty"]
-    measure = BENCH.measure(score(loaded, lambda group, index: -index), estimate)
+    assert loaded.refused == ()
+    rewards = score(loaded, lambda group, index: -index if group.responses[index].strip() else float("nan"))
+    measure = BENCH.measure(rewards, estimate)
     assert measure.metrics["helpful_pairwise"].value == pytest.approx(1 / 2)
     assert measure.metrics["helpful_pairwise"].n == 2
     assert (measure.counts.n, measure.counts.scored, measure.counts.failed) == (2, 1, 1)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from plaudit.data.reading.files import read_rows
@@ -33,6 +34,9 @@ NGRAM_WORDS = 13
 SHORTEST_CONTAINED = 5
 """A benchmark prompt of fewer words is looked for as a whole prompt or last turn only: ``who are you`` is anywhere."""
 
+
+COMMON = 3
+"""Different prompts from which a run of words that all of them hold says nothing of any: a fixed instruction."""
 
 PROMPT_FIELDS = ("prompt", "question", "instruction", "problem", "input", "query", "conversation_input")
 """Fields of a benchmark's file that hold its prompt, the first that a row has."""
@@ -119,7 +123,7 @@ class Contamination:
     min_share: float
     """Smallest share of a prompt's n-grams that counts as a match."""
     below: int
-    """(group, prompt) pairs that share an n-gram, but fewer than that share."""
+    """Groups without a match that share an n-gram with a prompt."""
 
     @property
     def rows(self) -> Int64Array:
@@ -133,7 +137,8 @@ def find_contamination(
     """Return every group whose prompt equals a benchmark's prompt, or holds enough of its word n-grams.
 
     Texts are compared after normalisation (see ``normalised``). The share of a match is |n-grams of the benchmark's
-    prompt that the group's prompt holds| ÷ |n-grams of the benchmark's prompt|, over different n-grams. A prompt of
+    prompt that the group's prompt holds| ÷ |n-grams of the benchmark's prompt|, over different n-grams, without those
+    that ``COMMON`` different prompts share. A prompt of
     fewer words than an n-gram is one n-gram of all its words; of fewer than ``SHORTEST_CONTAINED`` it must be the
     whole prompt, or the whole last turn. The groups are read a batch at a time.
 
@@ -147,11 +152,11 @@ def find_contamination(
         raise ConfigError(f"min_share is {min_share}; it must lie above 0 and at most at 1")
     wanted = _Wanted.of(prompts, words)
     matches: list[Match] = []
-    below = 0
+    shared: set[int] = set()
     for start, table in batches(groups, ["id", "source", "prompt"]):
         found = wanted.in_batch(column(table, "prompt"))
         is_match = found.share >= min_share
-        below += int((~is_match).sum())
+        shared.update((start + found.rows).tolist())
         kept = np.flatnonzero(is_match)
         ids, sources = (column(table, name).take(pa.array(found.rows[kept])).to_pylist() for name in ("id", "source"))
         for position, identifier, source in zip(kept.tolist(), ids, sources, strict=True):
@@ -167,6 +172,7 @@ def find_contamination(
                     share=float(found.share[position]),
                 )
             )
+    below = len(shared - {match.row for match in matches})
     return Contamination(tuple(matches), len(groups), len(prompts), words, min_share, below)
 
 
@@ -221,6 +227,7 @@ class _Wanted:
                 raise DataError(f"{prompt.benchmark}, {prompt.place}: the prompt is empty")
         texts = normalised(pa.array([prompt.text for prompt in prompts], pa.string()))
         split = words_of(texts)
+        text = text_hashes(texts)
         everyone = np.arange(len(prompts))
         grams: dict[int, _Index] = {}
         num_grams = np.zeros(len(prompts), np.int64)
@@ -230,9 +237,11 @@ class _Wanted:
             owner = np.repeat(everyone, made.counts)
             is_own = np.isin(owner, of_size)
             hashes, owners = _distinct(made.hashes[is_own], owner[is_own])
+            is_specific = ~_is_common(hashes, text[owners])
+            hashes, owners = hashes[is_specific], owners[is_specific]
             grams[size] = _Index.of(hashes, owners)
             num_grams += np.bincount(owners, minlength=len(prompts))
-        return cls(_Index.of(text_hashes(texts), everyone), grams, num_grams)
+        return cls(_Index.of(text, everyone), grams, num_grams)
 
     def in_batch(self, prompts: pa.Array) -> _Found:
         texts = normalised(prompt_texts(prompts))
@@ -257,6 +266,13 @@ class _Wanted:
         held = np.bincount(inverse[len(equal) :], minlength=len(pairs))
         share = np.where(is_equal, 1.0, held / np.maximum(self.num_grams[pairs[:, 1]], 1))
         return _Found(pairs[:, 0], pairs[:, 1], share, is_equal)
+
+
+def _is_common(hashes: UInt64Array, texts: UInt64Array) -> npt.NDArray[np.bool_]:
+    """Return [entry] whether ``COMMON`` different texts or more hold its n-gram: it is a fixed instruction."""
+    pairs = np.unique(np.stack([hashes, texts], axis=1), axis=0)
+    grams, counts = np.unique(pairs[:, 0], return_counts=True)
+    return np.isin(hashes, grams[counts >= COMMON])
 
 
 def _distinct(hashes: UInt64Array, owners: Int64Array) -> tuple[UInt64Array, Int64Array]:

@@ -28,7 +28,7 @@ from plaudit.data.schema.normalised import (
     text_hashes,
     words_of,
 )
-from plaudit.errors import ConfigError, require
+from plaudit.errors import ConfigError
 
 SLOTS = 128
 """Size of a signature: a similarity s is estimated with standard error √(s (1 − s) ÷ 128), at 0.8 this is 0.035."""
@@ -67,7 +67,6 @@ def similar_prompts(groups: GroupSet, *, threshold: float = 0.8, words: int = 3,
 
     Raises:
         ConfigError: for a threshold outside (0, 1], or fewer than one word.
-        MissingExtraError: where the library that makes the signatures is not installed.
     """
     if not 0.0 < threshold <= 1.0:
         raise ConfigError(f"threshold is {threshold}; it must lie above 0 and at most at 1")
@@ -110,7 +109,9 @@ def bands(threshold: float) -> tuple[int, int]:
 
 def _signatures(groups: GroupSet, words: int, seed: int) -> tuple[UInt64Array, npt.NDArray[np.uint32]]:
     """Return [group] hashes of the normalised prompts, and [prompt, slot] signatures of the different ones."""
-    minhash = require("rensa", extra="audit").RMinHash
+    import rensa
+
+    library: Any = rensa
     hashes = [np.zeros(0, np.uint64)]
     signatures = [np.zeros((0, SLOTS), np.uint32)]
     known: set[int] = set()
@@ -124,7 +125,7 @@ def _signatures(groups: GroupSet, words: int, seed: int) -> tuple[UInt64Array, n
                 new.append(position)
         if new:
             grams = ngrams(words_of(texts.take(np.array(new, np.int64))), words, whole=True)
-            signatures.append(_drawn(minhash, grams, seed))
+            signatures.append(_drawn(library.RMinHash, grams, seed))
     return np.concatenate(hashes), np.concatenate(signatures)
 
 

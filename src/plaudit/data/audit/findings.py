@@ -118,8 +118,9 @@ def by_share(count: int, rate: Interval, *, alarm: float) -> Severity:
 
 def share_rule(what: str, alarm: float) -> str:
     """Return the rule of ``by_share`` in words."""
-    limit = "any" if alarm == 0.0 else f"an interval above {alarm:.1%}"
-    return f"{what}; one is a notice, {limit} an alarm"
+    if alarm == 0.0:
+        return f"{what}; any is an alarm"
+    return f"{what}; one is a notice, an interval above {alarm:.1%} an alarm"
 
 
 def fault(

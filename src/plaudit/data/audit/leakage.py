@@ -41,6 +41,7 @@ def contaminated_groups(table: AuditTable, contamination: Contamination) -> Find
     is_hit = np.zeros(len(table.groups), bool)
     is_hit[contamination.rows] = True
     counts = Counter(match.benchmark for match in contamination.matches)
+    some = contamination.below > 0
     names = ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
     return table.fault(
         "leakage",
@@ -51,11 +52,11 @@ def contaminated_groups(table: AuditTable, contamination: Contamination) -> Find
         summary=(
             f"{share_of(is_hit)} groups hold one of {contamination.prompts:,} benchmark prompts"
             + (f" (matches: {names})" if names else "")
-            + f"; {contamination.below:,} more share some {contamination.words}-word runs with one"
+            + (f"; {contamination.below:,} others share a {contamination.words}-word run with one" if some else "")
         ),
         counted=(
             f"groups whose prompt equals a benchmark's, or holds {contamination.min_share:.0%} of its "
-            f"{contamination.words}-word n-grams"
+            f"{contamination.words}-word n-grams, runs common to several of its prompts left out"
         ),
         examples=tuple(
             Example(

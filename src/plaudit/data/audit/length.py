@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-import pyarrow as pa
 
 from plaudit.data.audit.findings import Finding, by_gap, share_of
 from plaudit.data.audit.table import AuditTable
@@ -142,8 +141,8 @@ def cut_lengths(table: AuditTable, cut: Cut) -> CutLengths:
     sorted_groups = table.pairs.group[order]
     for start, batch in batches(table.groups, ["prompt", "responses"], rows=_ROWS):
         lists = column(batch, "responses")
-        texts = _units(lists.flatten(), cut)
-        prompts.append(np.array([len(units) for units in _units(prompt_texts(column(batch, "prompt")), cut)], np.int64))
+        texts = _units(lists.flatten().to_pylist(), cut)
+        prompts.append(np.array(unit_lengths(prompt_texts(column(batch, "prompt")).to_pylist(), cut), np.int64))
         responses.append(np.array([len(units) for units in texts], np.int64))
         stop = int(np.searchsorted(sorted_groups, start + len(lists)))
         for pair in order[done:stop].tolist():
@@ -195,8 +194,16 @@ def identical_after_cut(table: AuditTable, lengths: CutLengths, cut: Cut) -> Fin
     )
 
 
-def _units(texts: pa.Array, cut: Cut) -> Sequence[Sequence[int] | str]:
-    values = texts.to_pylist()
+def unit_lengths(texts: Sequence[str], cut: Cut) -> list[int]:
+    """Return the length of each text in the unit of ``cut``.
+
+    Raises:
+        DataError: when the tokenizer gives another number of texts than it was given.
+    """
+    return [len(units) for units in _units(texts, cut)]
+
+
+def _units(values: Sequence[str], cut: Cut) -> Sequence[Sequence[int] | str]:
     if cut.tokenize is None:
         return values
     tokens = cut.tokenize(values) if values else []

@@ -22,6 +22,8 @@ FEWEST_REPEATS = 100
 """Pairs of texts that must have been labelled twice."""
 FEWEST_PAIRS = 1000
 """Pairs below which the judge is not fitted."""
+FEWEST_JUDGED = 100
+"""Judged pairs, one of each group, below which the surest tenth says nothing."""
 SUREST = 0.1
 """Share of the judge's surest pairs that the estimate is read from; the next tenth is compared with it."""
 IGNORANCE = 0.2
@@ -77,6 +79,8 @@ def bag_of_words_label_noise(table: AuditTable, *, seed: int) -> Finding | str:
     if len(table.pairs) < FEWEST_PAIRS:
         return f"there are {len(table.pairs):,} pairs; a judge needs {FEWEST_PAIRS:,}"
     judged = bag_of_words_margins(table, seed=seed)
+    if len(judged.pairs) < FEWEST_JUDGED:
+        return f"the pairs are of {len(judged.pairs):,} groups, one of each is judged; a judge needs {FEWEST_JUDGED:,}"
     order = np.argsort(-np.abs(judged.margins), kind="stable")
     size = int(SUREST * len(order))
     is_wrong = judged.margins < 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from plaudit.data.audit.findings import Example, Finding, fault, share_of
-from plaudit.data.audit.table import AuditTable, flags, nothing_seen
+from plaudit.data.audit.table import CONTROL, FORMAT, AuditTable, flags, nothing_seen
 from plaudit.data.schema.group_set import GroupSet
 from plaudit.data.schema.normalised import batches, column, prompt_texts
 from plaudit.data.schema.report import ReadReport
@@ -53,6 +53,23 @@ def responses_without_content(table: AuditTable) -> Finding:
         alarm=MANY,
         summary=f"{share_of(is_empty)} responses hold no letter and no digit",
         counted="responses without a letter or digit",
+    )
+
+
+def control_tokens(table: AuditTable) -> Finding:
+    """Return the finding of responses in whose text a control token of a chat template is written out."""
+    is_marked = table.responses.format[:, list(FORMAT).index(CONTROL)]
+    return table.fault(
+        "reading",
+        "control tokens in responses",
+        "responses",
+        is_marked,
+        alarm=MANY,
+        summary=(
+            f"{share_of(is_marked)} responses hold a control token of a chat template as text: a tokenizer that knows "
+            "it reads the end of a turn, and what follows as an exchange that never took place"
+        ),
+        counted="responses with a mark such as <|im_end|> or [INST]",
     )
 
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from plaudit.data.audit.duplicates import PromptClusters, numbered
 from plaudit.data.audit.findings import Finding, fault, share_of
 from plaudit.data.audit.table import AuditTable
-from plaudit.data.schema.normalised import Int64Array, UInt64Array
+from plaudit.data.schema.normalised import Int64Array, UInt64Array, batches, column
 from plaudit.statistics.intervals import wilson_interval
 
 MANY = 0.01
@@ -111,6 +111,41 @@ def contradictions(table: AuditTable, prompts: Int64Array) -> Finding:
         ),
         counted="pairs that another pair contradicts, after normalisation",
         examples=table.examples(table.pairs.group[own], others=table.pairs.group[other]),
+    )
+
+
+def contradictory_outcomes(table: AuditTable, prompts: Int64Array) -> Finding | None:
+    """Return the finding of responses that are right in one place and wrong in another, to the same prompt; or None.
+
+    None stands for data without outcomes. The texts must be equal to the letter: a reading of the answer may rest on
+    its form.
+    """
+    read = [np.zeros(0)]
+    for _, batch in batches(table.groups, ["outcomes", "responses"]):
+        outcomes, sizes = column(batch, "outcomes"), column(batch, "responses").value_lengths().to_pylist()
+        for each, size in zip(outcomes.to_pylist(), sizes, strict=True):
+            read.append(np.array([np.nan] * size if each is None else each, np.float64))
+    labels = np.concatenate(read)
+    labelled = np.flatnonzero(~np.isnan(labels))
+    if not len(labelled):
+        return None
+    group = table.responses.group
+    numbers = numbered(_mixed(table.responses.text[labelled]) + _mixed(prompts[group[labelled]].astype(np.uint64)))
+    is_right = labels[labelled] > 0
+    right, wrong = (np.bincount(numbers, weights=each) > 0 for each in (is_right, ~is_right))
+    is_found = np.zeros(len(labels), bool)
+    is_found[labelled] = (right & wrong)[numbers]
+    return table.fault(
+        "repeats",
+        "contradictory outcomes",
+        "responses",
+        is_found,
+        alarm=MANY_CONTRADICTIONS,
+        summary=(
+            f"{share_of(is_found)} responses are right in one place and wrong in another, to the same prompt "
+            f"({int((right & wrong).sum()):,} different texts)"
+        ),
+        counted="responses with an outcome whose text has the opposite one elsewhere, to the same prompt",
     )
 
 

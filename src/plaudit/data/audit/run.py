@@ -14,9 +14,10 @@ from plaudit.data.audit.findings import ALPHA, AuditReport, Finding
 from plaudit.data.audit.leakage import contaminated_groups, shared_prompts
 from plaudit.data.audit.length import Cut, cut_lengths, identical_after_cut, length_bias, pair_histogram
 from plaudit.data.audit.noise import bag_of_words_label_noise, repeated_label_noise
-from plaudit.data.audit.reading import dropped_rows, listed_words, responses_without_content
+from plaudit.data.audit.reading import control_tokens, dropped_rows, listed_words, responses_without_content
 from plaudit.data.audit.repeats import (
     contradictions,
+    contradictory_outcomes,
     near_prompts,
     one_sided_pairs,
     repeated_groups,
@@ -61,11 +62,10 @@ def audit_groups(
 
     Raises:
         ConfigError: for a threshold outside (0, 1].
-        MissingExtraError: where the library for near duplicates is not installed.
     """
     say("reading")
     found = _Found(AuditTable.of(groups))
-    found.add(*dropped_rows(groups.report), responses_without_content(found.table))
+    found.add(*dropped_rows(groups.report), responses_without_content(found.table), control_tokens(found.table))
     if words:
         found.add(*listed_words(groups, found.table, words))
     say("repeats")
@@ -74,6 +74,7 @@ def audit_groups(
         repeated_groups(found.table, clusters.exact),
         repeated_prompts(found.table, clusters.exact),
         near_prompts(found.table, clusters),
+        contradictory_outcomes(found.table, clusters.exact),
     )
     say("pairs")
     found.add_pairs(clusters, seed)

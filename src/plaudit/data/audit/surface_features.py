@@ -74,16 +74,19 @@ def response_order(table: AuditTable) -> Finding | None:
     rate, by_source = table.rate("pairs", is_first)
     p_value = sign_test(2.0 * is_first - 1.0, table.clusters)
     by_construction = bool(is_first.all()) or not is_first.any()
-    gap = 0.0 if by_construction else abs(rate.value - 0.5)
-    how = "; the order of the file tells the label, so show pairs in both orders" if by_construction else ""
+    how = (
+        ", as the format of the file puts it; show pairs in both orders to models that read both"
+        if by_construction
+        else ""
+    )
     return Finding(
         check="leaks",
         name="chosen response first",
-        severity=by_gap(p_value, gap, alarm=LARGE_ORDER),
+        severity="ok" if by_construction else by_gap(p_value, rate.value - 0.5, alarm=LARGE_ORDER),
         summary=f"the chosen response stands first in {rate.value:.1%} of {rate.n:,} pairs{how}",
         rule=(
             "sign test over prompts: a notice below p = 0.01, an alarm if the share is also 10 points from one half, "
-            "unless it is none or all (then the format of the file, not the labels, puts it there)"
+            "none or all is neither: then the format of the file, not the labels, puts it there"
         ),
         count=int(is_first.sum()),
         rate=rate,

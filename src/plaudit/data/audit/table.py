@@ -28,6 +28,7 @@ from plaudit.data.schema.normalised import (
     text_hashes,
     words_of,
 )
+from plaudit.data.schema.turns import CONTROL_TOKEN
 from plaudit.records import Interval
 from plaudit.statistics.intervals import proportion_interval, wilson_interval
 
@@ -36,7 +37,9 @@ _PATTERNS = tomllib.loads(Path(__file__).with_name("patterns.toml").read_text(en
 STYLE: Mapping[str, str] = _PATTERNS["style"]
 """Patterns of style: an annotator may like them or not, though they say nothing of the content."""
 
-FORMAT: Mapping[str, str] = _PATTERNS["format"]
+CONTROL = "special token"
+
+FORMAT: Mapping[str, str] = {**_PATTERNS["format"], CONTROL: CONTROL_TOKEN.pattern}
 """Patterns left by the way the two sides were written down: between fair sides there is no difference."""
 
 NO_CONTENT = r"\A[^\pL\pN]*\z"
@@ -265,7 +268,9 @@ def _response_arrays(texts: pa.Array) -> dict[str, npt.NDArray[Any]]:
         "characters": _lengths(texts),
         "style": flags(texts, STYLE),
         "format": flags(texts, FORMAT),
-        "first_word": words.hashes[words.offsets[:-1]],
+        "first_word": np.where(
+            words.counts > 0, np.append(words.hashes, np.uint64(0))[words.offsets[:-1]], np.uint64(0)
+        ),
         "last_character": text_hashes(last.dictionary)[last.indices.to_numpy(zero_copy_only=False)],
         "is_empty": flags(texts, {"": NO_CONTENT})[:, 0],
     }

@@ -19,15 +19,19 @@ from plaudit.data.schema.hash_rng import seed_of, uniform
 from plaudit.errors import DataError
 from plaudit.records import Record
 
+FEW = 200
+"""Prompts or clusters below which a share is the nearest whole number of them."""
+
 
 def split_by_prompt(groups: GroupSet, *, held_out: float, seed: int) -> tuple[GroupSet, GroupSet]:
     """Return (kept, held out): each prompt goes to the held-out side with probability ``held_out``.
 
     The side is a hash of (seed, prompt), so equal prompts stay together, the order of the rows does not
-    matter, and a prompt keeps its side when the data grows.
+    matter, and a prompt keeps its side when the data grows. Of fewer than ``FEW`` prompts the nearest whole number is
+    held out.
 
     Raises:
-        DataError: for a ``held_out`` outside (0, 1), or so few prompts that a side stays empty.
+        DataError: for a ``held_out`` outside (0, 1), or fewer than two prompts.
     """
     return _sides(groups, held_out_prompts(groups, held_out=held_out, seed=seed))
 
@@ -48,7 +52,7 @@ def split_by_cluster(
 
     Raises:
         DataError: for a ``held_out`` outside (0, 1), a number of clusters other than that of groups, clusters that
-            tear a prompt apart, or so few clusters that a side stays empty.
+            tear a prompt apart, or fewer than two clusters.
     """
     return _sides(groups, held_out_clusters(groups, clusters, held_out=held_out, seed=seed))
 
@@ -87,15 +91,20 @@ def _sides(groups: GroupSet, is_held_out: np.ndarray) -> tuple[GroupSet, GroupSe
 
 
 def _held_out(keys: np.ndarray, what: str, *, held_out: float, seed: int) -> np.ndarray:
-    """Return for each group whether its key (equal for those that stay together) is held out; bool [group]."""
-    is_held_out = uniform(keys, seed) < held_out
+    """Return for each group whether its key (equal for those that stay together) is held out; bool [group].
+
+    A key is held out where its draw lies below ``held_out``. Of few keys those draws may be far from the share, so of
+    fewer than ``FEW`` the nearest whole number is held out, at least one and not all: those of the smallest draws.
+    """
+    distinct, inverse = np.unique(keys, return_inverse=True)
+    draws = uniform(distinct, seed)
+    is_held_out = draws < held_out
+    if len(distinct) < FEW:
+        count = min(max(round(held_out * len(distinct)), 1), len(distinct) - 1)
+        is_held_out = np.argsort(np.argsort(draws, kind="stable"), kind="stable") < count
     if is_held_out.all() or not is_held_out.any():
-        side = "kept" if len(keys) and is_held_out.all() else "held-out"
-        raise DataError(
-            f"the {side} side of {len(np.unique(keys))} {what} would be empty at held_out = {held_out}; "
-            "use more data, another fraction or another seed"
-        )
-    return is_held_out
+        raise DataError(f"{len(distinct)} {what} cannot be split into two sides; use more data, or another share")
+    return is_held_out[inverse]
 
 
 REWARD_SHARE = 0.8

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from plaudit.data.reading.files import hub_commit, is_hub_name
 from plaudit.data.reading.sources.formats import FORMATS
 from plaudit.data.schema.report import ReadReport
 from plaudit.errors import DataError, OutputError
+from plaudit.outputs import temporary_beside
 
 ARROW_FILE = "groups.arrow"
 REPORT_FILE = "report.json"
@@ -33,9 +33,11 @@ def cache_folder(cache_dir: Path | None) -> Path:
 
 
 def cache_key(paths: Sequence[str], options: Mapping[str, object]) -> str:
-    """Return the cache key of a reading: a hash of each file (path, size, time), the options, the reading code.
+    """Return the cache key of a reading: a hash of each file's state, the options, and the code that reads.
 
-    A data set on the hub is known by its newest commit.
+    The state of a file is its path, size, time of writing, inode, and the time at which the system last changed any of
+    these: a copy that keeps the time of writing (``cp -p``, ``rsync -t``) cannot keep that one. A data set on the hub
+    is known by its newest commit.
 
     Raises:
         DataError: where the hub does not answer.
@@ -85,26 +87,16 @@ def fill_folder(folder: Path, fill: Callable[[Path], None], *, is_whole: Callabl
     """Make ``folder`` with the files that ``fill`` writes, all of them or none.
 
     Everything is written beside ``folder`` and renamed at the end, so an interruption leaves nothing that could be
-    taken for a whole one; ``is_whole`` tells one that another process finished meanwhile.
+    taken for a whole one, and what it leaves is removed by the next filling of the folder. ``is_whole`` tells one that
+    another process finished meanwhile.
 
     Raises:
         OutputError: naming the folder, when it cannot be written.
     """
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    except OSError as error:
-        raise OutputError(f"cannot write the cache {folder.parent}: {error.strerror or error}") from error
-    try:
+    with temporary_beside(folder, is_folder=True) as temporary:
         fill(temporary)
         temporary.chmod(0o755)
         _move(temporary, folder, is_whole)
-    except OutputError:
-        raise
-    except OSError as error:
-        raise OutputError(f"cannot write the cache {folder}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _move(temporary: Path, folder: Path, is_whole: Callable[[Path], bool]) -> None:
@@ -124,9 +116,10 @@ def _identity(path: str) -> list[object]:
     root = Path(path).resolve()
     files = sorted(root.rglob("*")) if root.is_dir() else [root]
     try:
-        return [str(root), *((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)]
+        stats = [(file, file.stat()) for file in files]
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from None
+    return [str(root), *((str(file), s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for file, s in stats)]
 
 
 @functools.cache

@@ -48,6 +48,14 @@ class ReadingOptions(Config):
     """Groups to stop after."""
     step_separator: str = "\n"
     """Text that joins the steps of a row into a response, in the formats that give them one by one."""
+    step_classes: Annotated[tuple[float, ...], Field(min_length=2)] | None = None
+    """Values of the classes of a step, ascending: [0, 1], or [-1, 0, 1], in which 0 is neutral; for rows that do not
+    say. The lowest class is wrong."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Names of the format and the columns that are read under them: ``{prompt: question, chosen: good_answer}``.
+
+    The other columns keep their names. ``where`` reads the names that the file has.
+    """
     attributes: tuple[str, ...] = ()
     """Label columns of the format ``attributes``, in the order of the ratings."""
     group_by_prompt: bool = False

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-import difflib
 import multiprocessing
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
 import pyarrow as pa
 
 from plaudit.data.reading.cache import ARROW_FILE, cache_folder, cache_key, cached_report, fill_cache, reader_hash
 from plaudit.data.reading.convert import Block, Converted, continues, convert
-from plaudit.data.reading.files import SUFFIXES, Content, check_readable, hub_rows, is_hub_name, parse, raw_rows
+from plaudit.data.reading.files import Content, parse
 from plaudit.data.reading.options import DataFile, ReadingOptions, expand, reading_options
-from plaudit.data.reading.sources.formats import SOURCES, detect_format, format_named, source_at
-from plaudit.data.reading.sources.source import Source
+from plaudit.data.reading.places import Place, place_of, places_of, published_rows, rows_of
+from plaudit.data.reading.shape import shaped_to_detect
+from plaudit.data.reading.sources.formats import check_columns, detect_format, format_named
 from plaudit.data.schema.columns import SCHEMA
 from plaudit.data.schema.group_set import GroupSet, concatenate, features
 from plaudit.data.schema.report import EXAMPLES_PER_REASON, ReadReport
+from plaudit.data.schema.turns import is_list
 from plaudit.errors import DataError
 
 BLOCK_ROWS = 2000
 BLOCK_BYTES = 16_000_000
 DETECTION_ROWS = 100
+
+APART = "group of a prompt that stands earlier too: rows are joined only where they follow each other, so sort them"
 
 _Rows = list[tuple[int, Content]]
 
@@ -43,13 +48,14 @@ def read_groups(
     """Return the groups of one or more files, memory-mapped, with a report of every row left out.
 
     Args:
-        path: a file, a folder of ``datasets.save_to_disk``, a hub name or a source of the catalogue; or several.
+        path: a file; a folder, of files or of ``datasets.save_to_disk``; a glob; ``-`` for standard input; a hub name
+            or a source of the catalogue; or several.
         options: how rows become groups.
         cache_dir: where the Arrow copy is kept; the default is in the cache of ``datasets``.
         num_proc: processes that parse and check.
         keywords: fields of ``ReadingOptions``, in place of those of ``options``: ``format``, ``split``, ``subset``,
-            ``data_dir``, ``revision``, ``source``, ``on_error``, ``limit``, ``step_separator``, ``attributes``,
-            ``group_by_prompt``, ``where``, ``ranks_from`` and ``pairs``.
+            ``data_dir``, ``revision``, ``source``, ``on_error``, ``limit``, ``step_separator``, ``columns``,
+            ``attributes``, ``group_by_prompt``, ``where``, ``ranks_from`` and ``pairs``.
 
     Raises:
         DataError: ``file:line: field is …``, the value found and the values allowed; also for a repeated id, an
@@ -60,11 +66,13 @@ def read_groups(
     how = reading_options(options, **keywords)
     if how.format != "auto":
         format_named(how.format)  # before anything is read, so that a module that cannot be imported is said at once
-    paths = [str(path)] if isinstance(path, str | Path) else [str(each) for each in path]
-    places = [place_of(each, subset=how.subset, data_dir=how.data_dir, revision=how.revision) for each in paths]
+    paths = _paths(path)
+    place = partial(place_of, subset=how.subset, data_dir=how.data_dir, revision=how.revision)
+    spool = cache_folder(cache_dir) / "stdin"
+    places = [part for each in paths for part in places_of(each, how.split, spool) or [place(each)]]
     if not places:
         raise DataError("there is nothing to read: the list of files is empty")
-    read_from = [(place.subset, place.data_dir, place.revision) for place in places]
+    read_from = [(place.set_name, place.subset, place.data_dir, place.revision, place.padding) for place in places]
     deciding = {"options": how.model_dump(mode="json"), "place": read_from, "reader": reader_hash(how.format)}
     folder = cache_folder(cache_dir) / cache_key([place.path for place in places], deciding)
     report = cached_report(folder)
@@ -74,6 +82,22 @@ def read_groups(
     if how.ranks_from is not None:
         _check_ranked(found, how.ranks_from)
     return found
+
+
+def _paths(given: object) -> list[str]:
+    """Return one path, or several, as texts.
+
+    Raises:
+        DataError: for anything else, as rows in memory, whose names of columns would be taken for files.
+    """
+    several: list[object] = list(given) if is_list(given) or isinstance(given, Iterator) else [given]
+    for each in several:
+        if not isinstance(each, str | Path):
+            raise DataError(
+                f"{type(each).__name__} is no path, and only files are read here; plaudit.train and plaudit.evaluate "
+                "take rows that are in memory"
+            )
+    return [str(each) for each in several]
 
 
 def _check_ranked(groups: GroupSet, rating: str) -> None:
@@ -104,7 +128,15 @@ def _blocks_of(places: Sequence[Place], options: ReadingOptions) -> Iterator[Blo
     is_one_each = len(set(sources)) == len(sources)
     for position, (place, source) in enumerate(zip(places, sources, strict=True), start=1):
         yield from _blocks(
-            place, Block(place.path, source if is_one_each else f"{source}/{position}", source, "", options)
+            place,
+            Block(
+                place.title,
+                source if is_one_each else f"{source}/{position}",
+                source,
+                "",
+                options,
+                padding=place.padding,
+            ),
         )
 
 
@@ -112,13 +144,18 @@ def _write(places: Sequence[Place], options: ReadingOptions, target: Path, num_p
     detected = options.format == "auto" and any(place.source is None for place in places)
     tally = Tally(limit=options.limit, detected=detected)
     schema = SCHEMA.with_metadata(features().arrow_schema.metadata)
+    prompts: list[np.ndarray] = []
     with pa.OSFile(str(target), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
         for block, converted in _converted(_blocks_of(places, options), num_proc):
             batch = tally.add(block, converted)
+            prompts.append(batch.column("prompt_hash").to_numpy())
             if batch.num_rows:
                 writer.write_batch(batch.replace_schema_metadata(schema.metadata))
             if tally.is_full:
                 break
+    if options.group_by_prompt:
+        apart = tally.groups - len(np.unique(np.concatenate(prompts)))
+        tally.noted.update({APART: apart} if apart else {})
     return tally.report(places, options.split)
 
 
@@ -131,13 +168,14 @@ def _blocks(place: Place, template: Block) -> Iterator[Block]:
         format = place.source.format
     elif format == "auto":
         first, format = _detect(template, rows)
+    check_columns(format_named(format), options.columns, options.attributes)
     template = replace(template, format=format)
     is_empty = True
     for chunk in _chunks(chain(first, rows), template):
         is_empty = False
         yield replace(template, rows=chunk)
     if is_empty:
-        raise DataError(f"{place.path}: holds no rows")
+        raise DataError(f"{place.title}: holds no rows")
 
 
 def _chunks(rows: Iterator[tuple[int, Content]], block: Block) -> Iterator[_Rows]:
@@ -165,18 +203,21 @@ def _detect(block: Block, rows: Iterator[tuple[int, Content]]) -> tuple[_Rows, s
     """Return the rows that were looked at and the format that the last of them shows.
 
     That is the first row, or where malformed rows are skipped, one of the first ``DETECTION_ROWS``.
+
+    Raises:
+        DataError: for the first row, where none of them shows one.
     """
     seen = _Rows()
-    complaint = f"{block.path}: holds no rows"
+    complaint = ""
     for number, content in islice(rows, DETECTION_ROWS):
         seen.append((number, content))
         try:
-            return seen, detect_format(parse(content))
+            return seen, detect_format(shaped_to_detect(parse(content), block.options.columns))
         except DataError as error:
-            complaint = f"{block.path}:{number}: {error}"
+            complaint = complaint or f"{block.path}:{number}: {error}"
             if block.options.on_error == "raise":
                 break
-    raise DataError(complaint)
+    raise DataError(complaint or f"{block.path}: holds no rows")
 
 
 def _converted(blocks: Iterator[Block], num_proc: int) -> Iterator[tuple[Block, Converted]]:
@@ -196,94 +237,6 @@ def _converted(blocks: Iterator[Block], num_proc: int) -> Iterator[tuple[Block, 
             yield done, future.result()
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A file or folder, or a hub name with the configuration, folder and revision to read; its source, where known."""
-
-    path: str
-    subset: str | None = None
-    data_dir: str | None = None
-    revision: str | None = None
-    source: Source | None = None
-
-    @property
-    def stem(self) -> str:
-        """Return the prefix of its groups' ids and source: the name of the source, of the file, or of the set.
-
-        Endings such as ``.jsonl.gz`` do not count, but a name on the hub is whole: ``set-v0.2``.
-        """
-        if self.source is not None:
-            return self.source.name
-        name = Path(self.path).name
-        if is_hub_name(self.path) or "." not in name.lstrip("."):
-            return name
-        return name.removesuffix(".gz").rsplit(".", 1)[0]
-
-
-def place_of(
-    path: str, *, subset: str | None = None, data_dir: str | None = None, revision: str | None = None
-) -> Place:
-    """Return the place of ``path``: a file or folder here, else a source of the catalogue, else a hub name.
-
-    A place on the hub is looked up in the catalogue by its name, ``subset`` and ``data_dir``; a ``revision`` that is
-    given comes before that of the catalogue.
-
-    Raises:
-        DataError: where there is no such file, source or hub name, where a file is given a ``subset`` or ``data_dir``,
-            or a source another one than its own.
-    """
-    if not _is_here(path) and path in SOURCES:
-        source = SOURCES[path]
-        if subset not in (None, source.subset) or data_dir not in (None, source.data_dir):
-            raise DataError(
-                f"{path} is a source with subset {source.subset!r} and data_dir {source.data_dir!r}; "
-                f"for another one give the hub name {source.hub}"
-            )
-        return Place(source.hub, source.subset, source.data_dir, revision or source.revision, source)
-    if is_hub_name(path) and not path.lower().endswith(SUFFIXES):
-        source = source_at(path, subset=subset, data_dir=data_dir)
-        if source is not None:
-            return Place(path, source.subset, source.data_dir, revision or source.revision, source)
-        return Place(path, subset, data_dir, revision)
-    try:
-        check_readable(path)
-    except DataError as error:
-        close = difflib.get_close_matches(path, SOURCES, n=1)
-        if not close:
-            raise
-        raise DataError(f"{error}; did you mean the source {close[0]!r}?") from None
-    if (subset, data_dir, revision) != (None, None, None):
-        raise DataError(f"{path}: subset, data_dir and revision are of data sets on the hub; this is a file here")
-    return Place(path)
-
-
-def _is_here(path: str) -> bool:
-    try:
-        return Path(path).exists()
-    except OSError:
-        return False
-
-
-def rows_of(place: Place, split: str) -> Iterator[tuple[int, Content]]:
-    """Return the rows of a place, as ``raw_rows`` does.
-
-    Raises:
-        DataError: where the place as a whole cannot be read.
-    """
-    if Path(place.path).is_file() and split != "train":
-        raise DataError(f"{place.path}: split is {split!r}, but this is one file; splits are of saved sets and the hub")
-    if is_hub_name(place.path):
-        return hub_rows(place.path, split, subset=place.subset, data_dir=place.data_dir, revision=place.revision)
-    return raw_rows(place.path, split)
-
-
-def published_rows(places: Sequence[Place], split: str) -> int | None:
-    """Return how many rows the publishers say there are, or None where one of them, or the catalogue, says nothing."""
-    counts = [None if place.source is None else place.source.rows.get(split) for place in places]
-    known = [count for count in counts if count is not None]
-    return sum(known) if known and len(known) == len(counts) else None
-
-
 @final
 @dataclass
 class Tally:
@@ -296,6 +249,7 @@ class Tally:
     joined: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
+    noted: Counter[str] = field(default_factory=Counter)
     ignored_fields: set[str] = field(default_factory=set)
     formats: dict[str, None] = field(default_factory=dict)
     ids: _Ids = field(default_factory=lambda: _Ids())
@@ -328,6 +282,9 @@ class Tally:
             if self.is_full:
                 last = origin.place
                 break
+        for note in converted.notes:
+            if note.place <= last:
+                self.noted[note.remark] += note.count
         for drop in converted.drops:
             if drop.place <= last:
                 self._drop(block, drop.number, drop.reason, drop.detail)
@@ -342,7 +299,7 @@ class Tally:
         """Return the counts of the whole reading, beside the published numbers of rows."""
         sources = {place.source.name: place.source for place in places if place.source is not None}
         return ReadReport(
-            path=", ".join(place.path for place in places),
+            path=", ".join(place.title for place in places),
             source=", ".join(sources),
             licence="; ".join(dict.fromkeys(source.licence for source in sources.values())),
             published_rows=published_rows(places, split),
@@ -353,6 +310,7 @@ class Tally:
             joined=self.joined,
             dropped=self.dropped,
             examples={reason: tuple(places) for reason, places in self.examples.items()},
+            noted=dict(sorted(self.noted.items())),
             ignored_fields=tuple(sorted(self.ignored_fields)),
         )
 

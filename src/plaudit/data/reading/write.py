@@ -11,7 +11,7 @@ from typing import IO
 from plaudit.data.reading.sources.groups import group_to_row
 from plaudit.data.schema.group import Group
 from plaudit.errors import OutputError
-from plaudit.records import replacing
+from plaudit.outputs import replacing
 
 
 def write_groups(path: str | Path, groups: Iterable[Group]) -> int:

@@ -38,6 +38,7 @@ SCHEMA = pa.schema(
         ("ratings", pa.list_(_RATING)),
         ("outcomes", pa.list_(pa.bool_())),
         ("steps", pa.list_(pa.list_(_STEP))),
+        ("step_classes", pa.list_(pa.float64())),
         ("prompt_hash", pa.uint64()),
         ("row_hash", pa.uint64()),
     ]
@@ -68,6 +69,7 @@ def row_hash(group: Group) -> int:
         None
         if group.steps is None
         else [None if steps is None else [(s.end, _float(s.label)) for s in steps] for steps in group.steps],
+        *(() if group.step_classes is None else (_floats(group.step_classes),)),
     )
     return hash64(_ENCODER.encode(content).encode())
 
@@ -95,6 +97,7 @@ def batch_of(groups: Sequence[Group]) -> pa.RecordBatch:
         pa.array([_rating_rows(group.ratings) for group in groups], SCHEMA.field("ratings").type),
         pa.array([group.outcomes for group in groups], SCHEMA.field("outcomes").type),
         pa.array([_step_rows(group) for group in groups], SCHEMA.field("steps").type),
+        pa.array([group.step_classes for group in groups], SCHEMA.field("step_classes").type),
         pa.array([prompt_hash(group) for group in groups], pa.uint64()),
         pa.array([row_hash(group) for group in groups], pa.uint64()),
     ]
@@ -152,9 +155,10 @@ def _groups_of_batch(batch: pa.RecordBatch) -> Iterator[Group]:
         batch.column("ratings").to_pylist(),
         _optional(batch.column("outcomes")),
         _optional(batch.column("steps")),
+        _optional(batch.column("step_classes")),
         strict=True,
     )
-    for identifier, source, num_turns, num_responses, num_pairs, ranks, ratings, outcomes, steps in rows:
+    for identifier, source, num_turns, num_responses, num_pairs, ranks, ratings, outcomes, steps, classes in rows:
         yield trusted_group(
             prompt=tuple([next(messages) for _ in range(num_turns)]),
             responses=tuple([next(responses) for _ in range(num_responses)]),
@@ -165,6 +169,7 @@ def _groups_of_batch(batch: pa.RecordBatch) -> Iterator[Group]:
             steps=None if steps is None else tuple(_steps(entries) for entries in steps),
             id=identifier,
             source=source,
+            step_classes=None if classes is None else tuple(classes),
         )
 
 

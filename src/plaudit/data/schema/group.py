@@ -5,13 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
 
+from plaudit.data.schema.turns import Changes, is_turn, regular_turn
 from plaudit.errors import InvalidGroupError
 
 ROLES = ("system", "user", "assistant", "tool")
 MAX_RANK = 2**31 - 1
+MAX_RESPONSES = 2**14
+"""Responses of one group: metrics and losses compare every two of them, in memory that grows with their square."""
 LARGEST = 1e100
 """Largest size of a label, and of a reward that is compared: squares of larger numbers overflow."""
+
+
+TWO_CLASSES, THREE_CLASSES = (0.0, 1.0), (-1.0, 0.0, 1.0)
+"""Classes of a step: wrong and right; wrong, neutral and right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +60,11 @@ class Step:
 class Group:
     """One prompt, K ≥ 1 responses, and every label that is known about them. Always valid once it exists.
 
+    A response may be empty or blank, as policies give them: it has no reward, and no turn of the prompt may be.
     ``ranks[k]`` is 1 for the best; ties share a rank; None is unranked. ``ratings`` maps an attribute to one
     number or None per response. ``outcomes[k]`` says whether the response is correct. ``steps[k]`` are its
-    labelled steps. ``prompt_key`` identifies the prompt, for splits.
+    labelled steps. ``step_classes`` are the values of the classes of a step, ascending, of which the lowest is wrong;
+    None where the data do not say whether 0 is wrong or neutral. ``prompt_key`` identifies the prompt, for splits.
 
     Raises:
         InvalidGroupError: naming the field, the value found and the values allowed.
@@ -68,6 +79,7 @@ class Group:
     steps: tuple[tuple[Step, ...] | None, ...] | None = None
     id: str = ""
     source: str = ""
+    step_classes: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         """Check every rule of the schema."""
@@ -78,6 +90,7 @@ class Group:
         _check_ratings(self.ratings, len(self.responses))
         _check_outcomes(self.outcomes, len(self.responses))
         _check_steps(self.steps, self.responses)
+        _check_step_classes(self.step_classes, self.steps)
         _check_unicode(self.id, "id")
         _check_unicode(self.source, "source")
 
@@ -87,13 +100,26 @@ class Group:
         return "\x1e".join(f"{message.role}\x1f{message.content.strip()}" for message in self.prompt)
 
 
-def conversation(prompt: str | Sequence[Message | Mapping[str, str]]) -> tuple[Message, ...]:
-    """Return a prompt as messages: a plain string is one user turn."""
+def conversation(prompt: str | Sequence[Message | Mapping[str, Any]]) -> tuple[Message, ...]:
+    """Return a prompt as messages: a plain string is one user turn; turns are read as those of a file are.
+
+    Raises:
+        InvalidGroupError: naming the turn and what it must be.
+    """
     if isinstance(prompt, str):
         return (Message("user", prompt),)
-    return tuple(
-        turn if isinstance(turn, Message) else Message(_text(turn, "role"), _text(turn, "content")) for turn in prompt
-    )
+    read: list[Message] = []
+    for index, turn in enumerate(prompt):
+        place = f"prompt[{index}]"
+        if isinstance(turn, Message):
+            read.append(turn)
+            continue
+        if not isinstance(turn, Mapping):
+            raise InvalidGroupError(f"{place} is {type(turn).__name__}; it must be an object with role and content")
+        regular = regular_turn(turn, place, place, Changes()) if is_turn(turn) else turn
+        if regular is not None:
+            read.append(Message(_text(regular, "role"), _text(regular, "content")))
+    return tuple(read)
 
 
 def check_prompt(prompt: tuple[Message, ...]) -> None:
@@ -105,18 +131,14 @@ def check_prompt(prompt: tuple[Message, ...]) -> None:
             raise InvalidGroupError(f"prompt[{index}] is {type(message).__name__}; it must be a Message")
         if message.role not in ROLES:
             raise InvalidGroupError(f"prompt[{index}].role is {message.role!r}; allowed: {', '.join(ROLES)}")
-        if message.role == "system" and index > 0:
-            raise InvalidGroupError(f"prompt[{index}] is a system message; only the first message may be one")
         _check_text(message.content, f"prompt[{index}].content")
     if prompt[-1].role == "assistant":
         raise InvalidGroupError("prompt ends in an assistant turn; a response must follow another role")
-    if prompt[-1].role == "system":
-        raise InvalidGroupError("prompt ends in a system message; a response needs something to answer")
+    if all(message.role == "system" for message in prompt):
+        raise InvalidGroupError("prompt holds no more than system messages; a response needs something to answer")
 
 
-def _text(turn: Mapping[str, str], key: str) -> str:
-    if not isinstance(turn, Mapping):
-        raise InvalidGroupError(f"message is {type(turn).__name__}; it must be an object with role and content")
+def _text(turn: Mapping[str, Any], key: str) -> str:
     value = turn.get(key)
     if not isinstance(value, str):
         raise InvalidGroupError(f"message {key!r} is {type(value).__name__}; it must be a string")
@@ -148,8 +170,12 @@ def _check_responses(responses: tuple[str, ...]) -> None:
         raise InvalidGroupError("responses is empty; a group needs at least one response")
     if isinstance(responses, str):
         raise InvalidGroupError("responses is one string; it must be a tuple of strings")
+    if len(responses) > MAX_RESPONSES:
+        raise InvalidGroupError(
+            f"responses has {len(responses):,} entries; a group has at most {MAX_RESPONSES:,}: split it into several"
+        )
     for index, response in enumerate(responses):
-        _check_text(response, f"responses[{index}]")
+        _check_unicode(response, f"responses[{index}]")
 
 
 def _check_number(value: float, name: str) -> None:
@@ -235,3 +261,19 @@ def _check_steps(steps: tuple[tuple[Step, ...] | None, ...] | None, responses: t
             previous = step.end
             if step.label is not None:
                 _check_number(step.label, f"{name}.label")
+
+
+def _check_step_classes(classes: tuple[float, ...] | None, steps: tuple[tuple[Step, ...] | None, ...] | None) -> None:
+    if classes is None:
+        return
+    for index, value in enumerate(classes):
+        _check_number(value, f"step_classes[{index}]")
+    if len(classes) < 2 or any(high <= low for low, high in pairwise(classes)):
+        raise InvalidGroupError(f"step_classes is {list(classes)}; it must be two or more numbers that ascend")
+    for index, response_steps in enumerate(steps or ()):
+        for number, step in enumerate(response_steps or ()):
+            if step.label is not None and not classes[0] <= step.label <= classes[-1]:
+                raise InvalidGroupError(
+                    f"steps[{index}][{number}].label is {step.label:g}, outside the step_classes "
+                    f"{', '.join(f'{value:g}' for value in classes)}"
+                )

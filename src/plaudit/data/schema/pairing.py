@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
 from plaudit.data.schema.group import Group, Preference
+from plaudit.errors import DataError
 
 Pairs = Literal["given", "all"]
+MAX_PAIRS = 1_000_000
+"""Preferences that may be made of the ranks of one group."""
 
 
 def derived(group: Group, *, ranks_from: str | None, pairs: Pairs) -> Group:
@@ -35,14 +40,26 @@ def ranks_of(values: Sequence[float | None]) -> tuple[int | None, ...]:
 
 
 def with_all_pairs(group: Group) -> Group:
-    """Return the group with a preference for every two responses whose ranks differ; its own, if any, are kept."""
+    """Return the group with a preference for every two responses whose ranks differ; its own, if any, are kept.
+
+    Raises:
+        DataError: where they are more than ``MAX_PAIRS``.
+    """
     if group.ranks is None or group.preferences:
         return group
+    known = [rank for rank in group.ranks if rank is not None]
+    ties = sum(math.comb(count, 2) for count in Counter(known).values())
+    count = math.comb(len(known), 2) - ties
+    if count > MAX_PAIRS:
+        raise DataError(
+            f"group {group.id}: pairs is all, and {len(known):,} ranked responses make {count:,} preferences; at most "
+            f"{MAX_PAIRS:,} can be made of one group: leave pairs out, or draw some of the responses"
+        )
     return dataclasses.replace(group, preferences=tuple(_all_pairs(group.ranks)))
 
 
 def _all_pairs(ranks: Sequence[int | None]) -> list[Preference]:
-    made = []
+    made: list[Preference] = []
     for (i, first), (j, second) in itertools.combinations(enumerate(ranks), 2):
         if first is None or second is None or first == second:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from pydantic import Field
@@ -36,8 +37,10 @@ class ReadReport(Record):
     """For each reason, the rows left out."""
     examples: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """First rows for each reason: ``file:line: fault``."""
+    noted: dict[str, int] = Field(default_factory=dict)
+    """For each remark, the turns or responses that were read with it, as a response that is empty."""
     ignored_fields: tuple[str, ...] = ()
-    """Fields of the rows that the format does not know."""
+    """Fields of the rows that the format does not know, and of their messages, as ``chosen[].name``."""
 
     mixture: str | None = None
     """Fingerprint of the mixture that was built from the rows, over sources, rules and seeds; else None."""
@@ -55,6 +58,7 @@ class ReadReport(Record):
         for reason, count in sorted(self.dropped.items(), key=lambda item: (-item[1], item[0])):
             lines.append(f"  dropped  {count}  {reason}")
             lines.extend(f"           - {example}" for example in self.examples.get(reason, ()))
+        lines += [f"  noted    {count}  {remark}" for remark, count in sorted(self.noted.items())]
         if self.ignored_fields:
             lines.append(f"  ignored  {', '.join(self.ignored_fields)}")
         return "\n".join(lines).encode(errors="backslashreplace").decode()
@@ -82,5 +86,6 @@ def merge_reports(reports: Sequence[ReadReport]) -> ReadReport:
         joined=sum(report.joined for report in reports),
         dropped=dropped,
         examples=examples,
+        noted=dict(sum((Counter(report.noted) for report in reports), Counter[str]())),
         ignored_fields=tuple(sorted({name for report in reports for name in report.ignored_fields})),
     )

@@ -69,7 +69,7 @@ def correctness(items: Sequence[ItemScore], kind: str, tie_rule: TieRule) -> Cor
         found = (
             _outcome(item)
             if kind == "outcome"
-            else preference_accuracy(_margins(item, kind), tie_rule=tie_rule).by_pair
+            else preference_accuracy(pair_margins(item, kind), tie_rule=tie_rule).by_pair
         )
         right.append(found)
         prompts += [item.prompt_key] * len(found)
@@ -78,11 +78,14 @@ def correctness(items: Sequence[ItemScore], kind: str, tie_rule: TieRule) -> Cor
 
 
 def _count(item: ItemScore, kind: str) -> int:
-    return len(_outcome(item)) if kind == "outcome" else len(_margins(item, kind))
+    return len(_outcome(item)) if kind == "outcome" else len(pair_margins(item, kind))
 
 
-def _margins(item: ItemScore, kind: str) -> np.ndarray:
-    """Return [judgement] the reward of the better response less that of the other; NaN where a reward is missing."""
+def pair_margins(item: ItemScore, kind: str) -> np.ndarray:
+    """Return [judgement] the reward of the better response less that of the other; NaN where a reward is missing.
+
+    ``kind`` is that of ``correctness``, but ``outcome``.
+    """
     if kind == "preference":
         rewards, pairs = np.array(item.rewards, dtype=float), judged_pairs(item)
         margins = np.array([rewards[chosen] - rewards[rejected] for chosen, rejected in pairs], dtype=float)

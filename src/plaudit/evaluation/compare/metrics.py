@@ -9,14 +9,14 @@ from typing import Literal, final
 from plaudit.evaluation.compare.correctness import ComparisonSettings, verdict
 from plaudit.evaluation.compare.records import Family, NotCompared, NotTested, TestedMetric
 from plaudit.evaluation.metrics.metric_set import MetricSet
-from plaudit.evaluation.metrics.steps import labels_have_three_classes, reads_steps, step_is_rewarded, step_metrics
+from plaudit.evaluation.metrics.steps import reads_steps, step_classes, step_is_rewarded, step_metrics
 from plaudit.evaluation.official.benchmark import Benchmark
 from plaudit.records import ItemScore
 from plaudit.statistics.compare import PairedMetric, PairedSettings, compare
-from plaudit.statistics.metric import Metric
+from plaudit.statistics.metric import Exact, Metric, RowMean, RowStatistic, TotalsFormula
 from plaudit.statistics.paired_tests import benjamini_hochberg, holm
 
-_FAMILIES: tuple[Family, ...] = ("headline", "sections", "subsets", "further", "steps")
+_FAMILIES: tuple[Family, ...] = ("primary", "sections", "subsets", "further", "steps")
 _TIES = "a step whose reward is at the threshold is right; equal rewards of a right and a wrong step count ½ in an area"
 
 
@@ -54,14 +54,18 @@ def compare_benchmark(
 
 
 def _official_pairs(first: MetricSet, second: MetricSet) -> Iterator[MetricPair]:
-    """Yield the metrics that either model has, the primary one first and the subsets last."""
+    """Yield the metrics that either model has, the primary one first and the subsets last; each hypothesis once.
+
+    A single subset is the whole, and no hypothesis of its own.
+    """
     known = [name for side in (first, second) for name in side.metrics if side.known(name) is not None]
     for name in dict.fromkeys([first.primary, *known]):
-        family = "headline" if name == first.primary else "further"
+        family = "primary" if name == first.primary else "further"
         if family == "further" and (first.baselines.get(name) or second.baselines.get(name)):
             family = "sections"  # official metrics stand beside baselines that read no response
         yield _pair(family, name, first, second)
-    for name in dict.fromkeys([*first.slices, *second.slices]):
+    subsets = dict.fromkeys([*first.slices, *second.slices])
+    for name in subsets if len(subsets) > 1 else ():
         if first.known(name) is None:
             ours, theirs = (each.slices.get(name, {}).get(each.primary) for each in (first, second))
             yield MetricPair("subsets", name, ours, theirs)
@@ -84,14 +88,14 @@ def compare_steps(
     The metrics are those of ``step_metrics``. Responses that only one of the models gave all their rewards are left
     out for both, and counted.
     """
-    three_classes = labels_have_three_classes(first)
+    classes = step_classes(first)
     reads = [reads_steps(items) for items in (first, second)]
     lacking = [_lacking(items, by_step) for items, by_step in zip((first, second), reads, strict=True)]
     one_only = [ours ^ theirs for ours, theirs in zip(*lacking, strict=True)]
     ours, theirs = (
         step_metrics(
             [_without(*each) for each in zip(items, one_only, strict=True)],
-            three_classes=three_classes,
+            classes=classes,
             by_step=by_step,
         )
         for items, by_step in zip((first, second), reads, strict=True)
@@ -133,6 +137,11 @@ def _compared(
     for each in pairs:
         outcome = _paired(each, paired)
         if isinstance(outcome, PairedMetric):
+            known = (other for other in found if other[0].family in ("primary", each.family))
+            same = next((other for other, metric in known if metric == outcome and _one_hypothesis(other, each)), None)
+            if same is not None:
+                outcome = f"it is of the same rows as {same.name}: one hypothesis, tested once"
+        if isinstance(outcome, PairedMetric):
             found.append((each, outcome))
         else:
             first, second = (None if side is None else side.value for side in (each.first, each.second))
@@ -163,6 +172,22 @@ def _compared(
             )
             tested.append(row)
     return tested, not_tested
+
+
+def _one_hypothesis(first: MetricPair, second: MetricPair) -> bool:
+    """Return whether two metrics with the same values, interval and p-value are of the same prompts too."""
+    one, other = ([_prompts_of(side) for side in (pair.first, pair.second)] for pair in (first, second))
+    return one == other
+
+
+def _prompts_of(metric: Metric | None) -> set[str]:
+    match metric:
+        case RowMean(prompts=prompts) | RowStatistic(prompts=prompts):
+            return set(map(str, prompts))
+        case TotalsFormula(sums=sums):
+            return set(map(str, sums.prompts))
+        case Exact() | None:
+            return set()
 
 
 def _paired(pair: MetricPair, settings: PairedSettings) -> PairedMetric | str:

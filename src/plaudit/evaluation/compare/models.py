@@ -112,7 +112,7 @@ def compare(
         not_compared=not_compared,
         overall=tuple(compared_judgements(overall, settings)),
         slices=tuple(by_certainty(compared_judgements(slices, settings))),
-        figures=tuple(figures),
+        metrics=tuple(figures),
         not_tested=tuple(not_tested),
         **stamp(),
     )

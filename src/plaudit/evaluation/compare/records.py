@@ -1,19 +1,25 @@
-"""Comparison of two results: the records of ``compare.json``."""
+"""Comparison of two results: the records of its file."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from plaudit.records import Interval, Record
 
-Family = Literal["headline", "sections", "subsets", "further", "steps"]
+Family = Literal["primary", "sections", "subsets", "further", "steps"]
 """Family of metrics whose p-values are adjusted together.
 
-``headline`` is the primary metric of a benchmark, alone; ``sections`` its other official metrics; ``subsets`` the
+``primary`` is the primary metric of a benchmark, alone; ``sections`` its other official metrics; ``subsets`` the
 primary metric of each subset; ``further`` other metrics, as the rate of ties; ``steps`` all metrics of step labels.
 """
+
+
+def _family_of_today(found: object) -> object:
+    """Return the name of a family; files of version 1 call the primary metric the headline."""
+    return "primary" if found == "headline" else found
 
 
 class NotCompared(Record):
@@ -80,7 +86,7 @@ class TestedMetric(Record):
 
     measure: Literal["benchmark", "step"]
     """Measure of the metric."""
-    family: Family
+    family: Annotated[Family, BeforeValidator(_family_of_today)]
     """Family of metrics whose p-values are adjusted together with this one's."""
     name: str
     """Name of the metric; of ``subsets``, the subset."""
@@ -128,8 +134,11 @@ class NotTested(Record):
 
 
 class ModelComparison(Record):
-    """Content of ``compare.json``."""
+    """Comparison of two models on the same items, as ``plaudit compare --output`` writes it."""
 
+    old_names: ClassVar[Mapping[str, str]] = {"figures": "metrics"}
+    version: Annotated[int, Field(ge=2, le=2)] = 2
+    """Version of the record's layout; comparisons of version 1 are read too."""
     first: str
     """The first model."""
     second: str
@@ -152,7 +161,7 @@ class ModelComparison(Record):
     """One for each kind of label."""
     slices: tuple[Tested, ...] = ()
     """One for each kind and source, where there are several sources; those that differ most surely first."""
-    figures: tuple[TestedMetric, ...] = ()
+    metrics: tuple[TestedMetric, ...] = ()
     """Official metrics of the benchmark, the primary one first, then those of step labels."""
     not_tested: tuple[NotTested, ...] = ()
     """Metrics without a paired test."""

@@ -11,7 +11,7 @@ from typing import Literal, final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from plaudit.records import BestOfNCurve, Interval, ItemScore, LabelCounts, Measure
+from plaudit.records import BestOfNCurve, Interval, ItemScore, LabelCounts, Measure, MetricText
 from plaudit.statistics.agreement import TieRule
 from plaudit.statistics.classification import auc_metric
 from plaudit.statistics.intervals import Clusters, Floats
@@ -62,6 +62,8 @@ class MetricSet:
     best_of_n: Callable[[IntervalSettings], BestOfNCurve] | None = None
     missing: dict[str, str] = field(default_factory=dict)
     """Subsets of a benchmark that are not whole or not official."""
+    words: Mapping[str, MetricText] = field(default_factory=dict)
+    """Metrics of a benchmark in print."""
     statuses: Sequence[Status] = ()
     """Status of each item for one kind of label."""
     _reasons: dict[str, str] = field(default_factory=dict)
@@ -135,6 +137,7 @@ class MetricSet:
             curves=curves,
             best_of_n=None if self.best_of_n is None else self.best_of_n(settings),
             missing=self.missing,
+            words=dict(self.words),
         )
 
 

@@ -136,7 +136,7 @@ def put_kendall(found: MetricSet, groups: Sequence[LabelledGroup]) -> int:
 
 def _mean(rows: Sequence[tuple[float, int]]) -> RowMean:
     values = np.array([value for value, _ in rows], dtype=float)
-    return RowMean(values, np.array([prompt for _, prompt in rows], dtype=int), "number")
+    return RowMean(values, np.array([prompt for _, prompt in rows], dtype=int), "signed")
 
 
 def worth_by_rank(item: ItemScore) -> list[float | None]:
@@ -190,8 +190,9 @@ def wins(worth: np.ndarray) -> np.ndarray:
 
     Unlike a rank it means the same in groups of any size; over all responses of a group its mean is ½.
     """
-    lower, equal = worth[:, None] > worth, worth[:, None] == worth
-    return (lower.sum(axis=1) + 0.5 * (equal.sum(axis=1) - 1)) / (len(worth) - 1)
+    ordered = np.sort(worth)
+    lower, not_higher = (np.searchsorted(ordered, worth, side=side) for side in ("left", "right"))
+    return (lower + 0.5 * (not_higher - lower - 1)) / (len(worth) - 1)
 
 
 def unlabelled(items: Sequence[ItemScore], worth: Sequence[Labels]) -> int:
@@ -279,8 +280,8 @@ def _correlation(
         reason = "all items are of one prompt, which says nothing about others"
     if reason is not None:
         return None, reason
-    metric = RowStatistic(lambda rows: correlation(x[rows], y[rows], kind), prompts)
-    return metric, "most resamples of the prompts have no correlation: one side hardly varies"
+    metric = RowStatistic(lambda rows: correlation(x[rows], y[rows], kind), prompts, "fisher")
+    return metric, "without most of the prompts there is no correlation: one side hardly varies"
 
 
 def _put_error(found: MetricSet, groups: Sequence[LabelledGroup]) -> None:

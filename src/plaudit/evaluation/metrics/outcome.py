@@ -23,7 +23,7 @@ from plaudit.evaluation.metrics.metric_set import (
     scored_with_prompts,
 )
 from plaudit.evaluation.metrics.order import chance_of_picks, put_pairwise, unlabelled
-from plaudit.evaluation.metrics.reward_scale import right_threshold
+from plaudit.evaluation.metrics.reward_scale import Threshold, right_threshold
 from plaudit.records import ItemScore
 from plaudit.statistics.agreement import TieRule
 
@@ -66,7 +66,7 @@ def outcome_metrics(items: Sequence[ItemScore], *, tie_rule: TieRule, relative: 
     if relative:
         found.absent |= dict.fromkeys(("auc", "accuracy"), ONLY_WITHIN_GROUPS)
     else:
-        _put_responses(found, problems)
+        _put_responses(found, problems, right_threshold([item for item, _ in scored_with_prompts(items, statuses)]))
     ties = put_pairwise(found, several, tie_rule)
     put_curve(found, problems, is_proportion=True)
     found.details = _details(items, problems, several) | {"pairs_of_equal_rewards": ties}
@@ -96,17 +96,16 @@ def _put_choice(found: MetricSet, name: str, problems: Sequence[LabelledGroup], 
     found.put_mean(name, picked, prompts, reason, rules, kind="fraction")
 
 
-def _put_responses(found: MetricSet, problems: Sequence[LabelledGroup]) -> None:
+def _put_responses(found: MetricSet, problems: Sequence[LabelledGroup], cut: Threshold) -> None:
     """Put the metrics of single responses, and the rule of the threshold."""
     correct, rewards, lengths, prompts = response_rows(problems)
     right = correct.astype(bool)
     one_class = "all responses are correct" if right.all() else "no response is correct"
     why = one_class if len(right) else "no response was scored"
     found.put_auc("auc", rewards, right, prompts, why, longer_response=lengths)
-    cut = right_threshold(rewards, name="reward")
     found.rules["threshold"] = cut.rule
-    if cut.reason is not None or not len(right):
-        found.absent["accuracy"] = cut.reason or "no response was scored"
+    if not cut.is_known or not len(right):
+        found.absent["accuracy"] = cut.rule if len(right) else why
         return
     rules = {"always_correct": correct, "always_wrong": 1.0 - correct}
     found.put_mean("accuracy", (rewards >= cut.value) == right, prompts, "no response was scored", rules)

@@ -40,7 +40,7 @@ from plaudit.evaluation.metrics.metric_set import (
     mean_by_group,
 )
 from plaudit.evaluation.metrics.reward_scale import UnitReading, is_relative, unit_reading
-from plaudit.records import ItemScore, LabelCounts
+from plaudit.records import Interval, ItemScore, LabelCounts
 from plaudit.statistics import calibration
 from plaudit.statistics.agreement import (
     LengthControlled,
@@ -51,7 +51,7 @@ from plaudit.statistics.agreement import (
     preference_accuracy,
 )
 from plaudit.statistics.correlation import spearman
-from plaudit.statistics.metric import Metric, RowMean, RowStatistic
+from plaudit.statistics.metric import Exact, Metric, RowMean, RowStatistic
 
 DEFAULT_TIE_RULE: TieRule = "loss"
 
@@ -71,6 +71,7 @@ BINS = 10
 
 _COVERAGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _NO_PAIRS = "no pair is left to judge by this rule of ties"
+ALL_TIE = "all pairs tie: the model gives both responses of every pair one reward"
 _FEW = "most resamples of the prompts have none, so it says nothing about other prompts"
 
 
@@ -81,9 +82,7 @@ def preference_metrics(items: Sequence[ItemScore], *, tie_rule: TieRule, relativ
     pairs. A metric without a value is in ``absent`` with the reason. ``relative``, or an item that says so, makes
     rewards numbers of their group: there is no correlation over responses to different prompts then.
 
-    Intervals are over prompts, not pairs; a proportion of pairs that are all of different prompts gets Wilson's. The
-    calibration error has a basic interval. Resamples without a temperature or correlation are left out; where most are,
-    the metric is too.
+    Intervals are over prompts, not pairs; a proportion of pairs that are all of different prompts gets Wilson's.
     """
     pairs = pair_table(items)
     statuses = _statuses(items)
@@ -104,7 +103,8 @@ def preference_metrics(items: Sequence[ItemScore], *, tie_rule: TieRule, relativ
         found.put_mean(name, getattr(pairs, f"{name}s"), pairs.prompts, ONE_PROMPT, kind="number")
     _put_calibration(found, pairs, reading)
     _put_length_correlations(found, pairs, items, relative=relative)
-    found.beside("accuracy", **_baselines(pairs))
+    # The responses of a benchmark stand in the order in which its rows were put together, the better one first in many.
+    found.beside("accuracy", **_baselines(pairs, in_order=not any(item.metadata for item in items)))
     for source in sorted(set(pairs.sources)):
         part = pairs.where(pairs.sources == source)
         found.slices[source] = {"accuracy": _accuracy(part, tie_rule), "longer_response": _longer(part)}
@@ -152,9 +152,11 @@ def _put_length_correlations(found: MetricSet, pairs: PairTable, items: Sequence
         found.absent["reward_length_correlation"] = ONLY_WITHIN_GROUPS
     else:
         lengths, rewards, owners = _responses(items)
-        over_responses = RowStatistic(lambda rows: spearman(lengths[rows], rewards[rows]), owners)
+        over_responses = RowStatistic(lambda rows: spearman(lengths[rows], rewards[rows]), owners, "fisher")
         found.put("reward_length_correlation", over_responses, why)
-    over_pairs = RowStatistic(lambda rows: spearman(pairs.length_differences[rows], pairs.margins[rows]), pairs.prompts)
+    over_pairs = RowStatistic(
+        lambda rows: spearman(pairs.length_differences[rows], pairs.margins[rows]), pairs.prompts, "fisher"
+    )
     found.put("margin_length_correlation", over_pairs, why.replace("rewards or lengths", "margins or their lengths"))
 
 
@@ -177,14 +179,14 @@ def _longer(pairs: PairTable) -> RowMean:
     return RowMean(agreement.correct, pairs.prompts)
 
 
-def _baselines(pairs: PairTable) -> dict[str, Metric]:
+def _baselines(pairs: PairTable, *, in_order: bool) -> dict[str, Metric]:
     """Return the accuracy of rules that see no content; a rule that sees no difference tosses a coin.
 
-    ``first_response`` is there when the preferred response is not always on one side: else it says how the
-    file was written, and nothing about the pairs.
+    ``first_response`` is there where the responses stand ``in_order``, that of the data, and the preferred one is not
+    always on one side: else it says how the file was written, and nothing about the pairs.
     """
     found: dict[str, Metric] = {"longer_response": _longer(pairs)}
-    if pairs.chosen_first.any() and not pairs.chosen_first.all():
+    if in_order and pairs.chosen_first.any() and not pairs.chosen_first.all():
         found["first_response"] = RowMean(pairs.chosen_first.astype(float), pairs.prompts)
     return found
 
@@ -257,7 +259,7 @@ def put_verbosity(found: MetricSet, pairs: PairTable) -> None:
     by_model = np.where(parted.margins == 0, 0.5, (np.sign(parted.margins) == np.sign(parted.length_differences)))
     found.put_mean("prefers_longer", by_model, parted.prompts, ONE_PROMPT)
     found.put_mean("chosen_longer", is_longer, parted.prompts, ONE_PROMPT)
-    found.put_mean("verbosity", by_model - is_longer, parted.prompts, ONE_PROMPT, kind="number")
+    found.put_mean("verbosity", by_model - is_longer, parted.prompts, ONE_PROMPT, kind="signed")
 
 
 def put_selective(found: MetricSet, pairs: PairTable, tie_rule: TieRule) -> None:
@@ -275,7 +277,10 @@ def put_selective(found: MetricSet, pairs: PairTable, tie_rule: TieRule) -> None
     sure, prompts = np.abs(kept.margins), kept.prompts
     surest = calibration.most_confident(sure, 0.5)
     found.put(SUREST_HALF, RowMean(correct[surest], prompts[surest]), _NO_PAIRS)
-    excess = RowStatistic(lambda rows: calibration.excess_risk_coverage(sure[rows], correct[rows]), prompts)
+    if not sure.any():
+        found.absent["excess_risk_coverage"] = ALL_TIE
+        return
+    excess = RowStatistic(lambda rows: calibration.excess_risk_coverage(sure[rows], correct[rows]), prompts, "logit")
     found.put("excess_risk_coverage", excess, ONE_PROMPT)
 
     def selective(confidence: float) -> CurveRows:
@@ -299,7 +304,10 @@ def _put_calibration(found: MetricSet, pairs: PairTable, reading: UnitReading) -
     prompts; they compare models whatever the units of their rewards are. The two temperatures are held fixed in their
     intervals.
     """
-    if reading.log_odds:
+    if reading.log_odds and not pairs.margins.any():
+        _put_brier(found, "", pairs.margins, pairs.prompts)
+        found.absent["expected_calibration_error"] = ALL_TIE
+    elif reading.log_odds:
         _put_calibration_of(found, "", pairs.margins, pairs.prompts)
     else:
         found.absent |= dict.fromkeys(("brier", "expected_calibration_error"), reading.words)
@@ -320,6 +328,8 @@ def why_no_temperature(pairs: PairTable, *, by_half: bool = False) -> str:
     )
     if not len(margins):
         return "there is no pair"
+    if not margins.any():
+        return ALL_TIE
     if not (margins < 0).any():
         return "no pair is ordered wrongly, so no temperature is the best one"
     if not (margins > 0).any():
@@ -327,13 +337,23 @@ def why_no_temperature(pairs: PairTable, *, by_half: bool = False) -> str:
     return "the margins are no better than chance, so no temperature is the best one"
 
 
+def _put_brier(found: MetricSet, ending: str, margins: np.ndarray, prompts: np.ndarray) -> None:
+    found.put_mean(f"brier{ending}", calibration.brier_scores(margins), prompts, ONE_PROMPT, kind="fraction")
+
+
 def _put_calibration_of(found: MetricSet, ending: str, margins: np.ndarray, prompts: np.ndarray) -> None:
-    found.put_mean(f"brier{ending}", calibration.brier_scores(margins), prompts, ONE_PROMPT, kind="number")
+    _put_brier(found, ending, margins, prompts)
 
     def error(rows: np.ndarray) -> float | None:
         return calibration.expected_calibration_error(margins[rows], bins=BINS)
 
-    found.put(f"expected_calibration_error{ending}", RowStatistic(error, prompts, "basic"), ONE_PROMPT)
+    def ends(confidence: float) -> Interval | None:
+        return calibration.calibration_error_interval(margins, prompts, bins=BINS, confidence=confidence)
+
+    name = f"expected_calibration_error{ending}"
+    found.put(name, RowStatistic(error, prompts, analytic=ends), ONE_PROMPT)
+    by_chance = calibration.error_of_calibrated(margins, bins=BINS)
+    found.beside(name, calibrated_model=None if by_chance is None else Exact(by_chance, len(margins)))
     found.curves[f"reliability{ending}"] = lambda confidence: calibration.reliability_bins(
         margins, bins=BINS, confidence=confidence
     )
@@ -344,7 +364,12 @@ def _put_temperature(found: MetricSet, pairs: PairTable) -> None:
     if calibration.finite_temperature(pairs.margins) is None:
         found.absent["temperature"] = why_no_temperature(pairs)
         return
-    best = RowStatistic(lambda rows: calibration.finite_temperature(pairs.margins[rows]), pairs.prompts)
+    margins, prompts = pairs.margins, pairs.prompts
+    best = RowStatistic(
+        lambda rows: calibration.finite_temperature(margins[rows]),
+        prompts,
+        analytic=lambda confidence: calibration.temperature_interval(margins, prompts, confidence=confidence),
+    )
     found.put("temperature", best, ONE_PROMPT if len(np.unique(pairs.prompts)) == 1 else _FEW)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -81,22 +81,55 @@ class Threshold:
     value: float
     """The threshold."""
     rule: str
-    """Origin of the threshold, in words."""
-    reason: str | None
-    """Reason why the threshold means nothing for these numbers, or null."""
+    """Origin of the threshold, in words; where it means nothing, the reason."""
+    is_known: bool = True
+    """False where the scale of the numbers has no threshold."""
 
 
-def right_threshold(values: np.ndarray, *, name: str) -> Threshold:
-    """Return the threshold for the numbers [row] that a model gives, called ``name`` in the words.
+def right_threshold(items: Sequence[ItemScore]) -> Threshold:
+    """Return the threshold of the rewards of ``items``, by the scale that they state.
 
-    Numbers that all lie within 0 to 1 are read as probabilities: ½. Others are read as log-odds: 0. Log-odds of one
-    sign are most likely no log-odds, as those of a model of preferences, whose zero means nothing: then ``reason``
-    says so.
+    Log-odds of being right have 0 and probabilities ½. Where only differences or the order of rewards mean something,
+    or nothing says what they are, there is none: the offset of such rewards is no statement about being right.
     """
-    if not len(values) or (values.min() >= 0.0 and values.max() <= 1.0):
-        return Threshold(0.5, f"every {name} lies within 0 to 1 and is read as a probability: right from 0.5 on", None)
-    rule = f"some {name} lies outside 0 to 1, so it is read as log-odds: right from 0 on"
-    if values.min() > 0.0 or values.max() < 0.0:
-        sign = "above" if values.min() > 0.0 else "below"
-        return Threshold(0.0, rule, f"every {name} lies {sign} 0, so 0 does not part right from wrong")
-    return Threshold(0.0, rule, None)
+    return _threshold({item.reward_scale for item in items} - {None}, name="rewards")
+
+
+def step_threshold(items: Sequence[ItemScore]) -> Threshold:
+    """Return the threshold of the rewards of the steps of ``items``, by the scale that they state.
+
+    Rewards of steps are probabilities of being right unless the scorer says otherwise (``ScorerInfo.step_scale``);
+    some outside 0 to 1 then are none, and have no threshold.
+    """
+    stated = {item.step_scale for item in items} - {None}
+    every = [reward for item in items for steps in item.steps or () for reward in steps or () if reward is not None]
+    if stated or all(0.0 <= reward <= 1.0 for reward in every):
+        return _threshold(stated or {"probabilities"}, name="rewards of steps")
+    return Threshold(
+        0.5,
+        "rewards of steps are to be probabilities, and some lie outside 0 to 1; a scorer of others says step_scale",
+        is_known=False,
+    )
+
+
+def _threshold(scales: Set[RewardScale | None], *, name: str) -> Threshold:
+    scale = next(iter(scales), None)
+    if len(scales) > 1:
+        found = ", ".join(sorted(map(str, scales)))
+        return Threshold(0.5, f"the items are of {name} of several scales ({found})", is_known=False)
+    match scale:
+        case "log_odds_values":
+            return Threshold(0.0, f"the {name} are log-odds of being right: right from 0 on")
+        case "probabilities":
+            return Threshold(0.5, f"the {name} are probabilities: right from 0.5 on")
+        case "log_odds_differences" | "assumed_log_odds_differences":
+            why = "only differences of the {name} mean something, so no threshold parts right from wrong"
+        case "order":
+            why = "only the order of the {name} counts, so no threshold parts right from wrong"
+        case "ratings" | "win_rates":
+            why = f"the {{name}} are {scale.replace('_', ' ')}, and none of them is where right begins"
+        case None:
+            why = "nothing says what the {name} are, so no threshold is known to part right from wrong"
+        case _:
+            assert_never(scale)
+    return Threshold(0.0, why.format(name=name), is_known=False)

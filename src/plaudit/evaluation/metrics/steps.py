@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from plaudit.data.schema.group import THREE_CLASSES, TWO_CLASSES
 from plaudit.evaluation.metrics.metric_set import (
     ONLY_WITHIN_GROUPS,
     MetricSet,
@@ -20,7 +21,7 @@ from plaudit.evaluation.metrics.metric_set import (
     label_counts,
     scored_with_prompts,
 )
-from plaudit.evaluation.metrics.reward_scale import Threshold, right_threshold
+from plaudit.evaluation.metrics.reward_scale import Threshold, step_threshold
 from plaudit.records import ItemScore
 from plaudit.statistics.classification import best_threshold, chain_table, f1_score, harmonic_mean
 from plaudit.statistics.intervals import Floats, proportion_interval
@@ -32,15 +33,13 @@ from plaudit.statistics.metric import (
     harmonic,
     ratio,
 )
-from plaudit.statistics.steps import first_error
+from plaudit.statistics.steps import first_error, wrong_below
 
 Verdicts = tuple[bool | None, ...]
 """For each step of a response whether its label holds it to be right; None where it says nothing."""
 
 _NO_CHAINS = "there is no chain whose first error is certain"
 _NOT_BOTH = "F1 needs chains with an error and chains without"
-_TWO_CLASSES = "a label above 0.5 is a right step, below it a wrong one, and 0.5 or null says nothing"
-_THREE_CLASSES = "a label below 0 is a wrong step, 0 (neutral) and above a right one, and null says nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +64,51 @@ class Chain:
         return None not in self.verdicts[: self.first_error]
 
 
-def labels_have_three_classes(items: Iterable[ItemScore]) -> bool:
-    """Return whether some step label of ``items`` is below 0, so that 0 is neutral and not wrong."""
-    return any(
-        label is not None and label < 0.0
+@dataclass(frozen=True, slots=True)
+class StepClasses:
+    """The classes of the step labels of items that do not state them."""
+
+    unstated: tuple[float, ...]
+    """Values of the classes, ascending; the lowest is wrong."""
+    words: str = ""
+    """How they were found; empty where every item states its own."""
+    is_known: bool = True
+    """False where 0 may be wrong or neutral."""
+
+    def of(self, item: ItemScore) -> tuple[float, ...]:
+        """Return the classes of the labels of ``item``."""
+        return self.unstated if item.step_classes is None else item.step_classes
+
+
+def step_classes(items: Iterable[ItemScore]) -> StepClasses:
+    """Return the classes of step labels of which the data do not state them.
+
+    Where no such label is below 0 they are 0 and 1; where each item has one below 0, or no label near 0, they are −1, 0
+    and 1. Else the items without a negative label may be of either kind, and their zeros wrong or neutral.
+    """
+    unstated = [
+        [label for labels in item.step_labels or () for label in labels or () if label is not None]
         for item in items
-        for labels in item.step_labels or ()
-        for label in labels or ()
+        if item.step_classes is None
+    ]
+    unstated = [labels for labels in unstated if labels]
+    if not unstated:
+        return StepClasses(TWO_CLASSES)
+    negative = [min(labels) < 0.0 for labels in unstated]
+    if not any(negative):
+        return StepClasses(TWO_CLASSES, "the data do not state the classes; no label is below 0, so 0 is read as wrong")
+    unclear = sum(
+        not has_negative and any(label <= 0.5 for label in labels)
+        for has_negative, labels in zip(negative, unstated, strict=True)
     )
+    if unclear:
+        return StepClasses(
+            THREE_CLASSES,
+            f"steps of {unclear} items are labelled 0, those of {sum(negative)} others below 0, so 0 may be wrong or "
+            "neutral: state step_classes ([0, 1] or [-1, 0, 1]) in the rows, in the config, or with --step-classes",
+            is_known=False,
+        )
+    return StepClasses(THREE_CLASSES, "the data do not state the classes; labels are below 0, so 0 is read as neutral")
 
 
 def reads_steps(items: Iterable[ItemScore]) -> bool:
@@ -90,53 +126,54 @@ def reads_steps(items: Iterable[ItemScore]) -> bool:
     return any(of_several) if of_several else bool(counts)
 
 
-def _step_status(item: ItemScore, *, three_classes: bool, by_step: bool) -> Status:
+def _step_status(item: ItemScore, classes: StepClasses, *, by_step: bool) -> Status:
     """Return the status of ``item``.
 
-    Absent where no step has a label, unscored where no label says right or wrong, failed where every labelled response
-    lacks the reward of a step (``by_step``), or its own where the model gives none to steps. A chain is compared with
-    no other one of its group, so those that have their rewards are kept where another lacks them.
+    Absent where no step has a label, unscored where no label is known to say right or wrong, failed where every
+    labelled response lacks the reward of a step (``by_step``), or its own where the model gives none to steps. A chain
+    is compared with no other one of its group, so those that have their rewards are kept where another lacks them.
     """
     if not any(label is not None for labels in item.step_labels or () for label in labels or ()):
         return "absent"
-    labelled = _labelled(item, three_classes)
-    if not labelled:
+    labelled = _labelled(item, classes)
+    if not labelled or (item.step_classes is None and not classes.is_known):
         return "unscored"
     return "scored" if any(step_is_rewarded(item, k, by_step) for k in labelled) else "failed"
 
 
 def step_metrics(
-    items: Sequence[ItemScore], *, three_classes: bool, by_step: bool, relative: bool = False
+    items: Sequence[ItemScore], *, classes: StepClasses, by_step: bool, relative: bool = False
 ) -> MetricSet:
     """Return how well the rewards of steps agree with their labels; steps without a label carry nothing.
 
     - ``step_auc`` (the primary metric): probability that a right step has a higher reward than a wrong one; beside it
       the earlier step;
-    - ``step_accuracy``: right or wrong by a threshold (see ``right_threshold``); ``step_error_f1``: F1 of wrong steps;
+    - ``step_accuracy``: right or wrong by a threshold (see ``step_threshold``); ``step_error_f1``: F1 of wrong steps;
     - ``first_error_…``: see ``_put_first_error``;
     - ``response_auc``: probability that the reward of a chain without an error is higher than of one with an error;
       beside it the length. It is there for models that give no rewards to steps too, but not for ``relative``
       rewards, which are numbers of their group.
 
-    Chains without rewards are counted and left out. A step that several responses of a group share counts in each of
-    them. Intervals are over prompts.
+    A label is wrong below the middle of its two lowest classes, and right above it: of 0 and 1 below ½, of −1, 0 and 1
+    below −½, so that neutral steps are right. Chains without rewards are counted and left out. A step that several
+    responses of a group share counts in each of them. Intervals are over prompts.
     """
-    statuses = [_step_status(item, three_classes=three_classes, by_step=by_step) for item in items]
-    chains = [
-        chain
-        for item, prompt in scored_with_prompts(items, statuses)
-        for chain in _chains(item, prompt, three_classes=three_classes, by_step=by_step)
-    ]
+    statuses = [_step_status(item, classes, by_step=by_step) for item in items]
+    scored = scored_with_prompts(items, statuses)
+    chains = [chain for item, prompt in scored for chain in _chains(item, prompt, classes.of(item), by_step=by_step)]
     clear = [chain for chain in chains if chain.is_clear]
     found = MetricSet("step", "step_auc" if by_step else "response_auc", label_counts(statuses), statuses=statuses)
-    found.rules = {"labels": _THREE_CLASSES if three_classes else _TWO_CLASSES}
+    found.rules = {"labels": _label_rule(items, classes)}
     found.details = _details(chains, clear)
-    found.details["chains_not_scored"] = sum(len(_labelled(item, three_classes)) for item in items) - len(chains)
+    found.details["chains_not_scored"] = sum(len(_labelled(item, classes)) for item in items) - len(chains)
+    if not classes.is_known and not scored:
+        found.absent[found.primary] = classes.words
+        return found
     if by_step:
-        cut = right_threshold(np.array([reward for chain in chains for reward in chain.steps]), name="step reward")
+        cut = step_threshold([item for item, _ in scored])
         found.rules["threshold"] = cut.rule
         _put_steps(found, chains, cut)
-        _put_first_error(found, clear, cut.value)
+        _put_first_error(found, clear, cut)
     else:
         why = "the model gives no rewards to steps"
         found.absent |= dict.fromkeys(("step_auc", "step_accuracy", "step_error_f1", "first_error_f1"), why)
@@ -159,15 +196,15 @@ def _put_steps(found: MetricSet, chains: Sequence[Chain], cut: Threshold) -> Non
     prompts = np.array([row[3] for row in rows], dtype=int)
     why = "no step was scored" if not len(rows) else f"every step is {'right' if right.all() else 'wrong'}"
     found.put_auc("step_auc", rewards, right, prompts, why, earlier_step=-places)
-    if cut.reason is not None or not len(rows):
-        found.absent |= dict.fromkeys(("step_accuracy", "step_error_f1"), cut.reason or why)
+    if not cut.is_known or not len(rows):
+        found.absent |= dict.fromkeys(("step_accuracy", "step_error_f1"), cut.rule if len(rows) else why)
         return
     passed = rewards >= cut.value
     found.put_mean("step_accuracy", passed == right, prompts, why, {"always_right": right, "always_wrong": ~right})
     found.put(
         "step_error_f1",
         _f1(~passed, ~right, prompts),
-        "in most resamples of the prompts no step is wrong or taken for wrong, or there is one prompt",
+        "no step is wrong or taken for wrong, or one prompt holds them",
     )
     if not right.all():
         found.beside("step_error_f1", always_wrong=_f1(np.ones_like(right), ~right, prompts))
@@ -176,9 +213,9 @@ def _put_steps(found: MetricSet, chains: Sequence[Chain], cut: Threshold) -> Non
 def _f1(taken: np.ndarray, wrong: np.ndarray, prompts: np.ndarray) -> RowStatistic:
     """Return F1 of the steps ``taken`` for wrong.
 
-    Where all resamples agree, as where none is taken, they cannot tell how far the truth may lie from it. With J the
-    proportion of the steps that are both taken and wrong among those that are either, F1 = 2J ÷ (1 + J): its ends are
-    then made of those of J.
+    Where no prompt moves it, as where no step is taken, the prompts cannot tell how far the truth may lie from it. With
+    J the proportion of the steps that are both taken and wrong among those that are either, F1 = 2J ÷ (1 + J): its ends
+    are then made of those of J.
     """
     either = taken | wrong
 
@@ -189,10 +226,10 @@ def _f1(taken: np.ndarray, wrong: np.ndarray, prompts: np.ndarray) -> RowStatist
         low, high = (2 * end / (1 + end) for end in (both.low, both.high))
         return low, high, f"{both.method}, of the intersection"
 
-    return RowStatistic(lambda rows: f1_score(taken[rows], wrong[rows]), prompts, agreed=agreed)
+    return RowStatistic(lambda rows: f1_score(taken[rows], wrong[rows]), prompts, "logit", agreed=agreed)
 
 
-def _put_first_error(found: MetricSet, chains: Sequence[Chain], threshold: float) -> None:
+def _put_first_error(found: MetricSet, chains: Sequence[Chain], cut: Threshold) -> None:
     """Put how exactly the first error of chains is located, and the rule of the tuned threshold.
 
     The prediction is the first step whose reward is below the threshold, or "no error".
@@ -207,18 +244,22 @@ def _put_first_error(found: MetricSet, chains: Sequence[Chain], threshold: float
 
     Source: Zheng et al. (2024), ProcessBench, arXiv 2412.06559.
     """
-    predicted = [first_error(chain.steps, threshold=threshold) for chain in chains]
-    _put_located(found, "", chains, predicted, _constants(chains))
+    predicted = [first_error(chain.steps, threshold=cut.value) for chain in chains]
+    if cut.is_known:
+        _put_located(found, "", chains, predicted, _constants(chains))
+    else:
+        found.absent |= dict.fromkeys(("first_error_f1", "first_error_accuracy"), cut.rule)
     chosen_on = np.array([in_first_half(chain.key) for chain in chains], dtype=bool)
     table = chain_table([chain.steps for chain in chains], [chain.first_error for chain in chains])
-    tuned = best_threshold(table.where(chosen_on), default=threshold)
+    tuned = best_threshold(table.where(chosen_on), default=cut.value)
     if tuned is None:
         why = f"no threshold can be chosen: {_NOT_BOTH}, in the half it is chosen on"
         found.absent |= dict.fromkeys(("first_error_f1_tuned", "first_error_accuracy_tuned"), why)
         return
     kept = np.flatnonzero(~chosen_on).tolist()
     rest = [chains[k] for k in kept]
-    rules = {"fixed_threshold": [predicted[k] for k in kept]} | _constants(rest)
+    fixed = {"fixed_threshold": [predicted[k] for k in kept]} if cut.is_known else {}
+    rules = fixed | _constants(rest)
     at_tuned = [first_error(chain.steps, threshold=tuned) for chain in rest]
     _put_located(found, "_tuned", rest, at_tuned, rules)
     found.rules["tuned_threshold"] = (
@@ -317,17 +358,27 @@ def _details(chains: Sequence[Chain], clear: Sequence[Chain]) -> dict[str, int]:
     }
 
 
-def _verdicts(labels: Sequence[float | None], three_classes: bool) -> Verdicts:
-    if three_classes:
-        return tuple(None if label is None else label >= 0.0 for label in labels)
-    return tuple(None if label is None or label == 0.5 else label > 0.5 for label in labels)
+def _label_rule(items: Sequence[ItemScore], classes: StepClasses) -> str:
+    """Return in words which labels are right and wrong, for each set of classes that ``items`` have."""
+    used = dict.fromkeys(classes.of(item) for item in items if any(item.step_labels or ()))
+    rules = [
+        f"of the classes {', '.join(f'{value:g}' for value in each)} a label above {wrong_below(each):g} is a right "
+        "step, below it a wrong one, and at it or null says nothing"
+        for each in used
+    ]
+    return "; ".join([*rules, *([classes.words] if classes.words else [])])
 
 
-def _labelled(item: ItemScore, three_classes: bool) -> list[int]:
+def _verdicts(labels: Sequence[float | None], classes: Sequence[float]) -> Verdicts:
+    cut = wrong_below(classes)
+    return tuple(None if label is None or label == cut else label > cut for label in labels)
+
+
+def _labelled(item: ItemScore, classes: StepClasses) -> list[int]:
     return [
         k
         for k, labels in enumerate(item.step_labels or ())
-        if any(verdict is not None for verdict in _verdicts(labels or (), three_classes))
+        if any(verdict is not None for verdict in _verdicts(labels or (), classes.of(item)))
     ]
 
 
@@ -340,17 +391,19 @@ def step_is_rewarded(item: ItemScore, k: int, by_step: bool) -> bool:
     return steps is not None and len(steps) == len(labels) and None not in steps
 
 
-def _chains(item: ItemScore, prompt: int, *, three_classes: bool, by_step: bool) -> list[Chain]:
+def _chains(item: ItemScore, prompt: int, classes: Sequence[float], *, by_step: bool) -> list[Chain]:
     labels, steps = item.step_labels or (), item.steps or (None,) * len(item.rewards)
+    verdicts = [_verdicts(each or (), classes) for each in labels]
     return [
         Chain(
-            verdicts=_verdicts(labels[k] or (), three_classes),
+            verdicts=verdicts[k],
             steps=tuple(math.nan if reward is None else reward for reward in steps[k] or ()) if by_step else (),
             reward=item.rewards[k],
             length=item.lengths[k],
             prompt=prompt,
             key=item.prompt_key,
         )
-        for k in _labelled(item, three_classes)
+        for k, own in enumerate(verdicts)
+        if any(verdict is not None for verdict in own)
         if step_is_rewarded(item, k, by_step)
     ]

@@ -21,11 +21,11 @@ from pydantic import JsonValue
 from plaudit.config import Config
 from plaudit.data.reading.sources.groups import group_to_row
 from plaudit.data.reading.sources.source import PublishedCount
-from plaudit.data.schema.group import Group, Message, Preference, Step, conversation
+from plaudit.data.schema.group import TWO_CLASSES, Group, Message, Preference, Step, conversation
 from plaudit.errors import DataError, InvalidGroupError
 from plaudit.evaluation.metrics.metric_set import MetricSet
 from plaudit.evaluation.official.files import HubSet, PlacedRow, result_rows, rows_at
-from plaudit.records import ItemScore, Measure
+from plaudit.records import ItemScore, Measure, MetricText
 from plaudit.statistics.metric import IntervalSettings
 
 Facts = Mapping[str, JsonValue]
@@ -65,7 +65,7 @@ class Loaded:
     @property
     def missing(self) -> dict[str, str]:
         """Return the rows found and expected, of each subset that is not whole or not official."""
-        return incomplete(self.found, self.expected, self.optional)
+        return incomplete(self.found, self.expected, self.optional, repeats_of(self.facts.values()))
 
     @property
     def fingerprint(self) -> str:
@@ -101,6 +101,8 @@ class Benchmark(Config):
     """Official number of rows of each subset; None where it is not known."""
     optional: frozenset[str] = frozenset()
     """Further subsets that are official, and not missed where they are absent."""
+    words: Mapping[str, MetricText] = {}
+    """Its metrics in print; one that is not here is a proportion named after its part of the benchmark."""
     ties: str
     """Tie rule of the official metric."""
     missing_rewards: str
@@ -147,11 +149,13 @@ class Benchmark(Config):
         """Return the official metrics of ``items`` and plaudit's own beside them; a pure function of the items."""
         found = self.compute(items)
         own = {"official_ties": self.ties, "missing_rewards": self.missing_rewards, "source": self.citation}
-        found.rules = own | found.rules
+        found.rules, found.words = own | found.rules, self.words
         repeats = sum(_count(item.metadata, "repeats", 0) for item in items)
         if repeats:
             found.details["rows_of_a_repeated_id"] = repeats
-        found.missing = incomplete(counts_of(item.metadata for item in items), self.expected, self.optional)
+            found.rules["repeated_rows"] = f"rows that repeat an earlier one: {repeats}"
+        every = [item.metadata for item in items]
+        found.missing = incomplete(counts_of(every), self.expected, self.optional, repeats_of(every))
         return found
 
     def measure(self, items: Sequence[ItemScore], settings: IntervalSettings) -> Measure:
@@ -175,6 +179,10 @@ class Benchmark(Config):
                 raise DataError(f"{path}: published results of {self.title} are read without the data")
             elif self.results is not None:
                 items = list(self.results(rows))
+            elif self.joined is not None:
+                raise DataError(
+                    f"{path}: results of {self.title} hold no labels; give the official data too: {self.name}=PATH"
+                )
             else:
                 raise DataError(
                     f"{path}: {self.title} has no layout of per-item results that is read here; "
@@ -224,15 +232,21 @@ def _count(facts: Facts, name: str, otherwise: int) -> int:
 
 
 def incomplete(
-    found: Mapping[str, int], expected: Mapping[str, int | None], optional: frozenset[str] = frozenset()
+    found: Mapping[str, int],
+    expected: Mapping[str, int | None],
+    optional: frozenset[str] = frozenset(),
+    repeats: Mapping[str, int] | None = None,
 ) -> dict[str, str]:
-    """Return in words the rows found and expected, of each subset that is absent, not whole or not official."""
+    """Return in words the rows found and expected, of each subset that is absent, not whole or not official.
+
+    A subset is whole with all of its rows, whether or not some of them, the ``repeats``, come twice.
+    """
     words = {}
     for name, count in expected.items():
         have = found.get(name, 0)
         if count is None and not have:
             words[name] = "absent"
-        elif count is not None and have != count:
+        elif count is not None and count not in (have, have - (repeats or {}).get(name, 0)):
             words[name] = f"{have} of {count} rows"
     for name, have in found.items():
         if name not in expected and name not in optional:
@@ -245,6 +259,14 @@ def counts_of(every: Iterable[Facts]) -> Counter[str]:
     found: Counter[str] = Counter()
     for facts in every:
         found[str(facts["subset"])] += _count(facts, "rows", 1)
+    return found
+
+
+def repeats_of(every: Iterable[Facts]) -> Counter[str]:
+    """Return the number of rows of each subset that repeat an earlier one, among items with these facts."""
+    found: Counter[str] = Counter()
+    for facts in every:
+        found[str(facts["subset"])] += _count(facts, "repeats", 0)
     return found
 
 
@@ -300,6 +322,7 @@ class Gathering:
                 steps=None if steps is None else tuple(None if each is None else tuple(each) for each in steps),
                 id=unique,
                 source=subset,
+                step_classes=None if steps is None else TWO_CLASSES,
             )
         except InvalidGroupError as error:
             lengths = tuple(len(response) if isinstance(response, str) else 0 for response in responses)

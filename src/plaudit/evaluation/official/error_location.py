@@ -19,7 +19,7 @@ from plaudit.data.schema.group import Step
 from plaudit.errors import DataError
 from plaudit.evaluation.metrics.composite import lowest_first
 from plaudit.evaluation.metrics.metric_set import MetricSet
-from plaudit.evaluation.metrics.reward_scale import right_threshold
+from plaudit.evaluation.metrics.reward_scale import Threshold, step_threshold
 from plaudit.evaluation.official.benchmark import Gathering
 from plaudit.records import ItemScore, LabelCounts
 from plaudit.statistics.metric import (
@@ -94,7 +94,7 @@ def gather(solutions: Sequence[LabelledSolution], gathering: Gathering) -> None:
         by_problem.setdefault((solution.subset, solution.prompt.strip()), []).append(solution)
     for (subset, _), found_here in by_problem.items():
         own = sorted(found_here, key=lambda each: (len(each.id), each.id))
-        made = [joined(each.steps, _labels(each)) for each in own]
+        made = [joined(each.steps, labels_of_steps(each)) for each in own]
         gathering.add(
             own[0].id,
             subset=subset,
@@ -116,7 +116,7 @@ def facts_of(solutions: Sequence[LabelledSolution]) -> dict[str, JsonValue]:
     }
 
 
-def _labels(solution: LabelledSolution) -> list[float | None]:
+def labels_of_steps(solution: LabelledSolution) -> list[float | None]:
     """Return 1 for each step before the first error, 0 for it, and null for those behind it: nobody judged them."""
     count, error = len(solution.steps), solution.error
     return [1.0] * count if error == NO_ERROR else [1.0] * error + [0.0] + [None] * (count - error - 1)
@@ -188,13 +188,11 @@ def says_where(solutions: Sequence[Solution]) -> bool:
     return any(each.rewards is not None for each in several or solutions)
 
 
-def threshold_of(solutions: Sequence[Solution]) -> tuple[float, str]:
-    """Return where rewards of steps part right from wrong, ½ of probabilities and 0 of log-odds, and why, in words."""
+def threshold_of(items: Sequence[ItemScore], solutions: Sequence[Solution]) -> Threshold:
+    """Return where rewards of steps part right from wrong (see ``step_threshold``)."""
     if any(each.rewards is None and each.predicted is not None for each in solutions):
-        return 0.5, "none: the model names the first wrong step itself"
-    every = np.array([reward for each in solutions for reward in each.rewards or ()], dtype=float)
-    cut = right_threshold(every, name="step reward")
-    return cut.value, f"{cut.value:g}: {cut.rule}{f'; {cut.reason}' if cut.reason else ''}"
+        return Threshold(0.5, "none: the model names the first wrong step itself")
+    return step_threshold(items)
 
 
 def located_counts(given: Sequence[ItemScore]) -> LabelCounts:
@@ -372,10 +370,12 @@ def first_error_metrics(
     """
     solutions = solutions_of(items)
     found = MetricSet("benchmark", primary, located_counts(items))
-    threshold, why = threshold_of(solutions)
-    found.rules, found.details = {"threshold": why}, solution_counts(items, solutions)
-    if says_where(solutions):
-        put(found, located(solutions, threshold), threshold)
-    else:
+    cut = threshold_of(items, solutions)
+    found.rules, found.details = {"threshold": cut.rule}, solution_counts(items, solutions)
+    if not says_where(solutions):
         found.absent[primary] = NO_STEP_REWARDS
+    elif not cut.is_known:
+        found.absent[primary] = cut.rule
+    else:
+        put(found, located(solutions, cut.value), cut.value)
     return found

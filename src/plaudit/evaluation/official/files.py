@@ -71,14 +71,14 @@ def rows_at(
         return
     root = Path(path)
     if not root.is_dir():
-        yield from _file_rows(path)
+        yield from _result_file(path)
     elif (root / "dataset_dict.json").exists() or (root / "state.json").exists():
         for each in hub or (HubSet(path, "train"),):
             for number, row in read_rows(path, split=each.split):
                 yield PlacedRow(row, f"{path}:{number}", each.stem or each.split, number)
     else:
         for file in _official_files(root, files, title=title, official=official):
-            yield from _file_rows(str(file))
+            yield from _result_file(str(file))
 
 
 def result_rows(path: str) -> Iterator[PlacedRow]:

@@ -86,13 +86,13 @@ def _pair(group: Group, item: ItemScore, chosen: int, rejected: int, max_charact
     chosen_reward, rejected_reward = item.rewards[chosen], item.rewards[rejected]
     assert chosen_reward is not None
     assert rejected_reward is not None
-    prompt = _prompt_text(group)
+    prompt = prompt_text(group)
     return ConfidentError(
         id=group.id,
         source=group.source,
-        prompt=_cut_middle(prompt, max_characters),
-        chosen=_cut_end(group.responses[chosen], max_characters),
-        rejected=_cut_end(group.responses[rejected], max_characters),
+        prompt=cut_middle(prompt, max_characters),
+        chosen=cut_end(group.responses[chosen], max_characters),
+        rejected=cut_end(group.responses[rejected], max_characters),
         chosen_reward=chosen_reward,
         rejected_reward=rejected_reward,
         chosen_length=item.lengths[chosen],
@@ -101,17 +101,20 @@ def _pair(group: Group, item: ItemScore, chosen: int, rejected: int, max_charact
     )
 
 
-def _prompt_text(group: Group) -> str:
+def prompt_text(group: Group) -> str:
+    """Return the prompt as one text, its turns labelled where there are several."""
     if len(group.prompt) == 1:
         return group.prompt[0].content
     return "\n\n".join(f"{message.role}: {message.content}" for message in group.prompt)
 
 
-def _cut_end(text: str, limit: int) -> str:
+def cut_end(text: str, limit: int) -> str:
+    """Return the first ``limit`` characters, with an ellipsis where some are left out."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _cut_middle(text: str, limit: int) -> str:
+def cut_middle(text: str, limit: int) -> str:
+    """Return ``limit`` characters of both ends, with an ellipsis between where some are left out."""
     if len(text) <= limit:
         return text
     head = (limit - 1) // 2

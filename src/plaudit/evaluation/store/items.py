@@ -25,10 +25,11 @@ def item_score(
     answers: re.Pattern[str] = _LAST_NUMBER,
     relative: bool = False,
     reward_scale: RewardScale | None = None,
+    step_scale: RewardScale | None = None,
 ) -> ItemScore:
     """Return the scored item of ``group``; where it has outcomes, ``answers`` finds the responses' final answers.
 
-    ``relative`` and ``reward_scale`` are as in ``ItemScore``.
+    ``relative``, ``reward_scale`` and ``step_scale`` are as in ``ItemScore``.
 
     A reward that is NaN, infinite or above ``LARGEST`` becomes null with a reason: it is counted as failed and never
     compared. So do such numbers of an attribute or of a step, without a reason: the metrics that need them give it.
@@ -57,6 +58,7 @@ def item_score(
         reason=reason,
         relative=relative,
         reward_scale=reward_scale,
+        step_scale=step_scale,
         attributes={name: _attribute(name, numbers, group) for name, numbers in rewards.attributes.items()},
         steps=None if rewards.steps is None else _step_rewards(rewards.steps, group),
         answers=None
@@ -84,6 +86,7 @@ def _labels(group: Group) -> dict[str, Any]:
         "ratings": {name: tuple(values) for name, values in group.ratings.items()},
         "outcomes": group.outcomes,
         "step_labels": step_labels(group),
+        "step_classes": group.step_classes,
     }
 
 
@@ -184,7 +187,8 @@ def scored_with_rewards(
             raise ModelError(f"the scorer gave more results than the {done} groups it was given")
         group = waiting.popleft()
         found = rewards.in_log_odds() if in_log_odds else rewards
-        yield group, found, item_score(group, found, answers=answers, relative=info.relative, reward_scale=scale)
+        scales = {"reward_scale": scale, "step_scale": info.step_scale}
+        yield group, found, item_score(group, found, answers=answers, relative=info.relative, **scales)
         done += 1
     missing = len(waiting) + sum(1 for _ in remaining)
     if missing:

@@ -229,11 +229,13 @@ class StoredRewards(_RewardsById):
         """
         items = self._items.values()
         scales = {item.reward_scale for item in items} - {None}
+        of_steps = {item.step_scale for item in items} - {None}
         return ScorerInfo(
             recipe_hash=self.identity.recipe_hash,
             weights_hash=self.identity.weights_hash,
             settings=self._settings,
             scale=next(iter(scales), None) if len(scales) < 2 else "order",
+            step_scale=next(iter(of_steps), None) if len(of_steps) < 2 else "order",
             relative=any(item.relative for item in items),
         )
 

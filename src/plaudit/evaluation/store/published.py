@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from plaudit.data.reading.sources.fields import Row
 from plaudit.errors import DataError
@@ -18,6 +19,8 @@ from plaudit.evaluation.official.catalog import CATALOG, benchmark_named
 from plaudit.evaluation.official.files import result_rows
 from plaudit.evaluation.result import assemble_result
 from plaudit.records import ItemScore, Result
+
+_SUFFIXES = (".json", ".jsonl", ".parquet", ".csv")
 
 
 def recorded_result(
@@ -35,7 +38,7 @@ def recorded_result(
 
     ``path`` is a file, or a folder of the files of one model. Without ``benchmark``, a name of the catalogue, it is
     found by the fields of the first row. ``data`` is needed only where the results do not hold the labels: the path of
-    the official data. ``model`` names the model in the result, ``path`` where it is not given.
+    the official data. ``model`` names the model in the result, ``published_name`` where it is not given.
 
     Raises:
         DataError: naming file and line, where a row is not of the layout; where it cannot be told whose layout it is.
@@ -46,12 +49,26 @@ def recorded_result(
         items,
         name=found.name,
         benchmark=found,
-        model=path if model is None else model,
+        model=published_name(path) if model is None else model,
         tie_rule=tie_rule,
         seed=seed,
         confidence=confidence,
         resamples=resamples,
     )
+
+
+def published_name(path: str) -> str:
+    """Return the short name of the model of published results: the file, or the folder of its files, without suffix.
+
+    Of ``NAME=VALUE,NAME=VALUE`` it is the last value. A file that is only called results or scores is called by the two
+    folders that it is in, as of LLMBar (``MODEL/PROMPT/result.json``).
+    """
+    place = Path(path)
+    name = place.name.removesuffix(".gz")
+    name = name.removesuffix(Path(name).suffix) if Path(name).suffix in _SUFFIXES else name
+    if name.rstrip("s") in ("result", "score") and place.parent.name:
+        return "/".join(place.parent.parts[-2:])
+    return name.rpartition("=")[2] or path
 
 
 def recorded_items(

@@ -15,8 +15,15 @@ from plaudit.data.schema.group import Group
 from plaudit.errors import ConfigError, DataError, InvalidGroupError
 from plaudit.evaluation.store.items import check_same, item_score, prompt_hash, scored_with_rewards
 from plaudit.evaluation.store.result_folder import parse_line
-from plaudit.evaluation.stress.flipped_pairs import FlippedPairs, flipped_pairs
-from plaudit.evaluation.stress.robustness import ORIGINAL, STYLE, TRANSFORM, StressReport, stress_report
+from plaudit.evaluation.stress.robustness import (
+    ORIGINAL,
+    STYLE,
+    TRANSFORM,
+    FlippedPairs,
+    StressReport,
+    flipped_pairs,
+    stress_report,
+)
 from plaudit.evaluation.stress.transforms import STYLES, TRANSFORMS, Style, Transform
 from plaudit.journal import Header, Journal
 from plaudit.records import ItemScore, write_json_lines, write_record
@@ -29,6 +36,7 @@ FLIPPED_NAME = "flipped_pairs.json"
 REPORT_NAME = "stress.json"
 OLD_NAMES = {ITEMS_NAME: "probe_items.jsonl", FLIPPED_NAME: "turned.json", REPORT_NAME: "probe.json"}
 """Names of the files in plaudit 0.1."""
+OLD_PARTIAL_NAME = "probe_items.partial.jsonl"
 
 UNCHANGED = "nothing to change"
 EMPTY = "a text would become empty"
@@ -137,6 +145,7 @@ def stress(
     )
     with Journal(output_dir / PARTIAL_NAME, header, window=info.window) as journal:
         if not overwrite:
+            _check_no_old_work(output_dir)
             _check_existing(output_dir, {**identity, "data_fingerprint": data_fingerprint})
         journal.resume(discard=lambda found: overwrite)
         total = _count(groups, transforms, together)
@@ -154,7 +163,7 @@ def _write(
     with journal.commit() as files:
         write_json_lines(files.stage(folder / ITEMS_NAME), items)
         write_record(files.stage(folder / FLIPPED_NAME), flipped)
-        for name in OLD_NAMES.values():
+        for name in (*OLD_NAMES.values(), OLD_PARTIAL_NAME):
             files.remove(folder / name)
         write_record(files.stage(folder / REPORT_NAME), report)
 
@@ -163,6 +172,15 @@ def file_of(folder: Path, name: str) -> Path:
     """Return the file ``name`` of a stress test in ``folder``, of plaudit 0.1 under its old name."""
     old = folder / OLD_NAMES[name]
     return old if old.exists() and not (folder / name).exists() else folder / name
+
+
+def _check_no_old_work(folder: Path) -> None:
+    path = folder / OLD_PARTIAL_NAME
+    if path.exists():
+        raise ConfigError(
+            f"{path} is work that plaudit 0.1 left unfinished, which cannot be resumed; remove it to start again, add "
+            "--overwrite, or give another folder with -o"
+        )
 
 
 def _check_existing(folder: Path, wanted: dict[str, str | None]) -> None:

@@ -3,16 +3,20 @@
 Small trees: each segment's scores against its path are one dense block, which stays in the cache. Large trees: the
 depth-first layout makes two kinds of block, each segment with itself (causal) and all descendants of a segment with
 that segment (no mask); both go to the flash kernel behind SDPA, and the partial results are merged by their
-log-sum-exp. Where a sliding window or a soft cap binds, each segment is one masked block.
+log-sum-exp. Where a sliding window or a soft cap binds, the queries of a segment are masked in blocks.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
+from torch.utils.checkpoint import checkpoint
 from typing_extensions import override
 
 from plaudit.batching.batch import Forest
@@ -22,6 +26,11 @@ _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_bac
 
 DENSE_KEYS = 512
 """Longest path whose segment is attended as one dense block; beyond it the scores leave the cache."""
+
+
+_HELD = 1 << 20
+"""Logits of masked attention that are held at a time: 4 MiB in float32."""
+_MIN_ROWS = 16
 
 
 class ScoreRule(NamedTuple):
@@ -223,28 +232,82 @@ def _flash_backward_blocks(
                 grad[:, :, where] += part
 
 
+def padded_tree_attention(query: Tensor, key: Tensor, value: Tensor, forest: Forest, scale: float) -> Tensor:
+    """Return ``TreeAttention`` of queries and values of different widths (latent attention): zeros fill the narrower.
+
+    Zeros add nothing to a product of queries and keys, and give outputs that are cut off.
+    """
+    width = max(query.shape[-1], value.shape[-1])
+    filled = [pad(each, (0, width - each.shape[-1])) for each in (query, key, value)]
+    return TreeAttention.apply(*filled, forest, scale)[..., : value.shape[-1]]
+
+
 def masked_tree_attention(query: Tensor, key: Tensor, value: Tensor, forest: Forest, rule: ScoreRule) -> Tensor:
     r"""Return softmax attention ``[1, head, token, feature]`` over the forest, with its exact window and soft cap.
 
     A query at position p sees the keys of its path at positions in (p − window, p]. The logits become
     :math:`c \tanh(z / c)` for a soft cap c. Each segment attends to its ancestors' keys and its own, of which those
-    that no query of the segment can see are left out.
+    that no query can see are left out. Long segments are worked on in blocks of queries, so memory grows with their
+    length, not with its square.
     """
-    pieces = []
+    pieces: list[Tensor] = []
+    # Without gradients the blocks are put in place at once: what is kept between them would leave holes in memory.
+    whole = None if torch.is_grad_enabled() else value.new_empty(*query.shape[:3], value.shape[-1])
     for segment, (start, stop, _) in enumerate(forest.segments):
         first = forest.first_position[segment]
-        lowest = 0 if rule.window is None else max(0, first - rule.window + 1)
-        keep = torch.cat([torch.arange(a, b) for a, b in visible_ranges(forest, segment, lowest)])
-        keep = keep.to(query.device)
-        q_position = torch.arange(first, first + stop - start, device=query.device)[:, None]
-        k_position = forest.position_ids[keep][None, :]
-        allowed = k_position <= q_position
-        if rule.window is not None:
-            allowed &= k_position > q_position - rule.window
-        q = query[:, :, start:stop]
-        k, v = key[:, :, keep], value[:, :, keep]
-        pieces.append(masked_block(q, k, v, allowed, rule))
-    return torch.cat(pieces, dim=2)
+        begin = end = start
+        while end < stop:
+            begin, at = end, first + end - start
+            seen = at if rule.window is None else min(at, rule.window)
+            end = min(stop, begin + _rows_at_once(query.shape[1], seen))
+            lowest = 0 if rule.window is None else max(0, at - rule.window + 1)
+            path = [(low, min(high, end)) for low, high in visible_ranges(forest, segment, lowest)]
+            block = _remembering_little(_path_block, query, key, value, (begin, end), path, at, rule)
+            if whole is None:
+                pieces.append(block)
+            else:
+                whole[:, :, begin:end] = block
+    return torch.cat(pieces, dim=2) if whole is None else whole
+
+
+def _path_block(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    rows: tuple[int, int],
+    path: list[tuple[int, int]],
+    at: int,
+    rule: ScoreRule,
+) -> Tensor:
+    """Return the attention of ``rows``, whose first stands at position ``at``, over the keys of their path.
+
+    The path ends with the rows, so its last key has the position of the last row, and they go down by one.
+    """
+    q = query[:, :, rows[0] : rows[1]]
+    k, v = _on_path(key[0], path)[None], _on_path(value[0], path)[None]
+    last = at + q.shape[2]
+    q_position = torch.arange(at, last, device=q.device)[:, None]
+    k_position = torch.arange(last - k.shape[2], last, device=q.device)[None, :]
+    allowed = k_position <= q_position
+    if rule.window is not None:
+        allowed &= k_position > q_position - rule.window
+    return masked_block(q, k, v, allowed, rule)
+
+
+def _rows_at_once(heads: int, seen: int) -> int:
+    """Return the number of rows n whose logits, heads · n · (seen + n), are about ``_HELD``.
+
+    Blocks of one size use the same memory one after the other; growing ones would leave holes between them.
+    """
+    held = _HELD / heads
+    return max(_MIN_ROWS, int((math.sqrt(seen * seen + 4.0 * held) - seen) / 2.0))
+
+
+def _remembering_little(block: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    """Return ``block(*arguments)``; in the backward pass it is worked out again, so that no logits are kept."""
+    if not torch.is_grad_enabled():
+        return block(*arguments)
+    return checkpoint(block, *arguments, use_reentrant=False, preserve_rng_state=False)
 
 
 def visible_ranges(forest: Forest, segment: int, lowest: int) -> list[tuple[int, int]]:
@@ -259,11 +322,27 @@ def visible_ranges(forest: Forest, segment: int, lowest: int) -> list[tuple[int,
     return ranges[::-1]
 
 
+def in_blocks(
+    q: Tensor, k: Tensor, v: Tensor, allowed: Callable[[Tensor], Tensor], rows: Tensor, rule: ScoreRule
+) -> Tensor:
+    """Return ``masked_block`` of queries ``rows``, a block at a time; ``allowed(rows)`` are the keys that they see."""
+    size = max(_MIN_ROWS, _HELD // (q.shape[1] * k.shape[2]))
+
+    def block(queries: Tensor, k: Tensor, v: Tensor, some: Tensor) -> Tensor:
+        return masked_block(queries, k, v, allowed(some), rule)
+
+    pieces = [
+        _remembering_little(block, queries, k, v, some)
+        for queries, some in zip(q.split(size, dim=2), rows.split(size), strict=True)
+    ]
+    return torch.cat(pieces, dim=2)
+
+
 def masked_block(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor, rule: ScoreRule) -> Tensor:
     """Return softmax attention of the queries over the keys that ``allowed[query, key]`` lets them see."""
-    logits = q @ k.transpose(-1, -2) * rule.scale
+    logits = (q * rule.scale) @ k.transpose(-1, -2)
     if rule.softcap is not None:
         logits = torch.tanh(logits / rule.softcap) * rule.softcap
-    logits = logits.masked_fill(~allowed, float("-inf"))
+    logits = logits.masked_fill_(~allowed, float("-inf"))
     dtype = torch.float32 if q.dtype in (torch.bfloat16, torch.float16) else q.dtype
     return torch.softmax(logits, dim=-1, dtype=dtype).to(q.dtype) @ v

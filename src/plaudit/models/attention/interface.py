@@ -15,7 +15,7 @@ from transformers import AttentionInterface
 
 from plaudit.batching.batch import Forest
 from plaudit.errors import LayoutError
-from plaudit.models.attention.cpu import ScoreRule, TreeAttention, masked_tree_attention
+from plaudit.models.attention.cpu import ScoreRule, TreeAttention, masked_tree_attention, padded_tree_attention
 from plaudit.models.attention.cuda import flex_tree_attention
 from plaudit.models.attention.read_out import FOREST_ARGUMENT, read_attention, reads_only_some
 
@@ -49,8 +49,8 @@ def prefix_tree_attention(
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     groups = query.shape[1] // key.shape[1]
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-    rule = ScoreRule(scale, kwargs.get("sliding_window"), kwargs.get("softcap"))
-    forest.windows.add(rule.window)
+    rule = ScoreRule(scale, kwargs.get("sliding_window") or None, kwargs.get("softcap"))
+    forest.callers[id(module)] = rule.window
     if query.is_cuda:
         output = flex_tree_attention(query, key, value, forest, rule, grouped=groups > 1)
         return output.transpose(1, 2).contiguous(), None
@@ -60,8 +60,10 @@ def prefix_tree_attention(
         rule = rule._replace(window=None)
     if reads_only_some(module, forest):
         output = read_attention(query, key, value, forest, rule)
-    elif rule.window is not None or rule.softcap is not None or value.shape[-1] != query.shape[-1]:
+    elif rule.window is not None or rule.softcap is not None:
         output = masked_tree_attention(query, key, value, forest, rule)
+    elif value.shape[-1] != query.shape[-1]:
+        output = padded_tree_attention(query, key, value, forest, scale)
     else:
         output = TreeAttention.apply(query, key, value, forest, scale)
     return output.transpose(1, 2).contiguous(), None

@@ -7,6 +7,7 @@ read: for a model of n layers up to 10/12 of one n-th of all multiplications are
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from plaudit.batching.batch import Forest
-from plaudit.models.attention.cpu import ScoreRule, masked_block
+from plaudit.models.attention.cpu import ScoreRule, in_blocks
 
 FOREST_ARGUMENT = "plaudit_forest"
 """Keyword by which a model's forward is handed the forest of its batch."""
@@ -117,9 +118,14 @@ def read_attention(query: Tensor, key: Tensor, value: Tensor, forest: Forest, ru
         value.split(sizes, dim=2),
         strict=True,
     ):
-        at = torch.arange(start, end, device=rows.device)
-        allowed = (at <= r[:, None]) & (r[:, None] < forest.subtree_end[start:end])
-        if rule.window is not None:
-            allowed &= forest.position_ids[r][:, None] - forest.position_ids[start:end] < rule.window
-        pieces.append(masked_block(q, k, v, allowed, rule))
+        pieces.append(in_blocks(q, k, v, partial(_sees, forest, start, end, rule.window), r, rule))
     return _spread(torch.cat(pieces, dim=2), rows, query.shape[2], dim=2)
+
+
+def _sees(forest: Forest, start: int, end: int, window: int | None, rows: Tensor) -> Tensor:
+    """Return ``[row, key]``: whether each of ``rows`` sees the keys ``start`` to ``end`` of its tree."""
+    at = torch.arange(start, end, device=rows.device)
+    seen = (at <= rows[:, None]) & (rows[:, None] < forest.subtree_end[start:end])
+    if window is not None:
+        seen &= forest.position_ids[rows][:, None] - forest.position_ids[start:end] < window
+    return seen

@@ -17,6 +17,9 @@ from plaudit.models.reward_model import RewardModel
 
 _AVERAGED = ("gain", "bias")
 """Fields of a recipe that training changes: numbers of the head, averaged like its weights."""
+_SHOWN = ("tokenizer_hash", "config_hash")
+"""Fields of a recipe that say by a hash what is compared below, where the difference itself is told."""
+
 _INCIDENTAL = ("_name_or_path", "architectures", "transformers_version")
 """Fields of a transformers config that do not affect the model's outputs."""
 
@@ -26,13 +29,15 @@ def average_models(
     *,
     weights: Sequence[float] | None = None,
     device: str = "cpu",
+    trust_remote_code: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> RewardModel:
     r"""Return the reward model whose every weight is :math:`\sum_m w_m \theta_m / \sum_m w_m` over the checkpoints.
 
     ``sources`` are directories or hub ids of models of one architecture, recipe and tokenizer; adapters are merged
     first. ``weights`` are from 0, one per model; without them all count the same. The sum is held in float64 (float32
-    for weights in half precision); beside it the first checkpoint and one more are in memory.
+    for weights in half precision); beside it the first checkpoint and one more are in memory. ``trust_remote_code`` is
+    as in ``load_reward_model``.
 
     The average is a good model where the members are linearly connected: fine-tuned from one pre-trained model, with
     one head to begin from. Of models that were trained apart from random weights it is none, and nothing but an
@@ -49,7 +54,7 @@ def average_models(
     first: RewardModel | None = None
     total: dict[str, Tensor] = {}
     for done, (source, share) in enumerate(zip(sources, shares, strict=True), start=1):
-        model = _loaded(source, device)
+        model = _loaded(source, device, trust_remote_code=trust_remote_code)
         if first is not None:
             difference = model_difference(first, model)
             if difference:
@@ -73,7 +78,7 @@ def model_difference(first: RewardModel, second: RewardModel) -> str | None:
 
     Looked at are the scoring recipes, the tokenizers, the transformers configs, and the names and shapes of weights.
     """
-    recipes = [model.recipe.model_dump(mode="json", exclude=set(_AVERAGED)) for model in (first, second)]
+    recipes = [model.recipe.model_dump(mode="json", exclude={*_AVERAGED, *_SHOWN}) for model in (first, second)]
     found = _first_field(*recipes)
     if found:
         return f"the recipes differ in {found}"
@@ -99,8 +104,8 @@ def _shares(sources: Sequence[str], weights: Sequence[float] | None) -> list[flo
     return [weight / sum(weights) for weight in weights]
 
 
-def _loaded(source: str, device: str) -> RewardModel:
-    model, _ = load_reward_model(source, layout="padded", device=device)
+def _loaded(source: str, device: str, *, trust_remote_code: bool) -> RewardModel:
+    model, _ = load_reward_model(source, layout="padded", device=device, trust_remote_code=trust_remote_code)
     return merge_lora(model).eval()
 
 

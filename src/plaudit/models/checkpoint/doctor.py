@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
 
 import torch
 
@@ -15,15 +12,14 @@ from plaudit.batching.token_set import encode_stream
 from plaudit.batching.tokens import TokenGroup
 from plaudit.data.schema.group import Group, Preference, conversation
 from plaudit.errors import PlauditError
-from plaudit.models.backbone import checkpoint_file, head_parameters, load_config_of, load_tokenizer, resolve_source
-from plaudit.models.checkpoint.files import load_reward_model
-from plaudit.models.checkpoint.foreign import assumed
+from plaudit.models.backbone import checkpoint_file, load_config_of, load_tokenizer, resolve_source
+from plaudit.models.checkpoint.files import load_reward_model, save_reward_model
+from plaudit.models.checkpoint.foreign import SeparatedSteps, assumed
 from plaudit.models.checkpoint.four_bit import share_in_words
+from plaudit.models.checkpoint.interop import Check, interop_checks, sample_checks, template_checks
 from plaudit.models.checkpoint.recipe import RECIPE_FILE, GateRule, QuantizationChoice, ScoringRecipe
-from plaudit.models.parity import TOLERANCE, prove_layout
+from plaudit.models.parity import TOLERANCE, difference_from_class, prove_layout
 from plaudit.models.reward_model import RewardModel
-
-Status = Literal["ok", "warning", "error"]
 
 _SAMPLES = (
     Group(
@@ -36,34 +32,34 @@ _SAMPLES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """A check of a checkpoint: its finding, and advice where something is wrong."""
+def diagnose(
+    model: str,
+    *,
+    quantization: QuantizationChoice | None = None,
+    trust_remote_code: bool = False,
+    steps: SeparatedSteps | None = None,
+    save: Path | None = None,
+) -> list[Check]:
+    """Return the checks of ``plaudit doctor`` on the model in a directory or hub id; a model raises no PlauditError.
 
-    name: str
-    status: Status
-    found: str
-    advice: str = ""
-
-
-def diagnose(model: str, *, quantization: QuantizationChoice | None = None) -> list[Check]:
-    """Return the checks of ``plaudit doctor`` on the model in a directory or hub id; never raises PlauditError.
-
-    ``quantization`` is as in ``load_reward_model``.
+    ``quantization``, ``trust_remote_code`` and ``steps`` are as in ``load_reward_model``. With ``save`` the model, once
+    it is loaded, is written to that folder with its recipe.
     """
     checks: list[Check] = []
     try:
         source = resolve_source(model)
-        config = load_config_of(source)
+        config = load_config_of(source, trust_remote_code=trust_remote_code)
         checks.append(Check("model", "ok", f"{(config.architectures or ['?'])[0]}, {config.model_type}"))
-        load_tokenizer(source)
+        load_tokenizer(source, trust_remote_code=trust_remote_code)
     except PlauditError as error:
         return [
             *checks,
             Check("model", "error", str(error), "give a directory or hub id of a transformers model"),
         ]
     try:
-        loaded, _ = load_reward_model(source, layout="padded", quantization=quantization)
+        loaded, _ = load_reward_model(
+            source, layout="padded", quantization=quantization, trust_remote_code=trust_remote_code, steps=steps
+        )
     except PlauditError as strict_error:
         checks.append(Check("strict loading", "error", str(strict_error), "plaudit.load refuses this checkpoint"))
         return checks
@@ -72,13 +68,24 @@ def diagnose(model: str, *, quantization: QuantizationChoice | None = None) -> l
     checks.extend(_recipe_checks(loaded))
     checks.extend(_sample_checks(loaded))
     checks.append(_layout_check(loaded))
+    if save is not None:
+        save_reward_model(loaded, save)
+        checks.append(Check("copy", "ok", f"saved with its {RECIPE_FILE} in {save}"))
     return checks
 
 
 def _origin_check(source: str, recipe: ScoringRecipe) -> Check:
     """Check whether the checkpoint brings its recipe; an inferred one is shown with its assumptions."""
     if checkpoint_file(source, RECIPE_FILE) is not None:
-        return Check("scoring recipe", "ok", f"hash {recipe.hash}, of {RECIPE_FILE}")
+        found = f"hash {recipe.hash}, of {RECIPE_FILE}"
+        if recipe.tokenizer_hash is not None:
+            return Check("scoring recipe", "ok", f"{found}; tokenizer and config are those that it was saved with")
+        return Check(
+            "scoring recipe",
+            "warning",
+            f"{found}, which holds no hash of the tokenizer and the config: whether they have changed is unverified",
+            "save the model again with this version, where its rewards are known to be right",
+        )
     return Check(
         "scoring recipe",
         "warning",
@@ -88,9 +95,9 @@ def _origin_check(source: str, recipe: ScoringRecipe) -> Check:
 
 
 def _recipe_checks(model: RewardModel) -> list[Check]:
-    recipe, tokenizer = model.recipe, model.tokenizer
+    recipe = model.recipe
     checks = [
-        Check("chat template", "ok", f"hash {recipe.template_hash}, {len(recipe.chat_template)} characters"),
+        *template_checks(model),
         Check("head", "ok", _head_in_words(recipe)),
         *([Check("units", "ok", _units_in_words(recipe))] if recipe.attributes else []),
         *([_gate_check(model, recipe.gate)] if recipe.gate is not None else []),
@@ -99,18 +106,23 @@ def _recipe_checks(model: RewardModel) -> list[Check]:
         Check("weights", "ok", f"{recipe.dtype} on {model.device}"),
         *([Check("quantization", "ok", share_in_words(model.parameters()))] if recipe.quantization else []),
     ]
-    if recipe.pad_token == tokenizer.eos_token_id:
-        checks.append(
-            Check(
-                "pad token",
-                "warning",
-                "the pad token is the end token",
-                "other tools read the reward before the last end token; add a pad token of its own",
-            )
-        )
-    else:
-        checks.append(Check("pad token", "ok", f"{tokenizer.pad_token!r}, not the end token {tokenizer.eos_token!r}"))
-    return checks
+    return [*checks, _pad_check(model)]
+
+
+def _pad_check(model: RewardModel) -> Check:
+    """Check that no conversation ends in the pad token, behind which other tools do not look."""
+    recipe, tokenizer = model.recipe, model.tokenizer
+    pad = tokenizer.convert_ids_to_tokens(recipe.pad_token)
+    if recipe.pad_token != tokenizer.eos_token_id:
+        return Check("pad token", "ok", f"{pad!r}, not the end token {tokenizer.eos_token!r}")
+    if not any(group.tree.sequence(k)[-1] == recipe.pad_token for group in _encoded_samples(model) for k in range(2)):
+        return Check("pad token", "ok", f"{pad!r}, the end token too, in which no conversation ends")
+    return Check(
+        "pad token",
+        "warning",
+        "the pad token is the end token, in which conversations end",
+        "other tools read the reward before the last end token; add a pad token of its own",
+    )
 
 
 def _head_in_words(recipe: ScoringRecipe) -> str:
@@ -161,17 +173,12 @@ def _encoded_samples(model: RewardModel) -> list[TokenGroup]:
 
 
 def _sample_checks(model: RewardModel) -> list[Check]:
-    text = model.recipe.encoder(model.tokenizer).texts(_SAMPLES[0])[0]
     encoded = _encoded_samples(model)
     if len(encoded) < len(_SAMPLES):
         return [Check("sample", "error", f"two short {model.recipe.form}s cannot be encoded", "raise max_length")]
-    ids = encoded[0].tree.sequence(0).tolist()
-    bos = model.tokenizer.bos_token_id
-    begins = f"{ids.count(bos)} BOS" if bos is not None else "no BOS in this tokenizer"
-    last = model.tokenizer.decode(ids[-1:])
     return [
-        Check("rendered sample", "ok", repr(text if len(text) <= 200 else f"{text[:100]} … {text[-100:]}")),
-        Check("first and last token", "ok", f"{begins}; the {model.recipe.form} ends in {last!r}"),
+        *sample_checks(model, _SAMPLES[0], encoded[0]),
+        *interop_checks(model, _SAMPLES, encoded),
         _transformers_check(model, encoded),
     ]
 
@@ -180,13 +187,7 @@ def _sample_checks(model: RewardModel) -> list[Check]:
 def _transformers_check(model: RewardModel, groups: list[TokenGroup]) -> Check:
     """Compare with the logits of transformers' own sequence classifier on the same padded ids."""
     model.use_layout("padded")
-    batch = build_batch(groups, layout="padded", pad_id=model.recipe.pad_token).to(model.device)
-    rows = batch.response_end
-    ours = model.classified(batch, rows) if model.is_classifier else model.outputs_from(model.features_at(batch, rows))
-    with _head_like_backbone(model):
-        logits = model.network(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.float()
-    theirs = model.head.outputs_in(logits.flatten(0, 1)[rows] if logits.ndim == 3 else logits, model)
-    difference = float((ours - theirs).abs().max() / ours.abs().max().clamp_min(1e-6))
+    difference = difference_from_class(model, groups)
     allowed = TOLERANCE[next(model.network.parameters()).dtype]
     what = "rewards" if model.recipe.gate is None else "attributes (transformers knows no gate)"
     found = f"{what} differ from transformers' by {difference:.1e} of their size (allowed: {allowed:.0e})"
@@ -198,21 +199,6 @@ def _transformers_check(model: RewardModel, groups: list[TokenGroup]) -> Check:
         found,
         "transformers reads another position, mostly because conversations end in the pad token",
     )
-
-
-@contextlib.contextmanager
-def _head_like_backbone(model: RewardModel) -> Iterator[None]:
-    """Give the head the backbone's precision for a moment, as other tools load it."""
-    dtype = next(model.network.parameters()).dtype
-    weights = [weight for _, weight in head_parameters(model.core)]
-    kept = [weight.data for weight in weights]
-    for weight in weights:
-        weight.data = weight.data.to(dtype)
-    try:
-        yield
-    finally:
-        for weight, data in zip(weights, kept, strict=True):
-            weight.data = data
 
 
 def _layout_check(model: RewardModel) -> Check:

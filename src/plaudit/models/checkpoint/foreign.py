@@ -7,18 +7,29 @@ import logging
 import re
 import warnings
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from plaudit.batching.rendering import with_fixed_date
 from plaudit.data.reading.sources.attributes import ARMORM as PUBLISHED_ATTRIBUTES
-from plaudit.errors import CheckpointError, ModelError
-from plaudit.models.backbone import checkpoint_file, longest_conversation, output_names, recipe_of, tensors_outside
-from plaudit.models.checkpoint.recipe import RECIPE_FILE, GateRule, ScoringRecipe
+from plaudit.errors import CheckpointError, ConfigError, ModelError
+from plaudit.models.backbone import checkpoint_file, output_names, read_out_of, recipe_of, tensors_outside
+from plaudit.models.checkpoint.recipe import (
+    NAMED_TEMPLATES,
+    RECIPE_FILE,
+    GateRule,
+    ScoringRecipe,
+    ends_in,
+    own_template,
+)
 from plaudit.models.heads.gate import Gate, attach_gate, turn_opening
 from plaudit.models.heads.head import HeadSpec
+from plaudit.models.heads.token import TokenHead
+from plaudit.models.positions import longest_conversation
 
 DEFAULT_LENGTH = 4096
 """Longest conversation in tokens, where neither the config nor the tokenizer tells."""
@@ -38,6 +49,31 @@ PUBLISHED_TEMPERATURE = 10.0
 
 _REGRESSION, _MATRIX, _SCALE = "regression_layer.weight", "reward_transform_matrix", "gating.logit_scale"
 _LAYER = re.compile(r"gating\.(layers\.\d+\.(?:weight|bias))")
+
+
+@dataclass(frozen=True, slots=True)
+class SeparatedSteps:
+    """What a classifier of tokens of another trainer does not say: values of its classes, and the steps' separator.
+
+    The classes ascend, in the order of the outputs. Each step is judged at the last token of the separator behind it,
+    behind a BOS (if the tokenizer has one) and the texts of the prompt as they are: the text of TRL's ``PRMTrainer``.
+
+    Raises:
+        ConfigError: for fewer than two classes, classes that do not ascend, or an empty separator.
+    """
+
+    classes: tuple[float, ...]
+    separator: str
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        if len(self.classes) < 2 or any(low >= high for low, high in pairwise(self.classes)):
+            raise ConfigError(
+                f"step_classes is {list(self.classes)}; it must be the values of the model's outputs in order, two or "
+                "more, from low to high, like 0, 1"
+            )
+        if not self.separator:
+            raise ConfigError("step_separator is empty; it must be the text behind which a step is judged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,54 +128,125 @@ def inferred_recipe(
     dtype: str,
     *,
     spec: HeadSpec,
-    published: PublishedGate | None,
+    read: PublishedGate | SeparatedSteps | None,
     strict: bool,
 ) -> ScoringRecipe:
     """Return the recipe that a checkpoint without one is read by; ``assumed`` puts its assumptions in words.
+
+    ``read`` holds the heads in the published layout, or describes a process model.
 
     Raises:
         CheckpointError: without one chat template, or where the pad token is the end token (``strict``).
         ModelError: when a published gate does not find the end of the prompt in the template.
     """
-    if not isinstance(tokenizer.chat_template, str):
+    if isinstance(read, SeparatedSteps):
+        return _process_recipe(source, network, tokenizer, dtype, read)
+    template = own_template(tokenizer, source)
+    if template is None:
         raise CheckpointError(
             f"{source} has neither {RECIPE_FILE!r} nor one chat template, so how its rewards were meant to be read is "
             "unknown; add the chat template it was trained with to its tokenizer"
         )
-    _check_padding(source, tokenizer, strict)
+    _check_padding(source, template, tokenizer, strict)
+    if network.config.pad_token_id is None:
+        network.config.pad_token_id = tokenizer.pad_token_id
     limit = longest_conversation(network, tokenizer)
     recipe = recipe_of(
         network,
         tokenizer,
-        chat_template=tokenizer.chat_template,
+        chat_template=with_fixed_date(template),
         special_tokens=False,
         max_length=limit or DEFAULT_LENGTH,
         dtype=dtype,
         head="attributes" if spec.names else "scalar",
         attributes=spec.names,
     )
-    if published is not None:
+    if read is not None:
         opening = published_opening(source, recipe, tokenizer)
-        rule = GateRule(opening=opening, temperature=published.gate.temperature)
+        rule = GateRule(opening=opening, temperature=read.gate.temperature)
         return recipe.model_copy(update={"head": "gated", "gate": rule})
     if spec.names:
         _log.warning("%s has no %s: its reward is taken to be %s", source, RECIPE_FILE, _mean(recipe))
     return recipe
 
 
-def _check_padding(source: str, tokenizer: PreTrainedTokenizerBase, strict: bool) -> None:
-    if tokenizer.pad_token_id is not None and tokenizer.pad_token_id != tokenizer.eos_token_id:
+def process_spec(source: str, config: PreTrainedConfig | None, steps: SeparatedSteps) -> HeadSpec:
+    """Return the outputs of a classifier of tokens without a recipe: one for each class of a step.
+
+    Raises:
+        CheckpointError: when it has another number of outputs.
+    """
+    count = len(steps.classes)
+    if config is not None and config.num_labels != count:
+        raise CheckpointError(f"{source} has {config.num_labels} outputs; step_classes names {count}")
+    return TokenHead(classes=steps.classes).spec()
+
+
+def _process_recipe(
+    source: str, network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dtype: str, steps: SeparatedSteps
+) -> ScoringRecipe:
+    """Return the recipe that a classifier of tokens without one is read by.
+
+    Raises:
+        CheckpointError: when its tokenizer has neither a pad nor an end token.
+        ModelError: when its head is more than a linear layer on the last hidden state.
+    """
+    if read_out_of(network) != "last_token":
+        raise ModelError(f"{source}: {type(network).__name__} is no decoder with a linear head, so no process model")
+    _ensure_pad(source, tokenizer)
+    bos = tokenizer.bos_token
+    opening = f"{{{{ {bos!r} }}}}" if bos else ""
+    _log.warning(
+        "%s has no %s: each step is taken to be judged at the last token of %r behind it, after %sthe prompt as it is, "
+        "without a chat template",
+        source,
+        RECIPE_FILE,
+        steps.separator,
+        f"{bos} and " if bos else "",
+    )
+    return recipe_of(
+        network,
+        tokenizer,
+        chat_template=opening + NAMED_TEMPLATES["concatenate"],
+        special_tokens=False,
+        max_length=longest_conversation(network, tokenizer) or DEFAULT_LENGTH,
+        dtype=dtype,
+        head="token",
+        classes=steps.classes,
+        step_separator=steps.separator,
+        step_token="separator",
+    )
+
+
+def _ensure_pad(source: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Make the end token the pad token where there is none, as TRL does.
+
+    Raises:
+        CheckpointError: when there is neither.
+    """
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token_id = tokenizer.eos_token_id
+    if tokenizer.pad_token_id is None:
+        raise CheckpointError(f"{source} has neither a pad nor an end token, so no batch of it can be padded; set one")
+
+
+def _check_padding(source: str, template: str, tokenizer: PreTrainedTokenizerBase, strict: bool) -> None:
+    """Refuse a pad token in which conversations end.
+
+    Raises:
+        CheckpointError: when the reward would be read elsewhere by other tools (``strict``; else a warning).
+    """
+    _ensure_pad(source, tokenizer)
+    if not ends_in(tokenizer.pad_token_id, template, tokenizer):
         return
     words = (
-        f"{source}: the pad token is the end token (or missing), so transformers and TRL read the reward before "
-        "the last end token while plaudit reads it at the last token; set a pad token of its own, or load with "
-        "strict=False to read at the last token"
+        f"{source}: conversations end in the pad token {tokenizer.pad_token!r}, so transformers and TRL read the "
+        "reward before the last end token while plaudit reads it at the last token; set a pad token of its own, or "
+        "load with strict=False to read at the last token"
     )
     if strict:
         raise CheckpointError(words)
     warnings.warn(words, stacklevel=4)
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token_id = tokenizer.eos_token_id
 
 
 def _mean(recipe: ScoringRecipe) -> str:
@@ -148,6 +255,11 @@ def _mean(recipe: ScoringRecipe) -> str:
 
 def assumed(recipe: ScoringRecipe) -> str:
     """Return in words the assumptions about a checkpoint without a recipe."""
+    if recipe.step_token == "separator":
+        return (
+            f"each step judged at the last token of {recipe.step_separator!r} behind it, without a chat template; "
+            f"at most {recipe.max_length} tokens; weights in {recipe.dtype}"
+        )
     parts = [
         "conversations by the tokenizer's own chat template, which writes the special tokens itself and is the whole "
         "text",

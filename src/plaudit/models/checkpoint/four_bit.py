@@ -24,12 +24,12 @@ from torch import nn
 from transformers import BitsAndBytesConfig, PreTrainedConfig, PreTrainedModel
 
 from plaudit.errors import ModelError, require
+from plaudit.models.classes import NetworkClass
 
 
 def four_bit_arguments(
     source: str,
-    auto_class: Any,
-    config: PreTrainedConfig,
+    wanted: NetworkClass,
     *,
     dtype: torch.dtype,
     device: str,
@@ -44,7 +44,7 @@ def four_bit_arguments(
         ModelError: when the checkpoint is quantised already, or float64 is asked for.
     """
     require("bitsandbytes", extra="quantized")
-    own = config.to_dict().get("quantization_config")
+    own = wanted.config.to_dict().get("quantization_config")
     if own is not None:
         raise ModelError(
             f"{source}: its weights are quantised already ({own.get('quant_method', 'by an unknown method')}); load it "
@@ -53,7 +53,7 @@ def four_bit_arguments(
     if dtype == torch.float64:
         raise ModelError(f"{source}: 4-bit weights cannot be multiplied in float64; use float32, bfloat16 or float16")
     with torch.device("meta"):
-        skeleton = auto_class.from_config(copy.deepcopy(config), trust_remote_code=trust_remote_code)
+        skeleton = wanted.empty(copy.deepcopy(wanted.config), trust_remote_code=trust_remote_code)
     quantization = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

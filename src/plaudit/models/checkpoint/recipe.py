@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -11,12 +12,15 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 from transformers import PreTrainedTokenizerBase
 
 from plaudit.batching.comparison import ComparisonEncoder
-from plaudit.batching.encode import Encoder, Truncation, check_fast
-from plaudit.batching.turns import Shown, TurnsEncoder
+from plaudit.batching.encode import Encoder, check_fast
+from plaudit.batching.rendering import prints_date, render_turns, with_fixed_date
+from plaudit.batching.separated import SeparatedEncoder
+from plaudit.batching.truncation import Truncation
+from plaudit.batching.turns import Shown, TurnsEncoder, needs_following
 from plaudit.data.schema.group import Group, Message, Preference
-from plaudit.errors import CheckpointError, ConfigError, ModelError, closest_or_all
-from plaudit.records import Record, first_problem, write_record
-from plaudit.statistics.steps import Aggregation
+from plaudit.errors import CheckpointError, ConfigError, DataError, ModelError, closest_or_all
+from plaudit.records import Record, RewardScale, first_problem, write_record
+from plaudit.statistics.steps import Aggregation, StepReward
 
 RECIPE_FILE = "plaudit.json"
 
@@ -25,10 +29,14 @@ HeadKind = Literal["scalar", "attributes", "gated", "odin", "token", "language_m
 Form = Literal["conversation", "turns", "one_turn", "comparison"]
 ComparisonMode = Literal["all_pairs", "linear"]
 Quantization = Literal["4bit"]
+StepToken = Literal["step", "separator"]
 QuantizationChoice = Literal["4bit", "none"]
 """A quantisation that overrides that of a recipe."""
 
 _AFFINE = ("attribute_scales", "attribute_locations")
+_YOUNGER = ("quantization", "gate", "custom_head", "tokenizer_hash", "config_hash")
+
+_log = logging.getLogger(__name__)
 
 NAMED_TEMPLATES = {
     "plain": (
@@ -38,7 +46,9 @@ NAMED_TEMPLATES = {
     ),
     "concatenate": "{% for message in messages %}{{ message.content }}{% endfor %}",
 }
-"""Templates for models that bring none: ``plain`` names each role, ``concatenate`` joins the texts as they are."""
+"""Templates for models that bring none: ``plain`` names each role, ``concatenate`` joins the texts as they are.
+
+A new model gets them with its special tokens written in, see ``with_special_tokens``."""
 
 
 class GateRule(Record):
@@ -66,9 +76,9 @@ class ScoringRecipe(Record):
     """Jinja template that renders a conversation."""
     special_tokens: bool
     """True where the tokenizer adds its own special tokens (BOS, EOS, CLS, SEP) to the rendered text."""
-    final_token: int | None
+    final_token: Annotated[int, Field(ge=0)] | None
     """Token appended to conversations that do not end in it."""
-    pad_token: int
+    pad_token: Annotated[int, Field(ge=0)]
     """Padding token; never read by plaudit, but by other tools."""
     vocabulary: int
     """Number of entries of the tokenizer."""
@@ -84,7 +94,8 @@ class ScoringRecipe(Record):
     attributes: tuple[str, ...] = ()
     """Names of the outputs of a head for attributes, in order."""
     attribute_weights: tuple[float, ...] = ()
-    """Weights by which the attributes make the reward of a response; empty: their mean."""
+    """Weights by which the attributes make the reward of a response, in the units of their ratings; empty: their mean,
+    of which the attribute with the widest ratings decides most."""
     attribute_scales: tuple[Annotated[float, Field(gt=0)], ...] = ()
     """Multiply the outputs of a head for attributes, which are standardised; empty: they have the ratings' units."""
     attribute_locations: tuple[float, ...] = ()
@@ -111,20 +122,32 @@ class ScoringRecipe(Record):
     """The comparisons that make the rewards: of every pair of responses, or of each with one anchor."""
     step_separator: str = "\n"
     """Separator of the reasoning steps of a response that brings none of its own."""
+    step_token: StepToken = "step"
+    """Where a step is judged: at its own last token, or at that of the separator behind it, as TRL trains."""
+    step_reward: StepReward = "not_lowest"
+    """Reward of a step: 1 − P(the lowest class); P(the highest); or the mean of the classes, from 0 to 1."""
     aggregation: Aggregation = "last"
     """Aggregation of step rewards into the reward of a response."""
-    trained_as_log_odds: bool | None = None
-    """True where training made σ of a reward difference the probability that the first is better; null where unknown.
-    It changes no reward, so it is not in the hash."""
+    reward_scale: RewardScale | None = None
+    """Scale of the rewards that training gave a head with one reward per response; null where unknown, or where the
+    head alone decides it. It changes no reward, so it is not in the hash."""
     architecture: str
     """Model class."""
     dtype: str
     """Precision of the weights."""
     quantization: Quantization | None = None
     """Precision to which the weights of the backbone were rounded on loading; null: none."""
+    tokenizer_hash: str | None = None
+    """Short hash of the tokenizer's files; null in recipes of older versions, of which it cannot be verified."""
+    config_hash: str | None = None
+    """Short hash of the fields of config.json that change what the model computes; null as above."""
 
     @model_validator(mode="after")
-    def _one_scale_and_location_per_attribute(self) -> Self:
+    def _one_weight_scale_and_location_per_attribute(self) -> Self:
+        if self.attribute_weights and len(self.attribute_weights) != len(self.attributes):
+            raise ValueError(
+                f"there are {len(self.attributes)} attributes and {len(self.attribute_weights)} attribute_weights"
+            )
         for name in _AFFINE:
             if len(getattr(self, name)) != (len(self.attributes) if self.attribute_scales else 0):
                 raise ValueError(
@@ -167,8 +190,10 @@ class ScoringRecipe(Record):
     @property
     def hash(self) -> str:
         """Return a short hash of everything that fixes a reward; younger fields, where absent, leave it as it was."""
-        left_out = {"trained_as_log_odds"} | (set() if self.attribute_scales else set(_AFFINE))
-        left_out |= {name for name in ("quantization", "gate", "custom_head") if getattr(self, name) is None}
+        left_out = {"reward_scale"} | (set() if self.attribute_scales else set(_AFFINE))
+        left_out |= {"step_reward"} if len(self.classes) < 3 or self.step_reward == "highest" else set()
+        left_out |= {"step_token"} if self.step_token == "step" else set()
+        left_out |= {name for name in _YOUNGER if getattr(self, name) is None}
         text = json.dumps(self.model_dump(mode="json", exclude=left_out), sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -221,6 +246,7 @@ class ScoringRecipe(Record):
             classes=self.classes,
             unit="step" if self.form == "turns" else "response",
             shown=self.shown_words if for_training else "best",
+            is_followed=self.form == "turns" and needs_following(tokenizer, self.chat_template),
         )
 
     def comparison_encoder(self, tokenizer: PreTrainedTokenizerBase) -> ComparisonEncoder:
@@ -229,13 +255,25 @@ class ScoringRecipe(Record):
 
     def conversation_encoder(self, tokenizer: PreTrainedTokenizerBase) -> Encoder:
         """Return the encoder of whole conversations."""
-        return Encoder(**self._rule(tokenizer), final_token=self.final_token)
+        rule = self._rule(tokenizer) | {"final_token": self.final_token, "needs_steps": self.reads_steps}
+        if self.reads_steps and self.step_token == "separator":
+            return SeparatedEncoder(**rule, separator=self.step_separator)
+        return Encoder(**rule)
 
     def _rule(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
         """Return the fields that every ``GroupEncoder`` has."""
         check_fast(tokenizer)
         names = ("chat_template", "special_tokens", "max_length", "truncation")
         return {"tokenizer": tokenizer} | {name: getattr(self, name) for name in names}
+
+
+def reward_in_words(recipe: ScoringRecipe) -> str:
+    """Return the weighted sum of attributes that is the reward of a response, as ``0.5 · tone - 2 · length``."""
+    terms = [
+        f"{'-' if weight < 0 else '+'} {abs(weight):.4g} · {name}"
+        for weight, name in zip(recipe.attribute_weights, recipe.attributes, strict=True)
+    ]
+    return " ".join(terms).removeprefix("+ ")
 
 
 def template_hash(template: str) -> str:
@@ -258,43 +296,113 @@ def read_recipe(directory: Path) -> ScoringRecipe | None:
     if not path.exists():
         return None
     try:
-        return ScoringRecipe.model_validate_json(path.read_text(encoding="utf-8"))
+        return ScoringRecipe.model_validate(_of_today(json.loads(path.read_text(encoding="utf-8"))))
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (ValidationError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise CheckpointError(f"{path} is not a scoring recipe: {first_problem(error)}") from None
 
 
-def resolve_template(template: str | None, tokenizer: PreTrainedTokenizerBase, model: str) -> tuple[str, bool]:
+def _of_today(fields: Any) -> Any:
+    """Return the fields of a recipe with what plaudit 0.1 wrote as it is written now.
+
+    It said whether training made differences log-odds. Its reward of a step was P(the highest class), which with two
+    classes is 1 − P(the lowest).
+    """
+    if not isinstance(fields, dict):
+        return fields
+    kept = {"step_reward": "highest"} | fields
+    if "trained_as_log_odds" in kept:
+        trained = kept.pop("trained_as_log_odds")
+        kept.setdefault("reward_scale", None if trained is None else "log_odds_differences" if trained else "order")
+    return kept
+
+
+def resolve_template(
+    template: str | None, tokenizer: PreTrainedTokenizerBase, model: str, *, ends: bool = False
+) -> tuple[str, bool]:
     """Return the chat template and whether the tokenizer must add its special tokens.
 
     ``template`` is None (the tokenizer's own), a name of ``NAMED_TEMPLATES``, a path to a ``.jinja`` file, or Jinja
-    source. A model's own template writes its special tokens itself; a named one leaves them to the tokenizer.
+    source. A model's own template writes its special tokens itself; a named one is made to, and to end conversations in
+    the end token where ``ends``. A date that it prints is fixed.
 
     Raises:
         ModelError: when the tokenizer has none, or the name or the file is unknown.
     """
-    if template is None:
-        own = tokenizer.chat_template
-        if not isinstance(own, str) or not own:
+    if template is not None and template in NAMED_TEMPLATES:
+        return with_special_tokens(NAMED_TEMPLATES[template], tokenizer, ends=ends)
+    found = own_template(tokenizer, model) if template is None else _written_template(template)
+    if found is None:
+        raise ModelError(
+            f"{model} has no chat template; set model.init.chat_template to a .jinja file or to one of: "
+            + ", ".join(NAMED_TEMPLATES)
+        )
+    if prints_date(found):
+        _log.warning("%s: its chat template prints the date, which is fixed here at 26 July 2024", model)
+    return with_fixed_date(found), False
+
+
+def own_template(tokenizer: PreTrainedTokenizerBase, model: str) -> str | None:
+    """Return the chat template of a tokenizer, of several named ones that named default; None where it has none.
+
+    Raises:
+        ModelError: when none of several is named default.
+    """
+    found: object = tokenizer.chat_template
+    if isinstance(found, dict):
+        names = ", ".join(sorted(map(str, found)))
+        if "default" not in found:
             raise ModelError(
-                f"{model} has no chat template; set model.init.chat_template to a .jinja file or to one of: "
-                + ", ".join(NAMED_TEMPLATES)
+                f"{model} has the chat templates {names} and none named default; give the one to use as a .jinja file"
             )
-        return own, False
-    if template in NAMED_TEMPLATES:
-        return NAMED_TEMPLATES[template], True
+        _log.warning("%s has the chat templates %s; default is used", model, names)
+        found = found["default"]
+    return found if isinstance(found, str) and found else None
+
+
+def _written_template(template: str) -> str:
     if "{" in template:
-        return template, False
+        return template
     path = Path(template)
-    if path.suffix == ".jinja":
-        if not path.is_file():
-            raise ModelError(f"model.init.chat_template: {path} does not exist")
-        try:
-            return path.read_text(encoding="utf-8"), False
-        except (OSError, UnicodeDecodeError) as error:
-            raise ModelError(f"model.init.chat_template: {path} cannot be read: {error}") from None
-    raise ModelError(f"unknown chat template {template!r}; {closest_or_all(template, NAMED_TEMPLATES)}")
+    if path.suffix != ".jinja":
+        raise ModelError(f"unknown chat template {template!r}; {closest_or_all(template, NAMED_TEMPLATES)}")
+    if not path.is_file():
+        raise ModelError(f"model.init.chat_template: {path} does not exist")
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"model.init.chat_template: {path} cannot be read: {error}") from None
+
+
+def with_special_tokens(template: str, tokenizer: PreTrainedTokenizerBase, *, ends: bool) -> tuple[str, bool]:
+    """Return a template that writes what the tokenizer puts around a text (CLS and SEP, BOS), and False.
+
+    Then ``apply_chat_template(tokenize=True)``, by which other tools read a saved model, gives the tokens that are read
+    here. With ``ends`` a conversation also ends in the end token. Of a tokenizer that does not put its special tokens
+    around the text the template comes back as it is, and True: the tokenizer must add them.
+    """
+    text, whole = (tokenizer("a", add_special_tokens=added)["input_ids"] for added in (False, True))
+    places = [k for k in range(len(whole) - len(text) + 1) if whole[k : k + len(text)] == text]
+    if len(places) != 1:
+        return template, True
+    opening, closing = whole[: places[0]], whole[places[0] + len(text) :]
+    if ends and tokenizer.eos_token_id is not None and closing[-1:] != [tokenizer.eos_token_id]:
+        closing = [*closing, tokenizer.eos_token_id]
+    before, after = ("".join(tokenizer.convert_ids_to_tokens(ids)) for ids in (opening, closing))
+    written = f"{{{{ {before!r} }}}}{template}" if before else template
+    if after:
+        written += f"{{% if not add_generation_prompt %}}{{{{ {after!r} }}}}{{% endif %}}"
+    return written, False
+
+
+def ends_in(token: int, chat_template: str, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Return whether a short conversation, as a template writes it, ends in a token; False where it refuses one."""
+    try:
+        text = render_turns(tokenizer, chat_template, (Message("user", "a"), Message("assistant", "b")))
+    except DataError:
+        return False
+    return tokenizer(text, add_special_tokens=False)["input_ids"][-1:] == [token]
 
 
 def check_special_tokens(recipe: ScoringRecipe, tokenizer: PreTrainedTokenizerBase) -> str | None:

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from typing_extensions import override
 
 from plaudit.batching.batch import TokenBatch
 from plaudit.objectives.numerics import at_least_float32
@@ -21,15 +22,6 @@ from plaudit.records import RewardScale
 if TYPE_CHECKING:
     from plaudit.models.checkpoint.recipe import Form, HeadKind, ScoringRecipe
     from plaudit.models.reward_model import RewardModel
-
-
-from typing import TYPE_CHECKING
-
-from typing_extensions import override
-
-if TYPE_CHECKING:
-    from plaudit.models.reward_model import RewardModel
-
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -105,6 +97,11 @@ class Head(ABC):
         """Return the scale of the rewards: log-odds, ratings, probabilities, or an order only."""
 
     @property
+    def step_scale(self) -> RewardScale | None:
+        """Return the scale of the rewards of steps; None where there are none."""
+        return None
+
+    @property
     def form(self) -> Form:
         """Return how a group becomes text: a conversation per response."""
         return "conversation"
@@ -115,7 +112,7 @@ class Head(ABC):
 
     def outputs(self, model: RewardModel, hidden: Float[Tensor, "row feature"]) -> Float[Tensor, "row output"]:
         """Return the outputs for read-out hidden states, in at least float32."""
-        return at_least_float32(linear_head(model.core.get_submodule("score"), hidden))
+        return at_least_float32(linear_head(head_layer(model.core), hidden))
 
     def rewards(self, model: RewardModel, batch: TokenBatch) -> Rewards:
         """Return the rewards of a batch, in at least float32."""
@@ -149,7 +146,7 @@ class ScalarHead(Head):
     """One reward per response."""
 
     kind = "scalar"
-    trained_as_log_odds: bool | None = None
+    reward_scale: RewardScale | None = None
 
     def spec(self) -> HeadSpec:
         """Return one output."""
@@ -166,10 +163,8 @@ class ScalarHead(Head):
 
     @property
     def scale(self) -> RewardScale:
-        """Return log-odds where training made them such; assumed to be where nothing says so."""
-        if self.trained_as_log_odds is None:
-            return "assumed_log_odds_differences"
-        return "log_odds_differences" if self.trained_as_log_odds else "order"
+        """Return the scale that training gave them; where nothing says so, differences are assumed to be log-odds."""
+        return self.reward_scale or "assumed_log_odds_differences"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,6 +205,11 @@ class AttributesHead(Head):
     def scale(self) -> RewardScale:
         """Return ratings."""
         return "ratings"
+
+
+def head_layer(core: PreTrainedModel) -> nn.Module:
+    """Return the linear layer that makes a decoder's outputs of its last hidden state."""
+    return core.get_submodule("score" if hasattr(core, "score") else "classifier")
 
 
 def linear_head(head: nn.Module, features: Float[Tensor, "row feature"]) -> Float[Tensor, "row output"]:

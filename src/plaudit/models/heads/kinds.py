@@ -69,8 +69,9 @@ class CustomHead(Head):
             ModelError: when the class stands in a script, from which nothing else can import it.
         """
         home = type(self)
-        if home.__module__ == "__main__":
-            raise ModelError(f"{home.__qualname__} stands in a script; move it to a module that can be imported")
+        if home.__module__ == "__main__" or "<locals>" in home.__qualname__:
+            where = "a script" if home.__module__ == "__main__" else "a function"
+            raise ModelError(f"{home.__qualname__} stands in {where}; move it to a module that can be imported")
         options = to_jsonable_python({each.name: getattr(self, each.name) for each in fields(self)})  # pyrefly: ignore
         rule = CustomHeadRule(path=f"{home.__module__}:{home.__qualname__}", options=options)
         return {"head": self.kind, "custom_head": rule}

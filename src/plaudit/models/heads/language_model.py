@@ -26,6 +26,9 @@ from plaudit.objectives.objective import Needs
 if TYPE_CHECKING:
     from plaudit.models.reward_model import RewardModel
 
+_COLUMNS = 16_384
+"""Tokens of the vocabulary whose weights are widened to float32 at a time."""
+
 _VOCABULARY_ROWS = 1024
 """Rows whose logits over the whole vocabulary are held at a time."""
 
@@ -213,16 +216,27 @@ def class_log_probabilities(
 ) -> Float[Tensor, "row class"]:
     """Return the log-probability, over the whole vocabulary, of each of ``tokens`` after each row.
 
-    The term common to the classes, the logarithm of the sum over the vocabulary, has the precision of the model's head;
-    their differences are exact in float32.
+    Logits and normaliser are both in at least float32, so that no probability exceeds 1 in half precision.
     """
     columns = torch.tensor(tokens, device=hidden.device)
 
     def block(rows: Tensor) -> Tensor:
-        normaliser = torch.logsumexp(vocabulary_logits(core, language_head_of(core), rows), dim=-1, keepdim=True)
-        return _logits_of(core, rows, columns) - normaliser
+        return _logits_of(core, rows, columns) - _log_normaliser(core, rows)
 
     return _in_blocks(block, hidden)
+
+
+def _log_normaliser(core: PreTrainedModel, rows: Float[Tensor, "row feature"]) -> Float[Tensor, "row 1"]:
+    """Return the logarithm of the sum over the vocabulary of the exponentials of its logits, in at least float32.
+
+    The weights of a head in half precision are widened a block at a time, outside autocast.
+    """
+    head: Any = language_head_of(core)
+    if head.weight.dtype not in (torch.bfloat16, torch.float16):
+        return torch.logsumexp(vocabulary_logits(core, head, rows), dim=-1, keepdim=True)
+    blocks = torch.arange(len(head.weight), device=rows.device).split(_COLUMNS)
+    parts = [torch.logsumexp(_logits_of(core, rows, tokens), dim=-1) for tokens in blocks]
+    return torch.logsumexp(torch.stack(parts, dim=-1), dim=-1, keepdim=True)
 
 
 def token_log_likelihood(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -15,7 +16,7 @@ from plaudit.batching.batch import TokenBatch
 from plaudit.models.heads.head import DecodedRewards, Head, HeadSpec, as_float64, without_attributes
 from plaudit.objectives.objective import BatchLabels, Needs, Rewards
 from plaudit.records import RewardScale
-from plaudit.statistics.steps import Aggregation, aggregate_steps
+from plaudit.statistics.steps import Aggregation, StepReward, aggregate_log_odds, probability
 
 if TYPE_CHECKING:
     from plaudit.models.reward_model import RewardModel
@@ -32,6 +33,7 @@ class TokenHead(Head):
     kind = "token"
     classes: tuple[float, ...] = ()
     step_separator: str = "\n"
+    step_reward: StepReward = "not_lowest"
     aggregation: Aggregation = "last"
 
     @classmethod
@@ -64,20 +66,27 @@ class TokenHead(Head):
         return Rewards(response=response, steps=outputs[:num_steps], tokens=tokens)
 
     def decode(self, rewards: Rewards, labels: BatchLabels) -> DecodedRewards:
-        """Return the rewards of steps and responses.
+        """Return the rewards of steps, which are probabilities, and those of responses, aggregated from their log-odds.
 
-        That of a step is the probability that it belongs to the best class: is right, or, of the classes −1, 0, +1,
-        that it is +1; neutral steps do not count as right.
+        By default that of a step is the probability that it is not of the lowest class: of −1, 0, +1, that it is right
+        or neutral, as an evaluation counts them.
         """
         if self.reads_outcomes:
             assert rewards.response is not None
             return without_attributes(rewards.response)
         assert rewards.steps is not None
-        right = as_float64(probability_of_right(rewards.steps))
+        log_odds = as_float64(step_log_odds(rewards.steps, self.classes, self.step_reward))
         of = labels.step_response.cpu().numpy()
-        steps = tuple(tuple(right[of == k].tolist()) for k in range(labels.num_responses))
-        made = [aggregate_steps(each, self.aggregation) if each else np.nan for each in steps]
+        by_response = [log_odds[of == k] for k in range(labels.num_responses)]
+        steps = tuple(tuple(map(probability, each.tolist())) for each in by_response)
+        made = [aggregate_log_odds(each.tolist(), self.aggregation) if len(each) else np.nan for each in by_response]
         return DecodedRewards(np.asarray(made, dtype=np.float64), np.zeros((labels.num_responses, 0)), steps)
+
+    @property
+    @override
+    def step_scale(self) -> RewardScale | None:
+        """Return probabilities where there are classes of steps."""
+        return "probabilities" if self.classes else None
 
     @property
     def scale(self) -> RewardScale:
@@ -95,7 +104,29 @@ class TokenHead(Head):
                 assert_never(self.aggregation)
 
 
-def probability_of_right(logits: Float[Tensor, "step class"]) -> Float[Tensor, " step"]:
-    """Return the probability of the best class of each step, in float64."""
+def step_log_odds(
+    logits: Float[Tensor, "step class"], classes: Sequence[float], how: StepReward
+) -> Float[Tensor, " step"]:
+    r"""Return the log-odds of the reward p of each step, in float64; one column is the logit of the upper class of two.
+
+    With weights w of the classes, 0 of the lowest to 1 of the highest, :math:`p = \sum_k w_k p_k`, and its log-odds
+    :math:`\log \sum_k w_k e^{z_k} - \log \sum_k (1 - w_k) e^{z_k}` lose nothing where p itself rounds to 1.
+    """
     exact = logits.double()
-    return torch.sigmoid(exact[:, 0]) if exact.shape[1] == 1 else torch.softmax(exact, dim=-1)[:, -1]
+    if exact.shape[1] == 1:
+        return exact[:, 0]
+    weights = torch.tensor(class_weights(classes, how), dtype=exact.dtype, device=exact.device)
+    return torch.logsumexp(exact + weights.log(), dim=1) - torch.logsumexp(exact + (1 - weights).log(), dim=1)
+
+
+def class_weights(classes: Sequence[float], how: StepReward) -> list[float]:
+    """Return the weight of each class, ascending, in the reward of a step."""
+    match how:
+        case "not_lowest":
+            return [0.0] + [1.0] * (len(classes) - 1)
+        case "highest":
+            return [0.0] * (len(classes) - 1) + [1.0]
+        case "mean":
+            return [(value - classes[0]) / (classes[-1] - classes[0]) for value in classes]
+        case _:
+            assert_never(how)

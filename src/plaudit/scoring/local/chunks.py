@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from plaudit.batching.batch import Layout, TokenBatch, build_batch
-from plaudit.batching.encode import Encoder, EncodingReport, NotEncoded, tokens_cut
+from plaudit.batching.encode import Encoder, EncodingReport
 from plaudit.batching.planner import GroupSizes, micro_batches
 from plaudit.batching.prefix_tree import build_prefix_tree
 from plaudit.batching.tokens import TokenGroup
@@ -41,63 +41,32 @@ def encoded_parts(
 ) -> Encoded:
     """Return ``groups`` as parts of at most ``max_tokens`` each, and per group the responses left out and truncated.
 
-    The index of a part is the row of its group. A group that is not encoded whole is encoded response by response, as
-    if each stood alone, so that no reward depends on its neighbours. ``report`` counts groups, kept where any
-    response was encoded; truncated and dropped ones it counts in responses.
+    The index of a part is the row of its group. ``report`` counts groups, kept where any response was encoded;
+    truncated and dropped ones it counts in responses.
     """
-    uncut = dataclasses.replace(encoder, truncation="drop")
     parts: list[Part] = []
-    reasons: list[str | None] = [None] * len(groups)
-    cuts: list[ResponseTruncation | None] = [None] * len(groups)
-    for row, each in enumerate(uncut.encode(list(enumerate(groups)), EncodingReport())):
-        members = np.arange(len(groups[row].responses))
-        if isinstance(each, NotEncoded):
-            each, members, reasons[row], cuts[row] = _one_by_one(row, groups[row], encoder, report)
-        report.groups += 1
-        if each is not None:
-            report.kept += 1
-            fitting = parts_within(each, layout=layout, max_tokens=max_tokens)
+    reasons: list[str | None] = []
+    cuts: list[ResponseTruncation | None] = []
+    for group, each in zip(groups, encoder.encode_responses(list(enumerate(groups)), report), strict=True):
+        identical = 0
+        if each.tokens is not None:
+            fitting = parts_within(each.tokens, layout=layout, max_tokens=max_tokens)
+            members = np.asarray(each.members, dtype=np.int64)
             parts.extend((part, members[held]) for part, held in fitting)
+            if any(each.lost):
+                identical = _made_identical([group.responses[k] for k in each.members], each.tokens)
+        if identical:
+            report.changed[IDENTICAL_RESPONSES] += identical
+        reasons.append(each.reason)
+        cuts.append(ResponseTruncation(each.lost, identical) if any(each.lost) else None)
     return Encoded(parts, reasons, cuts)
 
 
-def _one_by_one(
-    row: int, group: Group, encoder: Encoder | TurnsEncoder, report: EncodingReport
-) -> tuple[TokenGroup | None, np.ndarray, str | None, ResponseTruncation | None]:
-    """Return the encoded parts of a group that is not whole, their responses, why others are left out, and the cut."""
-    steps = group.steps or (None,) * len(group.responses)
-    alone = [
-        (k, Group(group.prompt, (text,), steps=None if own is None else (own,), id=group.id))
-        for k, (text, own) in enumerate(zip(group.responses, steps, strict=True))
-    ]
-    counts = EncodingReport()
-    kept: list[TokenGroup] = []
-    reasons: dict[str, None] = {}
-    lost = [0] * len(alone)
-    for k, each in enumerate(encoder.encode(alone, counts)):
-        # The encoder counts while it yields, so the increase since the response before is this one's.
-        lost[k] = tokens_cut(counts.changed) - sum(lost)
-        if isinstance(each, TokenGroup):
-            kept.append(each)
-        else:
-            reasons[each.reason] = None
-    members = np.asarray([each.index for each in kept], dtype=np.int64)
-    identical = _made_identical([group.responses[k] for k in members.tolist()], kept) if any(lost) else 0
-    if identical:
-        counts.changed[IDENTICAL_RESPONSES] += identical
-    report.dropped += counts.dropped
-    report.changed += counts.changed
-    for reason, example in counts.examples.items():
-        report.examples.setdefault(reason, example)
-    cut = ResponseTruncation(tuple(lost), identical) if any(lost) else None
-    return joined(row, kept), members, "; ".join(reasons) or None, cut
-
-
-def _made_identical(texts: Sequence[str], encoded: Sequence[TokenGroup]) -> int:
+def _made_identical(texts: Sequence[str], encoded: TokenGroup) -> int:
     """Return how many responses with a text of their own are, as tokens, an earlier one's."""
     alike: dict[bytes, set[str]] = {}
-    for text, each in zip(texts, encoded, strict=True):
-        alike.setdefault(each.tree.sequence(0).tobytes(), set()).add(text.strip())
+    for k, text in enumerate(texts):
+        alike.setdefault(encoded.tree.sequence(k).tobytes(), set()).add(text.strip())
     return sum(len(each) - 1 for each in alike.values())
 
 
@@ -131,22 +100,6 @@ def parts_within(group: TokenGroup, *, layout: Layout, max_tokens: int) -> list[
         members.append(k)
     parts.append((_with_sequences(group, np.asarray(members)), np.asarray(members)))
     return parts
-
-
-def joined(row: int, singles: Sequence[TokenGroup]) -> TokenGroup | None:
-    """Return groups of one sequence each as one group in ``row``, or None where there are none."""
-    if not singles:
-        return None
-    return TokenGroup(
-        index=row,
-        tree=build_prefix_tree([each.tree.sequence(0) for each in singles]),
-        response_start=np.concatenate([each.response_start for each in singles]),
-        step_response=np.concatenate(
-            [np.full(len(each.step_response), k, dtype=np.int32) for k, each in enumerate(singles)]
-        ),
-        step_position=np.concatenate([each.step_position for each in singles]),
-        step_label=np.concatenate([each.step_label for each in singles]),
-    )
 
 
 def _cost(group: TokenGroup, layout: Layout) -> int:

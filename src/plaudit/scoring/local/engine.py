@@ -13,15 +13,17 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from plaudit.batching.batch import TokenBatch, build_batch
-from plaudit.batching.encode import Encoder, EncodingReport, NotEncoded, Truncation
+from plaudit.batching.encode import Encoder, EncodingReport
+from plaudit.batching.truncation import Truncation
 from plaudit.batching.turns import TurnsEncoder
 from plaudit.data.schema.group import Group, Message, Step, conversation
 from plaudit.data.schema.steps import split_steps
 from plaudit.errors import ConfigError, DataError, ModelError
-from plaudit.models.backbone import head_hash, longest_conversation
+from plaudit.models.backbone import head_hash
 from plaudit.models.checkpoint.recipe import ScoringRecipe
 from plaudit.models.heads.head import DecodedRewards, as_float64
 from plaudit.models.heads.kinds import head_of
+from plaudit.models.positions import too_long
 from plaudit.models.reward_model import RewardModel
 from plaudit.objectives.objective import Rewards
 from plaudit.scoring.local.chunks import Part, encoded_parts, part_batches, parts_within
@@ -72,13 +74,14 @@ class ModelScorer(ABC):
     def score_window(self, groups: Sequence[Group]) -> list[GroupRewards]:
         """Return the rewards of ``groups``, scored together, with their truncation."""
 
-    def score(self, prompt: Prompt, responses: Sequence[str]) -> tuple[float, ...]:
+    def score(self, prompt: Prompt, responses: Sequence[str]) -> tuple[float | None, ...]:
         """Return one reward per response to ``prompt``, a text (one user turn) or a conversation.
+
+        It is None for a response that cannot be scored: it is empty or too long, the chat template refuses it, or it
+        cannot be compared with the others. A warning says why.
 
         Raises:
             InvalidGroupError: when the prompt or a response is not valid.
-            DataError: when a response cannot be scored: it is too long, the chat template refuses it, or it cannot be
-                compared with the others.
         """
         return score_responses(self, prompt, responses)
 
@@ -116,14 +119,23 @@ class RewardScorer(ModelScorer):
         self.recipe = _with_aggregation(model.recipe, aggregation)
         self._encoder: Encoder | TurnsEncoder = model.recipe.response_encoder(model.tokenizer)
 
+    def __repr__(self) -> str:
+        """Return class, head, longest conversation and layout of the model."""
+        recipe = self.recipe
+        return (
+            f"RewardScorer({recipe.architecture}, {recipe.head} head, {recipe.max_length} tokens, {self.model.layout})"
+        )
+
     @property
     def info(self) -> ScorerInfo:
         """The scoring recipe with the aggregation of this scorer, a hash of the weights, and the scale."""
+        head = head_of(self.recipe)
         return ScorerInfo(
             recipe_hash=self.recipe.hash,
             weights_hash=weights_hash(self.model),
             settings=self.recipe.model_dump(mode="json"),
-            scale=head_of(self.recipe).scale,
+            scale=head.scale,
+            step_scale=head.step_scale,
             window=WINDOW,
             max_tokens=self.max_tokens,
         )
@@ -145,11 +157,11 @@ class RewardScorer(ModelScorer):
         if not self.recipe.reads_outcomes:
             raise ModelError(f"a model with a head of kind {self.recipe.head} gives no values of tokens")
         group = Group(prompt=conversation(prompt), responses=tuple(responses), id="0")
-        (encoded,) = self._encoder.encode([(0, group)], EncodingReport())
-        if isinstance(encoded, NotEncoded):
+        (encoded,) = self._encoder.encode_responses([(0, group)], EncodingReport())
+        if encoded.tokens is None or encoded.reason is not None:
             raise DataError(f"cannot score: {encoded.reason}")
         model, values = self.model, list[TokenValues]()
-        for part, _ in parts_within(encoded, layout=model.layout, max_tokens=self.max_tokens):
+        for part, _ in parts_within(encoded.tokens, layout=model.layout, max_tokens=self.max_tokens):
             batch = build_batch([part], layout=model.layout, pad_id=model.recipe.pad_token, tokens=True)
             values.extend(_values_of_tokens(model(batch.to(model.device)), batch, model.tokenizer))
         return tuple(values)
@@ -292,9 +304,9 @@ def change_lengths(model: RewardModel, max_length: int | None, truncation: Trunc
         ConfigError: naming the model by ``name``, when its backbone has no positions for so long a conversation, or its
             head reads rewards at tokens that the truncation would cut off.
     """
-    limit = longest_conversation(model.core, model.tokenizer)
-    if max_length is not None and limit is not None and max_length > limit:
-        raise ConfigError(f"max_length is {max_length}, but {name} has positions for {limit} tokens only")
+    problem = too_long(model.core, model.tokenizer, max_length, name)
+    if problem:
+        raise ConfigError(problem)
     if max_length is not None and max_length < 2:
         raise ConfigError(f"max_length is {max_length}; it must be at least 2")
     try:

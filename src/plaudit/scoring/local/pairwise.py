@@ -12,7 +12,8 @@ import torch
 from typing_extensions import override
 
 from plaudit.batching.comparison import OrderedPair, holds_tag
-from plaudit.batching.encode import Truncation
+from plaudit.batching.encode import EMPTY, is_blank
+from plaudit.batching.truncation import Truncation
 from plaudit.data.schema.group import Group, conversation
 from plaudit.errors import DataError, ModelError
 from plaudit.models.checkpoint.recipe import ComparisonMode
@@ -90,6 +91,11 @@ class PairwiseScorer(ModelScorer):
         self.position_bias = PositionBias()
         self._encoder = recipe.comparison_encoder(model.tokenizer)
 
+    def __repr__(self) -> str:
+        """Return class, longest conversation and mode of the model."""
+        recipe = self.model.recipe
+        return f"PairwiseScorer({recipe.architecture}, {recipe.max_length} tokens, {self.mode})"
+
     @property
     def info(self) -> ScorerInfo:
         """The scoring recipe, of which ``mode`` is a part, and a hash of the weights."""
@@ -153,7 +159,8 @@ class PairwiseScorer(ModelScorer):
         """
         for window in self._windows(groups):
             brackets = [
-                Knockout([k for k, text in enumerate(group.responses) if not holds_tag(text)]) for group in window
+                Knockout([k for k, text in enumerate(group.responses) if not (holds_tag(text) or is_blank(text))])
+                for group in window
             ]
             while rows := [row for row, bracket in enumerate(brackets) if bracket.meetings]:
                 due = [window[row] for row in rows]
@@ -182,12 +189,12 @@ class PairwiseScorer(ModelScorer):
 
     def _tournament(self, group: Group) -> RoundRobin:
         """Return which different responses the mode compares, each text by its first place."""
-        places = tuple(dict.fromkeys(_places(group)))
+        places = tuple(k for k in dict.fromkeys(_places(group)) if not is_blank(group.responses[k]))
         match self.mode:
             case "all_pairs":
                 return RoundRobin(places)
             case "linear":
-                return RoundRobin(places, anchor=_anchor(group, places))
+                return RoundRobin(places, anchor=_anchor(group, places) if places else None)
             case _:
                 assert_never(self.mode)
 
@@ -199,18 +206,20 @@ class PairwiseScorer(ModelScorer):
 
     def _rewards(self, group: Group, found: _Compared) -> GroupRewards:
         probabilities, log_odds = self._tables(group, found)
-        kept = tournament.comparable(probabilities, [len(response) for response in group.responses])
+        said = [k for k, response in enumerate(group.responses) if not is_blank(response)]
+        kept = np.zeros(len(group.responses), dtype=bool)
+        kept[said] = tournament.comparable(probabilities[np.ix_(said, said)], [len(group.responses[k]) for k in said])
         rewards = finite_or_none(tournament.number_of_kept(tournament.win_rates, probabilities, kept))
         strengths = finite_or_none(tournament.number_of_kept(tournament.strengths, log_odds, kept))
         lost = tuple(found.lost[place] for place in _places(group))
-        reason = None
-        if None in rewards:
+        reasons = [EMPTY] if len(said) < len(rewards) else []
+        if any(rewards[k] is None for k in said):
             # A lone response was never handed to the model; any other one lacks its reward for ``found.reason``.
-            reason = NOTHING_TO_COMPARE if len(group.responses) == 1 else found.reason or NOT_FINITE
+            reasons.append(NOTHING_TO_COMPARE if len(said) == 1 else found.reason or NOT_FINITE)
         return GroupRewards(
             id=group.id,
             rewards=rewards,
-            reason=reason,
+            reason="; ".join(reasons) or None,
             strengths=strengths,
             truncation=ResponseTruncation(lost) if any(lost) else None,
             comparisons=pairs_in_both_orders(found.log_odds),

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from plaudit.data.reading.sources import fields
 from plaudit.data.reading.sources.fields import Row, UnusableRowError
 from plaudit.data.reading.sources.source import ENTRIES, CodeFormat, RowOptions
-from plaudit.data.schema.group import Group, Message
+from plaudit.data.schema.group import Group
 from plaudit.errors import DataError
 
-COLUMNS = ("messages", "prompt", "response")
+COLUMNS = ("messages", "conversations", "prompt", "response", "completion")
 """The columns of the conversation; with ``id`` and ``source`` those that are no labels."""
 
 ARMORM: tuple[str, ...] = tuple(ENTRIES["armorm_multi_objective"]["attributes"])
@@ -46,30 +46,14 @@ def _rated(row: Row, columns: Sequence[str]) -> Group:
 
     Raises:
         DataError: naming the field.
-        UnusableRowError: where the last message is not the assistant's, or empty.
+        UnusableRowError: where the last message is not the assistant's.
     """
-    conversation, content = _sides(row)
-    if not content.strip():
-        raise UnusableRowError("empty response")
+    conversation, content = fields.answered(row)
     for name in columns:
         if name not in row:
             raise DataError(f"{name} is missing; the row has: {', '.join(map(str, row))}")
     ratings = {name: (_rating(row[name], name),) for name in columns}
     return fields.group(row, conversation, (content,), ratings=ratings)
-
-
-def _sides(row: Row) -> tuple[tuple[Message, ...], str]:
-    name, given = fields.one_of(row, ("messages", "prompt"))
-    if name == "prompt":
-        return fields.prompt(row), fields.response(fields.required(row, "response"), "response")
-    turns = fields.messages(given, name)
-    if not turns:
-        raise DataError("messages is an empty list; it must end in an assistant message")
-    if turns[-1].role != "assistant":
-        raise UnusableRowError("last turn is not the assistant's")
-    if len(turns) > 1 and turns[-2].role == "assistant":
-        raise UnusableRowError("prompt ends in an assistant turn")
-    return turns[:-1], turns[-1].content
 
 
 def _rating(value: object, name: str) -> float | None:

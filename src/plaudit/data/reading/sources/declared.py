@@ -48,9 +48,11 @@ class Rating:
 
     def values(self, row: Row) -> tuple[float | None, ...]:
         """Return the rating of each response, None where the row has none."""
-        return tuple(
-            self.read(fields.required(row, name) if self.needed else row.get(name), name) for name in self.columns
-        )
+        values = tuple(self.read(row.get(name), name) for name in self.columns)
+        for name, value in zip(self.columns, values, strict=True):
+            if self.needed and value is None:
+                fields.required({**row, name: None}, name)
+        return values
 
 
 def _turns(prompt: str | Callable[[Row], Turns], row: Row) -> Turns:
@@ -102,9 +104,11 @@ class PairFormat(AbstractFormat):
 
         Raises:
             DataError: naming the field.
-            UnusableRowError: where a text is blank, the responses are the same, or the preferred one is rated lower.
+            UnusableRowError: where a turn of the prompt is blank, the responses are the same, or the preferred one is
+                rated lower.
         """
-        prompt, *responses = self._sides(row)
+        prompt, first, second = self._sides(row)
+        responses = fields.compared(first, second)
         preference = self._preference(row)
         if callable(self.ratings):
             ratings = self.ratings(row)
@@ -117,8 +121,9 @@ class PairFormat(AbstractFormat):
             return self.sides(row)
         prompt = _turns(self.prompt, row)
         if isinstance(self.responses, tuple):
-            return prompt, *fields.compared(*(fields.required_text(row, name) for name in self.responses))
-        return prompt, *fields.compared(*self.responses(row))
+            first, second = self.responses
+            return prompt, fields.required_text(row, first), fields.required_text(row, second)
+        return prompt, *self.responses(row)
 
     def _preference(self, row: Row) -> Preference:
         if self.better is None:
@@ -178,13 +183,11 @@ class RatedFormat(AbstractFormat):
 
         Raises:
             DataError: naming the field.
-            UnusableRowError: where the prompt or the response is blank.
+            UnusableRowError: where the prompt is blank.
         """
         prompt = _turns(self.prompt, row)
         name = self.response
         response = fields.required_text(row, name) if isinstance(name, str) else name(row)
-        if not response.strip():
-            raise UnusableRowError("empty response")
         ratings = self.ratings(row) if callable(self.ratings) else _present(self.ratings, row)
         return fields.group(row, prompt, (response,), ratings=ratings)
 

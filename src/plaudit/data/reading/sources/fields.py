@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeGuard, TypeVar
+from decimal import Decimal
+from typing import Any, TypeVar
 
 from plaudit.data.schema.group import Group, Message, Preference
+from plaudit.data.schema.turns import Changes, is_list, is_turn, regular_turn
 from plaudit.errors import DataError
 
 Row = Mapping[str, object]
+
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NOTHING = ("", "none", "nan", "null")
+_TRUTH = {"true": True, "false": False}
 Value = TypeVar("Value")
 
 
@@ -54,11 +61,6 @@ def required_text(row: Row, name: str, inside: str = "") -> str:
     return text(required(row, name, inside), f"{inside}{name}")
 
 
-def is_list(value: object) -> TypeGuard[Sequence[object]]:
-    """Return whether ``value`` is a JSON array (a list or tuple)."""
-    return isinstance(value, (list, tuple))
-
-
 def items(value: object, name: str) -> Sequence[object]:
     """Return ``value`` as a list, which it must be."""
     if not is_list(value):
@@ -88,18 +90,36 @@ def mapping(value: object, name: str) -> Mapping[str, object]:
     return value
 
 
+def _read_out(value: object) -> object:
+    """Return a number that is written as text, as in CSV, as the number; blank text and ``None`` or ``NaN`` as None.
+
+    Signs that could mean several things, as the comma of ``1,234``, are left for the caller to refuse.
+    """
+    if isinstance(value, Decimal):
+        return float(value)
+    if not isinstance(value, str):
+        return value
+    written = value.strip()
+    if written.lower() in _NOTHING:
+        return None
+    if not _NUMBER.fullmatch(written):
+        return value
+    return int(written) if written.lstrip("+-").isdecimal() and len(written) < 20 else float(written)
+
+
 def number(value: object, name: str) -> float | None:
-    """Return ``value`` as a float, or None for null.
+    """Return ``value``, a number or the text of one, as a float, or None for null and for blank text.
 
     Raises:
-        DataError: for text, booleans, NaN and infinities.
+        DataError: for other text, booleans, NaN and infinities.
     """
-    if value is None:
+    given = _read_out(value)
+    if given is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(given, bool) or not isinstance(given, int | float):
         raise DataError(f"{name} is {found(value)}; it must be a number")
     try:
-        result = float(value)
+        result = float(given)
     except OverflowError:
         raise DataError(f"{name} is {found(value)}; it must fit a 64-bit float") from None
     if not math.isfinite(result):
@@ -108,12 +128,14 @@ def number(value: object, name: str) -> float | None:
 
 
 def whole(value: object, name: str) -> int | None:
-    """Return ``value`` as an integer (``2.0`` counts), or None for null."""
-    if value is None:
+    """Return ``value`` as an integer (``2.0`` and ``"2"`` count), or None for null and for blank text."""
+    given = _read_out(value)
+    if given is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
+    is_number = isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given)
+    if not is_number or given != given // 1:
         raise DataError(f"{name} is {found(value)}; it must be an integer")
-    return int(value)
+    return int(given)
 
 
 def on_scale(value: object, name: str, lowest: int, highest: int) -> float | None:
@@ -122,13 +144,12 @@ def on_scale(value: object, name: str, lowest: int, highest: int) -> float | Non
     Raises:
         DataError: for anything that is no whole number from ``lowest`` to ``highest``.
     """
-    if value is None:
+    given = _read_out(value)
+    if given is None:
         return None
-    for rating in range(lowest, highest + 1):
-        same = value.strip() == str(rating) if isinstance(value, str) else value == rating
-        if same and not isinstance(value, bool):
-            return float(rating)
-    raise DataError(f"{name} is {found(value)}; it must be a whole number from {lowest} to {highest}")
+    if isinstance(given, bool) or not isinstance(given, int | float) or given not in range(lowest, highest + 1):
+        raise DataError(f"{name} is {found(value)}; it must be a whole number from {lowest} to {highest}")
+    return float(given)
 
 
 def place(value: object, name: str, labels: Sequence[int | str]) -> int:
@@ -138,17 +159,21 @@ def place(value: object, name: str, labels: Sequence[int | str]) -> int:
         DataError: where it is none of them.
     """
     for index, label in enumerate(labels):
-        if value == label and not isinstance(value, bool):
+        given = _read_out(value) if isinstance(label, int) else value
+        if given == label and not isinstance(given, bool):
             return index
     raise DataError(f"{name} is {found(value)}; allowed: {', '.join(map(str, labels))}")
 
 
 def outcome(value: object, name: str) -> bool | None:
-    """Return ``value`` as correct or not, or None for null; 1 and 0 count as true and false."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int | float) and value in (0, 1):
-        return bool(value)
+    """Return ``value`` as correct or not, or None for null; 1 and 0, and their text, count as true and false."""
+    given = _read_out(value)
+    if isinstance(given, str):
+        given = _TRUTH.get(given.strip().lower(), given)
+    if given is None or isinstance(given, bool):
+        return given
+    if isinstance(given, int | float) and given in (0, 1):
+        return bool(given)
     raise DataError(f"{name} is {found(value)}; allowed: true, false, 1, 0 or null")
 
 
@@ -159,20 +184,23 @@ def same_length(values: Sequence[object], count: int, name: str, of: str) -> Non
 
 
 def messages(value: object, name: str) -> tuple[Message, ...]:
-    """Return a list of ``{role, content}`` as messages.
+    """Return a list of ``{role, content}`` as messages; see ``schema.turns`` for what else is read as one.
 
     Raises:
-        DataError: naming the turn and the field; tool calls and content that is not text are refused, because
-            leaving them out would change the conversation.
+        DataError: naming the turn and the field; what is not text is refused, because leaving it out would change the
+            conversation.
     """
 
-    def message(turn: object, place: str) -> Message:
-        fields = mapping(turn, place)
+    def message(turn: object, place: str) -> Message | None:
+        given = mapping(turn, place)
+        fields = regular_turn(given, place, f"{name}[]", Changes()) if is_turn(given) else given
+        if fields is None:
+            return None
         if fields.get("tool_calls"):
             raise DataError(f"{place}.tool_calls is not empty; only text turns can be read")
         return Message(text(fields.get("role"), f"{place}.role"), text(fields.get("content"), f"{place}.content"))
 
-    return each(value, name, message)
+    return tuple(turn for turn in each(value, name, message) if turn is not None)
 
 
 def prompt(row: Row) -> tuple[Message, ...]:
@@ -195,6 +223,25 @@ def response(value: object, name: str) -> str:
     if len(turns) != 1 or turns[0].role != "assistant":
         raise DataError(f"{name} holds {len(turns)} messages; as a list it must hold one assistant message")
     return turns[0].content
+
+
+def answered(row: Row) -> tuple[tuple[Message, ...], str]:
+    """Return the prompt and the one response of a row: of ``messages``, or a ``prompt`` with its ``response``.
+
+    Raises:
+        DataError: naming the field.
+        UnusableRowError: where the last message is not the assistant's.
+    """
+    name, given = one_of(row, ("messages", "conversations", "prompt"))
+    if name == "prompt":
+        answer, value = one_of(row, ("response", "completion"))
+        return prompt(row), response(value, answer)
+    turns = messages(given, name)
+    if not turns:
+        raise DataError(f"{name} is an empty list; it must end in an assistant message")
+    if turns[-1].role != "assistant":
+        raise UnusableRowError("last turn is not the assistant's")
+    return answerable(turns[:-1]), turns[-1].content
 
 
 def question(row: Row, name: str) -> tuple[Message, ...]:
@@ -221,13 +268,11 @@ def answerable(turns: Sequence[Message]) -> tuple[Message, ...]:
 
 
 def compared(first: str, second: str) -> tuple[str, str]:
-    """Return two responses that were compared.
+    """Return two responses that were compared; one of them may be blank.
 
     Raises:
-        UnusableRowError: where one is blank, or they differ by no more than white space at their ends.
+        UnusableRowError: where they differ by no more than white space at their ends.
     """
-    if not first.strip() or not second.strip():
-        raise UnusableRowError("empty response")
     if first.strip() == second.strip():
         raise UnusableRowError("chosen equals rejected")
     return first, second
@@ -238,15 +283,12 @@ def answers(row: Row, name: str, key: str) -> tuple[Sequence[Mapping[str, object
 
     Raises:
         DataError: naming the object and the field.
-        UnusableRowError: where there is no response, or one is blank.
+        UnusableRowError: where there is no response.
     """
     entries = each(required(row, name), name, mapping)
     if not entries:
         raise UnusableRowError("no response to the prompt")
-    responses = tuple(required_text(entry, key, f"{name}[{index}].") for index, entry in enumerate(entries))
-    if not all(response.strip() for response in responses):
-        raise UnusableRowError("empty response")
-    return entries, responses
+    return entries, tuple(required_text(entry, key, f"{name}[{index}].") for index, entry in enumerate(entries))
 
 
 def one_of(row: Row, names: Sequence[str]) -> tuple[str, object]:
@@ -285,6 +327,13 @@ def group(
     preferences: tuple[Preference, ...] = (),
     **labels: Any,
 ) -> Group:
-    """Return the group of ``row`` under its own ``id`` and ``source``; ``labels`` are further fields of a ``Group``."""
+    """Return the group of ``row`` under its own ``id`` and ``source``; ``labels`` are further fields of a ``Group``.
+
+    Raises:
+        DataError: naming the field.
+        UnusableRowError: where a turn of the prompt is blank.
+    """
     identifier, source = identity(row)
+    if any(not turn.content.strip() for turn in prompt):
+        raise UnusableRowError("empty turn in the prompt")
     return Group(prompt, tuple(responses), preferences, id=identifier, source=source, **labels)

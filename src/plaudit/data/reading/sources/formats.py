@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated
 
 from pydantic import BeforeValidator
@@ -29,6 +29,7 @@ from plaudit.data.reading.sources import (
     shp,
     stepwise,
     summarize,
+    trainers,
     trl,
     ultrafeedback,
     ultrainteract,
@@ -57,6 +58,7 @@ _MODULES = (
     math_shepherd,
     math_aps,
     attributes,
+    trainers,
     trl,
     groups,
     stepwise,
@@ -108,7 +110,7 @@ def format_named(name: str) -> AbstractFormat:
         return found
     if not callable(found):
         raise DataError(f"{name!r} is {type(found).__name__}; it must be a reader of (row, options), or a format")
-    return CodeFormat(name=name, reader=found)
+    return CodeFormat(name=name, reader=found, as_found=True)
 
 
 def detect_format(row: Row) -> str:
@@ -118,15 +120,72 @@ def detect_format(row: Row) -> str:
     is never detected: only a config can say which columns are labels.
 
     Raises:
-        DataError: listing the row's fields and the formats.
+        DataError: listing the row's fields, the likeliest formats, and how the columns could be named.
     """
     for name, format in FORMATS.items():
         if format.fits(row):
             return name
+    names = list(map(str, row))
+    likely, mapping = likely_columns(names)
     raise DataError(
-        f"format cannot be told from the fields {', '.join(map(str, row)) or '(none)'}; "
-        f"choose one of: {', '.join(FORMATS)}"
+        f"format cannot be told from the fields {', '.join(names) or '(none)'}; likely: {likely}; name its columns: "
+        f"--columns {mapping}"
     )
+
+
+_MEANINGS: Mapping[str, tuple[str, ...]] = {
+    "prompt": ("prompt", "question", "instruction", "query", "problem", "input", "context", "user", "request", "task"),
+    "chosen": ("chosen", "good", "better", "preferred", "accepted", "winner", "win", "positive", "pos", "best", "plus"),
+    "rejected": ("rejected", "bad", "worse", "dispreferred", "refused", "loser", "lose", "negative", "neg", "worst"),
+    "label": ("label", "correct", "outcome", "verdict", "passed"),
+    "score": ("score", "rating", "reward", "grade", "stars"),
+    "response": ("response", "answer", "completion", "output", "reply", "text", "generated", "solution"),
+}
+"""Words in the name of a column that say what it may hold, under the name that the general formats have for it."""
+
+_LIKELY: Mapping[str, tuple[str, ...]] = {
+    "trl": ("prompt", "chosen", "rejected"),
+    "outcome": ("prompt", "response", "label"),
+    "conversation": ("prompt", "response", "score"),
+}
+"""The general formats, and the columns that a mapping names for them."""
+
+
+def likely_columns(names: Sequence[str]) -> tuple[str, str]:
+    """Return the likeliest formats of rows with these fields, in words, and a mapping of columns for the first of them.
+
+    A column is taken by a word of its name; one that no word tells by its place among those left.
+    """
+    meant: dict[str, str] = {}
+    for name in names:
+        words = re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+        found = [meaning for meaning, known in _MEANINGS.items() if not set(known).isdisjoint(words)]
+        # "good_answer" is a side of a pair, "question" a prompt: sides and labels come before the plain response.
+        for meaning in sorted(found, key=list(_MEANINGS).index):
+            if meaning not in meant:
+                meant[meaning] = name
+                break
+
+    def fit(format: str) -> float:
+        columns = _LIKELY[format][1:]
+        return -sum(column in meant for column in columns) / len(columns)
+
+    # A pair and an outcome need all of their columns, a conversation no label.
+    is_response = "response" in meant and meant.keys().isdisjoint(("chosen", "rejected", "label"))
+    order = ["conversation", "outcome", "trl"] if is_response else sorted(_LIKELY, key=fit)
+    needed = [column for column in _LIKELY[order[0]] if column != "score" or column in meant]
+    left = [name for name in names if name not in [meant.get(column) for column in needed]]
+    chosen = {column: meant.get(column) or (left.pop(0) if left else "NAME") for column in needed}
+    written = ",".join(f"{column}={own}" for column, own in chosen.items() if column != own)
+    return ", ".join(f"{format} ({', '.join(_LIKELY[format])})" for format in order), written
+
+
+def check_columns(format: AbstractFormat, columns: Iterable[str], attributes: Iterable[str]) -> None:
+    """Raise DataError where ``columns`` names what the format does not read."""
+    known = format.fields
+    for name in columns:
+        if known is not None and name not in known | set(attributes):
+            raise DataError(f"columns names {name!r}, which {format.name} does not read; {closest_or_all(name, known)}")
 
 
 def source_at(hub: str, *, subset: str | None = None, data_dir: str | None = None) -> Source | None:

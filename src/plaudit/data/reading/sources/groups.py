@@ -32,6 +32,7 @@ def read(row: Row, options: RowOptions) -> Group:
         },
         outcomes=_optional(row, "outcomes", fields.outcome),
         steps=_optional(row, "steps", _steps),
+        step_classes=_optional(row, "step_classes", _class),
     )
 
 
@@ -60,6 +61,8 @@ def group_to_row(group: Group) -> dict[str, object]:
             None if steps is None else [{"end": step.end, "label": step.label} for step in steps]
             for steps in group.steps
         ]
+    if group.step_classes is not None:
+        row["step_classes"] = list(group.step_classes)
     return row
 
 
@@ -105,6 +108,13 @@ def _steps(value: object, name: str) -> tuple[Step, ...] | None:
     return fields.each(value, name, _step)
 
 
+def _class(value: object, name: str) -> float:
+    found = fields.number(value, name)
+    if found is None:
+        raise DataError(f"{name} is missing; it must be a number")
+    return found
+
+
 def _step(value: object, name: str) -> Step:
     members = _object(value, name, ("end", "label"))
     return Step(_index(members.get("end"), f"{name}.end"), fields.number(members.get("label"), f"{name}.label"))
@@ -118,7 +128,7 @@ def _shows_labels(row: Row) -> bool:
 FORMATS = (
     CodeFormat(
         name="groups",
-        optional=("prompt", "responses", "preferences", "ranks", "ratings", "outcomes", "steps"),
+        optional=("prompt", "responses", "preferences", "ranks", "ratings", "outcomes", "steps", "step_classes"),
         shown=_shows_labels,
         reader=read,
     ),

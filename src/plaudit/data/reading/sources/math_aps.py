@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from plaudit.data.reading.sources import fields
 from plaudit.data.reading.sources.fields import Row, UnusableRowError
 from plaudit.data.reading.sources.source import CodeFormat, RowOptions
-from plaudit.data.schema.group import Group, Message, Step
+from plaudit.data.schema.group import TWO_CLASSES, Group, Message, Step
 from plaudit.data.schema.steps import join_steps
 from plaudit.errors import DataError
 
@@ -48,6 +48,7 @@ def read(row: Row, options: RowOptions) -> Group:
         (Message("user", problem),),
         tuple(response for response, _ in labelled),
         steps=tuple(steps for _, steps in labelled),
+        step_classes=TWO_CLASSES,
     )
 
 

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from plaudit.data.reading.sources import fields
 from plaudit.data.reading.sources.fields import Row, UnusableRowError
 from plaudit.data.reading.sources.source import CodeFormat, RowOptions
-from plaudit.data.schema.group import Group, Message
+from plaudit.data.schema.group import THREE_CLASSES, Group, Message
 from plaudit.data.schema.steps import join_steps
 from plaudit.errors import DataError
-
-RATINGS = (-1.0, 0.0, 1.0)
 
 _Piece = tuple[str, float | None]
 
@@ -47,6 +45,7 @@ def read(row: Row, options: RowOptions) -> Group:
         (Message("user", problem),),
         tuple(response for response, _ in joined),
         steps=tuple(steps for _, steps in joined),
+        step_classes=THREE_CLASSES,
     )
 
 
@@ -92,7 +91,7 @@ def _piece(value: object, name: str) -> _Piece:
     if not content.strip():
         raise DataError(f"{name}.text is {fields.found(content)}; a step needs text")
     rating = fields.number(members.get("rating"), f"{name}.rating")
-    if rating is not None and rating not in RATINGS:
+    if rating is not None and rating not in THREE_CLASSES:
         raise DataError(f"{name}.rating is {fields.found(members['rating'])}; allowed: -1, 0, 1 or null")
     return content, rating
 

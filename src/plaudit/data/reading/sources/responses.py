@@ -1,4 +1,4 @@
-"""One prompt with K responses that carry ratings, scores, ranks or outcomes; no preferences are made up from them."""
+"""One prompt with K responses that carry ratings, scores, ranks, outcomes or no label; none is made up from another."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from collections.abc import Mapping, Sequence
 from plaudit.data.reading.sources import fields
 from plaudit.data.reading.sources.fields import Row
 from plaudit.data.reading.sources.source import CodeFormat, RowOptions
-from plaudit.data.schema.group import Group
+from plaudit.data.schema.group import Group, Message
+from plaudit.data.schema.turns import are_turns
 from plaudit.errors import DataError
 
 RESPONSE_FIELDS = ("response", "responses", "completion", "completions")
+_PLURAL = ("responses", "completions")
+_CONVERSATIONS = ("messages", "conversations")
+_NUMBERS = ("score", "rating", "reward")
 LABEL_FIELDS = ("label", "labels", "correct")
 
 _Ratings = dict[str, list[float | None]]
@@ -117,15 +121,15 @@ def _ranks(row: Row, entries: Sequence[object]) -> tuple[int | None, ...] | None
 def read_outcomes(row: Row, options: RowOptions) -> Group:
     """Return the group of one response, or of K, with one outcome each.
 
-    The responses stand under ``response``, ``responses``, ``completion`` or ``completions``, the outcomes
-    (true, false, 1, 0 or null) under ``label``, ``labels`` or ``correct``: a list for a list, one for one.
+    The responses stand under ``response``, ``responses``, ``completion`` or ``completions``, or one is the last turn of
+    ``messages`` or ``conversations``. The outcomes (true, false, 1, 0 or null) stand under ``label``, ``labels`` or
+    ``correct``: a list for a list, one for one.
 
     Raises:
         DataError: naming the field.
     """
-    name, given = fields.one_of(row, RESPONSE_FIELDS)
-    plural = name in ("responses", "completions")
-    responses = fields.each(given, "responses", _text) if plural else (fields.response(given, name),)
+    name, prompt, responses = _answered(row)
+    plural = name in _PLURAL
     label_name, labels = _labels(row)
     if fields.is_list(labels) != plural:
         raise DataError(
@@ -136,10 +140,48 @@ def read_outcomes(row: Row, options: RowOptions) -> Group:
     fields.same_length(outcomes, len(responses), label_name, "responses")
     return fields.group(
         row,
-        fields.prompt(row),
-        tuple(responses),
+        prompt,
+        responses,
         outcomes=tuple(fields.outcome(value, f"{label_name}[{index}]") for index, value in enumerate(outcomes)),
     )
+
+
+def _answered(row: Row) -> tuple[str, tuple[Message, ...], tuple[str, ...]]:
+    """Return the field of the responses, the prompt, and the responses: K of them, or that of a conversation."""
+    present = [name for name in _PLURAL if row.get(name) is not None]
+    if present:
+        name, given = fields.one_of(row, (*RESPONSE_FIELDS, *_CONVERSATIONS))
+        return name, fields.prompt(row), fields.each(given, "responses", _text)
+    prompt, response = fields.answered(row)
+    return "response", prompt, (response,)
+
+
+def read_conversation(row: Row, options: RowOptions) -> Group:
+    """Return the group of a conversation whose last turn is the response, or of a prompt with its completions.
+
+    A number under ``score``, ``rating`` or ``reward`` is a rating of that name; without any there is no label.
+
+    Raises:
+        DataError: naming the field.
+        UnusableRowError: where the last message is not the assistant's.
+    """
+    name, prompt, responses = _answered(row)
+    ratings: dict[str, tuple[float | None, ...]] = {}
+    for attribute in _NUMBERS:
+        given = row.get(attribute)
+        if given is not None:
+            values = given if name in _PLURAL else [given]
+            ratings[attribute] = tuple(_numbers(values, len(responses), attribute))
+    return fields.group(row, prompt, responses, ratings=ratings)
+
+
+def _is_conversation(row: Row) -> bool:
+    return any(are_turns(row.get(name)) for name in _CONVERSATIONS)
+
+
+def _shows_conversation(row: Row) -> bool:
+    has_response = row.get("prompt") is not None and any(row.get(name) is not None for name in RESPONSE_FIELDS)
+    return has_response or _is_conversation(row)
 
 
 def _labels(row: Row) -> tuple[str, object]:
@@ -155,14 +197,14 @@ def _labels(row: Row) -> tuple[str, object]:
 
 
 def _shows_outcomes(row: Row) -> bool:
-    has_response = any(row.get(name) is not None for name in RESPONSE_FIELDS)
+    has_response = _is_conversation(row) or any(row.get(name) is not None for name in RESPONSE_FIELDS)
     return has_response and bool(row.keys() & set(LABEL_FIELDS))
 
 
 FORMATS = (
     CodeFormat(
         name="outcome",
-        optional=("prompt", *RESPONSE_FIELDS, *LABEL_FIELDS),
+        optional=("prompt", *RESPONSE_FIELDS, *_CONVERSATIONS, *LABEL_FIELDS),
         shown=_shows_outcomes,
         reader=read_outcomes,
     ),
@@ -171,5 +213,11 @@ FORMATS = (
         optional=("prompt", "responses", "ranks", "scores", "ratings"),
         shown=lambda row: row.get("responses") is not None,
         reader=read_rated,
+    ),
+    CodeFormat(
+        name="conversation",
+        optional=("prompt", *RESPONSE_FIELDS, *_CONVERSATIONS, *_NUMBERS),
+        shown=_shows_conversation,
+        reader=read_conversation,
     ),
 )

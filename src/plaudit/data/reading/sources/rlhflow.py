@@ -13,7 +13,7 @@ from plaudit.data.reading.sources import fields
 from plaudit.data.reading.sources.fields import Row, UnusableRowError
 from plaudit.data.reading.sources.math_shepherd import TAG, split_problem
 from plaudit.data.reading.sources.source import CodeFormat, RowOptions
-from plaudit.data.schema.group import Group, Message, Preference, Step
+from plaudit.data.schema.group import TWO_CLASSES, Group, Message, Preference, Step
 from plaudit.data.schema.steps import join_steps
 from plaudit.errors import DataError
 
@@ -105,7 +105,9 @@ def read_process(row: Row, options: RowOptions) -> Group:
     if len(labels) == 1:
         outcomes = (labels[0] == 1.0,)
         labelled = None if _LATER_STEP.search(response) else labelled
-    return fields.group(row, (Message("user", problem),), (response,), outcomes=outcomes, steps=labelled)
+    classes = None if labelled is None else TWO_CLASSES
+    given = {"outcomes": outcomes, "steps": labelled, "step_classes": classes}
+    return fields.group(row, (Message("user", problem),), (response,), **given)
 
 
 def _labels(turns: tuple[Message, ...], name: str) -> list[float]:

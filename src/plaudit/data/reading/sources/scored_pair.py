@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from plaudit.data.reading.sources import trl
 from plaudit.data.reading.sources.declared import PairFormat, Rating, Turns
-from plaudit.data.reading.sources.fields import Row, answerable, compared, is_list
+from plaudit.data.reading.sources.fields import Row, answerable, is_list
 
 _RATINGS = (
     Rating("score", ("score_chosen", "score_rejected"), agrees=True, margin=True),
@@ -30,7 +30,7 @@ def _sides(row: Row) -> tuple[Turns, str, str]:
     if all(_is_whole(row.get(name)) for name in ("chosen", "rejected")):
         row = {name: value for name, value in row.items() if name != "prompt"}
     prompt, chosen, rejected = trl.sides(row)
-    return answerable(prompt), *compared(chosen, rejected)
+    return answerable(prompt), chosen, rejected
 
 
 def _is_whole(side: object) -> bool:

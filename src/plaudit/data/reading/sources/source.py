@@ -82,7 +82,8 @@ class AbstractFormat(ABC):
 
     ``keys`` are the columns by which a row shows the format; ``optional`` further columns that are looked at. ``shown``
     replaces the check of the keys where they are not enough. With ``joins`` a row is one response, so that rows of one
-    prompt that follow each other are one group; without ``takes_id`` a column ``id`` does not name the row.
+    prompt that follow each other are one group; without ``takes_id`` a column ``id`` does not name the row. With
+    ``as_found`` rows are not made regular first; see ``shape``.
     """
 
     name: str
@@ -91,6 +92,7 @@ class AbstractFormat(ABC):
     shown: Callable[[Row], bool] | None = None
     joins: bool = False
     takes_id: bool = True
+    as_found: bool = False
 
     @property
     @abstractmethod

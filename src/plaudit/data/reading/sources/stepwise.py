@@ -5,7 +5,7 @@ from __future__ import annotations
 from plaudit.data.reading.sources import fields
 from plaudit.data.reading.sources.fields import Row
 from plaudit.data.reading.sources.source import CodeFormat, RowOptions
-from plaudit.data.schema.group import Group, Step
+from plaudit.data.schema.group import TWO_CLASSES, Group, Step
 from plaudit.errors import DataError
 
 IGNORED = -100
@@ -34,7 +34,10 @@ def read(row: Row, options: RowOptions) -> Group:
         if end <= previous:
             raise DataError(f"{name}[{index}] is {fields.found(step)}; a step that no separator precedes needs text")
         steps.append(Step(end, _label(label, f"labels[{index}]")))
-    return fields.group(row, fields.prompt(row), (separator.join(texts),), steps=(tuple(steps),))
+    # Of true and false alone it is known that there is no third class.
+    classes = TWO_CLASSES if all(isinstance(label, bool) for label in labels if label is not None) else None
+    response = separator.join(texts)
+    return fields.group(row, fields.prompt(row), (response,), steps=(tuple(steps),), step_classes=classes)
 
 
 def _label(value: object, name: str) -> float | None:

@@ -41,8 +41,8 @@ def split_transcripts(chosen: str, rejected: str) -> tuple[tuple[Message, ...], 
     """
     if chosen == rejected:
         raise UnusableRowError("chosen equals rejected")
-    prompt, *responses = _last_turns(transcript(chosen, "chosen"), transcript(rejected, "rejected"))
-    return fields.answerable(prompt), *fields.compared(*responses)
+    prompt, first, second = _last_turns(transcript(chosen, "chosen"), transcript(rejected, "rejected"))
+    return fields.answerable(prompt), first, second
 
 
 def _sides(row: Row) -> tuple[tuple[Message, ...], str, str]:
@@ -87,10 +87,7 @@ def _kind(value: object) -> str:
 
 def _texts(row: Row, chosen: str, rejected: str, has_prompt: bool) -> Pair:
     if has_prompt:
-        conversation = fields.prompt(row)
-        if chosen == rejected:
-            raise UnusableRowError("chosen equals rejected")
-        return conversation, chosen, rejected
+        return fields.prompt(row), chosen, rejected
     if not is_transcript(chosen) or not is_transcript(rejected):
         raise DataError(
             "prompt is missing, and chosen and rejected are plain text: where the prompt ends cannot be "

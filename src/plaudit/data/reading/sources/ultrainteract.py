@@ -17,18 +17,13 @@ _ROLES = ("user", "assistant")
 
 
 def _trajectory(row: Row) -> tuple[Message, ...]:
-    turns = fields.each(fields.required(row, "trajectory"), "trajectory", _turn)
+    turns = fields.messages(fields.required(row, "trajectory"), "trajectory")
     if not turns:
         raise DataError("trajectory is an empty list; it must end in a user turn")
+    for index, turn in enumerate(turns):
+        if turn.role not in _ROLES:
+            raise DataError(f"trajectory[{index}] is a {turn.role} turn; allowed: {', '.join(_ROLES)}")
     return fields.answerable(turns)
-
-
-def _turn(value: object, name: str) -> Message:
-    members = fields.mapping(value, name)
-    role = fields.required_text(members, "from", f"{name}.")
-    if role not in _ROLES:
-        raise DataError(f"{name}.from is {fields.found(role)}; allowed: {', '.join(_ROLES)}")
-    return Message(role, fields.required_text(members, "value", f"{name}."))
 
 
 FORMATS = (

@@ -1,7 +1,8 @@
 """JudgeBench: pairs of responses to hard questions, of which one is objectively right.
 
 - A reward model plays one game per pair (``--single_game``): it prefers the first response where its reward is strictly
-  higher, else the second one, as the official code does; so equal rewards are right where the second one is.
+  higher, else the second one, as the official code does; so equal rewards are right where the second one is. Where a
+  file has a second game, it is only compared with the first.
 - A judge plays both orders: a game that agrees with the label counts +1, one that contradicts it −1, a tie or an
   unreadable verdict 0; the pair is right where the sum is positive. See
   ``plaudit.evaluation.official.judge_verdicts``. A judge that
@@ -53,6 +54,7 @@ _VERDICTS: dict[str | None, tuple[float | None, float | None]] = {
 """Decision → scores of the response shown first and of the other."""
 
 _CONTRADICTED, _UNKNOWN = "scores_contradict_the_decision", "unknown_decisions"
+_SECOND_GAME = "second_game"
 _FILE = re.compile(r"response_model=([^,/]+?)(?:,[^/]*)?$")
 
 
@@ -109,16 +111,20 @@ def _results(rows: Iterator[PlacedRow]) -> Iterator[ItemScore]:
 
 def _said(id: str, played: Sequence[object]) -> tuple[GroupRewards, dict[str, JsonValue]]:
     """Return the rewards from the games of one pair, and their oddities."""
-    scores = _scores(played[0])
+    scores = _scores(played[0], 0)
     decisions = [_decision(game, place, optional=scores is not None) for place, game in enumerate(played)]
     odd: dict[str, JsonValue] = {}
     if scores is not None:
+        if len(played) > 1:
+            # The second game shows the responses the other way round.
+            first, second = _winner(scores, decisions[0]), _winner(_scores(played[1], 1), decisions[1])
+            odd[_SECOND_GAME] = "contradicts" if None not in (first, second) and first == second else "agrees"
         rewards, why = recorded(scores, "scores")
         first_score, second_score = rewards
         if first_score is None or second_score is None:
-            return GroupRewards(id, rewards, reason=why), {}
+            return GroupRewards(id, rewards, reason=why), odd
         if decisions[0] in (None, LABELS[0] if first_score > second_score else LABELS[1]):
-            return GroupRewards(id, rewards), {}
+            return GroupRewards(id, rewards), odd
         # The official metrics read the decision, so it counts where the scores contradict it.
         decisions, odd[_CONTRADICTED] = decisions[:1], True
     if unknown := [each for each in decisions if each not in _VERDICTS]:
@@ -128,11 +134,18 @@ def _said(id: str, played: Sequence[object]) -> tuple[GroupRewards, dict[str, Js
     return judged(id, verdicts[0], *(each[::-1] for each in verdicts[1:])), odd
 
 
-def _scores(game: object) -> Sequence[object] | None:
+def _winner(scores: Sequence[object] | None, decision: str | None) -> int | None:
+    """Return which of the two responses of a game, as shown, is preferred: by its scores, else by its decision."""
+    values = _VERDICTS.get(decision, _UNREAD) if scores is None else recorded(scores, "scores")[0]
+    first, second = values
+    return None if first is None or second is None or first == second else int(second > first)
+
+
+def _scores(game: object, place: int) -> Sequence[object] | None:
     """Return the two rewards that a reward model's game holds, or None where it is a judge's."""
     if game is None:
         return None
-    judgment = mapping(game, "judgments[0]").get("judgment")
+    judgment = mapping(game, f"judgments[{place}]").get("judgment")
     scores = judgment.get("scores") if isinstance(judgment, dict) else None
     if scores is not None and (not is_list(scores) or len(scores) != 2):
         raise DataError(f"scores is {found(scores)}; it must be two numbers")
@@ -201,6 +214,13 @@ def metrics(items: Sequence[ItemScore]) -> MetricSet:
     found_here = category_metrics(
         items, decide, _parts(items), in_order=True, details=details if played else None, slice_of=_category
     )
+    second = [str(item.metadata[_SECOND_GAME]) for item in items if _SECOND_GAME in item.metadata]
+    if second:
+        counts = {"pairs_with_a_second_game": len(second)}
+        found_here.details |= counts | {"pairs_whose_games_contradict_each_other": second.count("contradicts")}
+        found_here.rules[_SECOND_GAME] = (
+            "not used: of a reward model the first game counts, as in the official code with --single_game"
+        )
     if unknown:
         words = ", ".join(sorted({repr(each) for each in unknown})[:10])
         found_here.rules["verdicts"] = f"neither for nor against: {words}"

@@ -251,7 +251,7 @@ def _mean_auc(items_: Sequence[ItemScore], subsets: Sequence[str]) -> RowStatist
         given = [area for area in areas if area is not None]
         return float(np.mean(given)) if given else None
 
-    return RowStatistic(statistic, prompts) if len(items_) else None
+    return RowStatistic(statistic, prompts, "logit") if len(items_) else None
 
 
 def _put_auc(found: MetricSet, given: Sequence[ItemScore]) -> None:

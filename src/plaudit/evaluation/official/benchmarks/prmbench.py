@@ -44,7 +44,7 @@ from plaudit.data.reading.sources.fields import items as list_of
 from plaudit.errors import DataError
 from plaudit.evaluation.metrics.composite import lowest_first, mean_of_rows
 from plaudit.evaluation.metrics.metric_set import MetricSet
-from plaudit.evaluation.metrics.reward_scale import right_threshold
+from plaudit.evaluation.metrics.reward_scale import step_threshold
 from plaudit.evaluation.official.benchmark import ENTRIES, Gathering, Loaded, declared
 from plaudit.evaluation.official.error_location import NO_STEP_REWARDS, joined, longest, step_rewards
 from plaudit.evaluation.official.files import PlacedRow
@@ -294,22 +294,21 @@ def _judgement(item: ItemScore, k: int, count: int, threshold: float) -> tuple[b
 
 def metrics(items: Sequence[ItemScore]) -> MetricSet:
     """Return the official metrics of ``items``, pooled, by area and by class, with constant judgements beside them."""
-    every = [reward for item in items for steps in item.steps or () for reward in steps or () if reward is not None]
-    cut = right_threshold(np.array(every, dtype=float), name="step reward")
+    cut = step_threshold(items)
     solutions = judged_solutions(items, cut.value)
     kept = [each for each in solutions if each.verdicts is not None]
     by_verdicts = any("verdicts" in item.metadata for item in items)
-    kind = "probabilities" if cut.value else "log-odds"
-    reason = f"; {cut.reason}" if cut.reason else ""
     own = "the model's own labels; of redundency and circular its label redundant, where it gives one"
     found = MetricSet("benchmark", "prm_score", _counts(items))
     found.details = _details(items, solutions)
     found.rules = {
-        "threshold": own if by_verdicts else f"right above {cut.value:g}: rewards are read as {kind}{reason}",
+        "threshold": own if by_verdicts else f"right above {cut.value:g}: {cut.rule.partition(':')[0]}",
         "redundancy": "see the threshold" if by_verdicts else "no label redundant: rewards decide in every class",
     }
     several = [each for each in solutions if each.num_steps > 1] or solutions
-    if any(each.verdicts is not None for each in several):
+    if not (by_verdicts or cut.is_known):
+        found.absent["prm_score"] = cut.rule
+    elif any(each.verdicts is not None for each in several):
         StepJudgements(kept, areas=AREAS).put(found)
     else:
         found.absent["prm_score"] = NO_STEP_REWARDS

@@ -4,9 +4,9 @@
 - ``mrr``: mean of 1 ÷ rank of the best chosen solution, where a rejected one with the same reward stands above it;
 - ``accuracy_ties_won``: the accuracy with "at least" in place of "strictly above", which the official code prints too.
 
-Of a model that gives rewards to steps there are both for every way to make one reward of them: ``accuracy_min``,
-``mrr_min`` and so on with ``max``, ``product``, ``geometric_mean``, ``mean``, ``mean_logit``, ``mean_odds`` and
-``last``; ``accuracy`` and ``mrr`` are of the rewards that the model itself gives to solutions.
+Of a model that gives rewards to steps there are all three for every way to make one reward of them: ``accuracy_min``,
+``mrr_min``, ``accuracy_ties_won_min`` and so on with ``max``, ``product``, ``geometric_mean``, ``mean``,
+``mean_logit``, ``mean_odds`` and ``last``; without such an ending they are of the rewards that the model itself gives.
 
 A judge that is shown pairs names the better one of the chosen and each rejected solution. As in the official code the
 chosen one then has 1 + its wins as its reward, a rejected one 1 where it lost, and more than that where it won.
@@ -285,10 +285,7 @@ def metrics(items: Sequence[ItemScore]) -> MetricSet:
     if verdicts:
         details |= {"verdicts": len(verdicts), "verdicts_unreadable": verdicts.count(False)}
     found_here = category_metrics(kept, decide, _METRICS, details=details)
-    won = [float(None not in item.rewards and _at_least(item)) for item in kept]
-    also = mean_of_rows(won, [item.prompt_key for item in kept])
-    if also is not None:
-        found_here.put("accuracy_ties_won", also, "")
+    _put_ties_won(found_here, kept, "accuracy_ties_won")
     if any(item.steps is not None and any(item.steps) for item in kept):
         for how in AGGREGATIONS:
             _put_aggregation(found_here, kept, how)
@@ -309,13 +306,22 @@ def _put_aggregation(found_here: MetricSet, items: Sequence[ItemScore], how: Agg
     given = (reward for item in items for steps in item.steps or () for reward in steps or ())
     if how in _OF_PROBABILITIES and not all(reward is None or 0.0 <= reward <= 1.0 + _ROUNDING for reward in given):
         why = "a step reward is no probability: outside 0 to 1"
-        found_here.absent |= dict.fromkeys((f"{name}_{how}" for name in _METRICS), why)
+        found_here.absent |= dict.fromkeys((f"{name}_{how}" for name in (*_METRICS, "accuracy_ties_won")), why)
         return
-    rows = [row for item in items for row in decide(_with_steps(item, how))]
+    made = [_with_steps(item, how) for item in items]
+    rows = [row for item in made for row in decide(item)]
     for name in _METRICS:
         metric = composite_of([row for row in rows if row.category == name], name)
         if metric is not None:
             found_here.put(f"{name}_{how}", metric, "")
+    _put_ties_won(found_here, made, f"accuracy_ties_won_{how}")
+
+
+def _put_ties_won(found_here: MetricSet, items: Sequence[ItemScore], name: str) -> None:
+    won = [float(None not in item.rewards and _at_least(item)) for item in items]
+    metric = mean_of_rows(won, [item.prompt_key for item in items])
+    if metric is not None:
+        found_here.put(name, metric, "")
 
 
 def _subject(item: ItemScore) -> str:
