@@ -244,6 +244,6 @@ def no_module_of_another_test(tmp_path_factory):
 
 
 def forget_modules(folder):
-    files = {name: getattr(module, "__file__", None) for name, module in list(sys.modules.items())}
+    files = {name: getattr(module, "__file__", None) for name, module in sys.modules.copy().items()}
     for name in [name for name, file in files.items() if (file or "").startswith(folder)]:
         del sys.modules[name]

@@ -283,6 +283,7 @@ def test_resuming_a_run_that_has_its_report_changes_nothing(place, run, invoke, 
     assert files_of(run) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_command_that_is_stopped_leaves_no_lock_and_no_half_written_file(place, how):
     (place / "slow.py").write_text(

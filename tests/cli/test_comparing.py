@@ -29,6 +29,7 @@ def run(*arguments):
     return done.output
 
 
+@pytest.mark.slow
 def test_score_writes_win_rates(folder):
     said = run("score", folder / "model", folder / "pairs.jsonl", "-o", folder / "rewards.jsonl")
     assert "position bias: the response named first is preferred with probability" in said

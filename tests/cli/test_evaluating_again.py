@@ -267,6 +267,7 @@ def test_a_log_shows_groups_done_of_all_their_rate_and_the_time_left(monkeypatch
     assert lines[-1].endswith("/s, 0:00 left")
 
 
+@pytest.mark.slow
 def test_processes_score_a_file_as_one_does(folder, monkeypatch):
     invoke("score", "again_functions:reward", "pairs.jsonl", "-o", "one.jsonl")
     shown = invoke("score", "again_functions:reward", "pairs.jsonl", "-o", "two.jsonl", "--workers", 2)

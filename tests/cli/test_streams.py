@@ -133,6 +133,7 @@ def test_answers_on_the_command_line_get_their_rewards(here):
     assert "the rewards of answers are printed" in both.stderr
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_ends_a_verb_quietly(here):
     rows = [{"prompt": f"{k}", "responses": ["a" * 1000, "b"]} for k in range(5000)]
     (here / "many.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

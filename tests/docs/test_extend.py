@@ -45,6 +45,7 @@ def trained(folder, name):
     return losses, json.loads((folder / "runs" / name / "eval" / "held_out" / "result.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_hinge_loss_is_one_function_and_a_config(folder):
     losses, result = trained(folder, "hinge")
     assert sum(losses[-3:]) / 3 < losses[0]
@@ -73,6 +74,7 @@ def test_a_declared_format_is_read_by_its_import_path(folder):
     assert "  rows     8\n  groups   8\n" in shown
 
 
+@pytest.mark.slow
 def test_a_verb_is_one_file_with_the_error_lines_of_plaudit(folder):
     (folder / "shortest.py").write_text("def shortest(prompt, responses):\n    return [None for _ in responses]\n")
     counted = run(folder, "unscored.py", "unscored", "shortest:shortest", "held_out.jsonl")

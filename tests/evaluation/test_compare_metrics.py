@@ -310,6 +310,7 @@ def test_metrics_that_are_not_of_the_same_rows_are_not_tested():
     assert "different ways" in compare_metrics(rows[0], RowMean(np.ones(2), ["a", "b"]), settings)
 
 
+@pytest.mark.slow
 def test_the_letters_of_a_leaderboard_say_what_compare_does(tmp_path):
     for seed in range(4):
         models = {name: reward_bench(drawn(seed * 2 + k, 0.55 + 0.2 * k)) for k, name in enumerate("ab")}

@@ -71,6 +71,7 @@ def test_the_defaults_are_those_of_trl(name):
     assert ours == theirs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["explicit", "implicit"])
 def test_a_script_trains_evaluates_and_saves(here, form):
     rows = ROWS if form == "explicit" else [turns(row) for row in ROWS]

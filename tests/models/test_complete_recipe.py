@@ -117,6 +117,7 @@ def test_a_file_that_might_never_end_is_refused_at_once(saved, name, kind):
         plaudit.load(saved)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_recipe", [True, False])
 @pytest.mark.parametrize("field", ["vocab_size", "intermediate_size", "num_hidden_layers"])
 def test_a_config_of_a_far_larger_model_allocates_nothing(saved, field, has_recipe):

@@ -332,6 +332,7 @@ def test_a_folder_that_is_no_run_and_no_evaluation_is_an_error(tmp_path: Path):
         write_report([], tmp_path / "page.html")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", [True, False])
 def test_data_of_one_name_that_are_not_the_same_are_said(tmp_path: Path, known: bool):
     for name, count in (("one", 12), ("two", 9), ("three", 12)):

@@ -153,6 +153,7 @@ def test_bootstrap_depends_on_the_seed_and_nothing_else():
     assert renamed == bootstrap(values, clusters, seed=5)
 
 
+@pytest.mark.slow
 def test_clustered_bootstrap_covers_where_one_over_items_is_too_narrow():
     generator = np.random.default_rng(11)
     clusters = np.repeat(np.arange(60), 5)

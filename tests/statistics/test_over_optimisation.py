@@ -124,6 +124,7 @@ def test_a_proxy_with_a_light_tailed_error_never_falls():
         assert point.gold.low - 0.05 < point.proxy.value / 2 < point.gold.high + 0.05
 
 
+@pytest.mark.slow
 def test_a_proxy_that_says_nothing_of_gold_is_seldom_held_to_fall():
     # The true curve is flat, and its highest point is one by chance: an interval that ignores that errs far more often.
     runs, wrong, naive = 300, 0, 0

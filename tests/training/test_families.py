@@ -170,6 +170,7 @@ def reloaded(folder, trained):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_fresh_process_reads_the_rewards_of_training_by_plaudit_and_by_transformers(trained, reloaded, name):
     assert np.ptp(np.concatenate([np.atleast_1d(each) for each in trained[name]])) > 1e-3
