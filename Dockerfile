@@ -12,7 +12,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY src src
 COPY recipes recipes
 RUN if [ -n "$TORCH_INDEX" ]; then pip install --no-cache-dir --index-url "$TORCH_INDEX" "torch>=2.8,<2.14"; fi \
- && pip install --no-cache-dir '.[audit,serve]' \
+ && pip install --no-cache-dir '.[serve]' \
  && useradd --create-home user && mkdir -p /work /cache && chown user /work /cache
 
 ENV HF_HOME=/cache

@@ -80,7 +80,7 @@ CELLS = {
 """Sizes and rates of subsets that weigh alike."""
 Draw = tuple[np.ndarray, np.ndarray]
 Trial = Callable[[np.random.Generator, int], dict[str, bool | None]]
-"""Whether each interval holds the truth; None where there is none."""
+"""For each interval, True where it holds the truth; None where there is none."""
 PROMPTS = (5, 10, 30, 300)
 
 

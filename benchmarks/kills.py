@@ -47,7 +47,7 @@ from plaudit.cli.main import app
 from plaudit.records import write_json
 
 _WARM = (matplotlib.pyplot, peft, transformers, plaudit.labeling, plaudit.opening, plaudit.reports, plaudit.training)
-"""What commands would import, once for all forks."""
+"""Modules that commands import, loaded once for all forks."""
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 LEFT_OVER = re.compile(r"\.(new|old)\..+|.+\.(lock|partial|unfinished)|.+\.partial\.jsonl|\..+\.[a-z0-9_]{8}")
 WORK = ("*.partial", "*.partial.jsonl", "complete.json")
@@ -82,7 +82,7 @@ class Verb:
     command: tuple[str, ...]
     output: str
     again: tuple[str, ...] = ()
-    """What the command takes to go on with a folder that is a run."""
+    """Arguments with which the command goes on with a folder that is a run."""
 
     def resuming_in(self, folder: Path) -> tuple[str, ...]:
         """Return the command that goes on in the working folder."""

@@ -133,6 +133,17 @@ def test_an_unfinished_probe_of_something_else_is_not_taken_up(tmp_path, change,
         run(Counting(), tmp_path, **options | change)
 
 
+def test_a_file_of_others_under_the_name_of_the_report_is_kept_unless_it_may_go(tmp_path):
+    (tmp_path / "out").mkdir()
+    mine = tmp_path / "out" / "stress.json"
+    mine.write_text("MINE")
+    with pytest.raises(ConfigError, match=r"stress\.json exists, and plaudit did not write it; add --overwrite"):
+        run(Counting(), tmp_path / "out")
+    assert mine.read_text() == "MINE"
+    run(Counting(), tmp_path / "out", overwrite=True)
+    assert mine.read_text() != "MINE"
+
+
 def test_work_that_plaudit_0_1_left_unfinished_is_named_and_goes_with_overwrite(tmp_path):
     old = tmp_path / "probe_items.partial.jsonl"
     old.write_text("{}\n")

@@ -97,6 +97,13 @@ def test_an_option_that_is_wrong_is_refused_with_what_is_allowed(query, words):
         open_scorer(f"http://127.0.0.1:9?{query}")
 
 
+@pytest.mark.parametrize("query", ["api_key=SECRET", "shape=tei&token=SECRET", "token=SECRET&token=SECRET"])
+def test_what_is_no_option_may_be_a_key_and_is_not_repeated(query):
+    with pytest.raises(ConfigError, match="there is no option") as raised:
+        open_scorer(f"http://127.0.0.1:9?{query}")
+    assert "SECRET" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("url", "words"),
     [

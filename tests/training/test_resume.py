@@ -200,6 +200,16 @@ def test_a_run_killed_at_its_last_step_is_evaluated_and_saved_and_not_trained_on
     assert_same_end(cut, reference)
 
 
+def test_a_run_whose_model_cannot_be_saved_is_not_finished_and_goes_on(cut, whole, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "_save_final", lambda *_, **__: (_ for _ in ()).throw(OutputError("disk full")))
+        with pytest.raises(OutputError, match="disk full"):
+            train(config(), run_dir=cut)
+    assert json.loads((cut / "run.json").read_text())["status"] == "failed"
+    train(config(), run_dir=cut, resume=True)
+    assert_same_end(cut, whole)
+
+
 def test_resuming_a_finished_run_says_so_and_changes_nothing(whole, capsys):
     before = files_of(whole)
     assert train(config(), run_dir=whole, resume=True) == whole

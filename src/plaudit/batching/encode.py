@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Why a response is left out: the kind, under which it is counted, and details of this one."""
+    """Reason for leaving out a response: its kind, under which it is counted, and details of this one."""
 
     kind: str
     details: str = ""
@@ -144,7 +144,7 @@ class EncodedGroup:
 
     tokens: TokenGroup | None
     members: tuple[int, ...]
-    """Which responses of the group the sequences of ``tokens`` are."""
+    """Response of the group that each sequence of ``tokens`` is."""
     lost: tuple[int, ...]
     """[response] tokens that were cut; 0 of one that is left out."""
     reasons: tuple[str | None, ...]

@@ -38,6 +38,8 @@ def doctor(
     from plaudit.models.checkpoint.doctor import diagnose
     from plaudit.opening import model_source, separated_steps
 
+    if model.startswith(("http://", "https://")):
+        raise ConfigError("doctor reads the files of a model; name the folder or hub id that the server serves")
     if save is not None and save.exists():
         raise ConfigError(f"--save: {save} exists; choose another folder")
     classes = None if step_classes is None else parse_numbers(step_classes, option="--step-classes")

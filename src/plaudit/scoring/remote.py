@@ -350,9 +350,10 @@ def _options(query: str, url: str) -> dict[str, str]:
     options = dict(found)
     for name in options:
         if name not in _OPTIONS:
-            raise ConfigError(f"{url}: there is no option {name!r}; {closest_or_all(name, _OPTIONS)}")
+            shown = url.partition("?")[0]  # what is no option may be a key
+            raise ConfigError(f"{shown}: there is no option {name!r}; {closest_or_all(name, _OPTIONS)}")
     if len(options) < len(found):
-        raise ConfigError(f"{url}: an option stands twice")
+        raise ConfigError(f"{url.partition('?')[0]}: an option stands twice")
     return options
 
 

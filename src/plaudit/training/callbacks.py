@@ -24,7 +24,7 @@ from plaudit.training.config import PushSection
 _log = logging.getLogger(__name__)
 
 PLACE = ("episode", "seconds")
-"""What a log says of its place in a run, beside its step and epoch."""
+"""Fields of a log that give its place in a run, beside step and epoch."""
 
 
 class MetricsFile(TrainerCallback):

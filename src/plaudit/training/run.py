@@ -135,11 +135,13 @@ def _run(
     try:
         with _writing_to(run_dir), _tracking(config.step.trackers):
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-            status = "stopped" if stop.stopped else "finished"
-            if not stop.stopped:
+            if stop.stopped:
+                status = "stopped"
+            else:
                 trainer.eval_rows = None if held_out is None else held_out.rows
                 trainer.evaluate()
                 _save_final(trainer, model, run_dir, merge=config.model.lora is None or config.model.lora.merge)
+                status = "finished"
     except KeyboardInterrupt:
         status = "stopped"
         raise

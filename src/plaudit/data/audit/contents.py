@@ -1,4 +1,4 @@
-"""What a set of groups holds: labels, sizes, and for each source its pairs, its lengths and its kind of feedback."""
+"""Contents of a set of groups: labels, sizes, and for each source its pairs, its lengths and its kind of feedback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where rows are: files and folders here, standard input, data sets on the hub, and sources of the catalogue."""
+"""Places of rows: files and folders here, standard input, data sets on the hub, and sources of the catalogue."""
 
 from __future__ import annotations
 

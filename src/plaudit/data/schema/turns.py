@@ -43,7 +43,7 @@ _TEXT_PARTS = ("text", "input_text", "output_text")
 
 @dataclass(slots=True)
 class Changes:
-    """What reading left out or changed: turns of each kind, and the keys of messages that are not read."""
+    """Counts of what reading left out or changed: turns of each kind, and the keys of messages that are not read."""
 
     noted: Counter[str] = field(default_factory=Counter)
     ignored: set[str] = field(default_factory=set)

@@ -26,7 +26,8 @@ from plaudit.evaluation.stress.robustness import (
 )
 from plaudit.evaluation.stress.transforms import STYLES, TRANSFORMS, Style, Transform
 from plaudit.journal import Header, Journal
-from plaudit.records import ItemScore, write_json_lines, write_record
+from plaudit.outputs import check_file
+from plaudit.records import ItemScore, is_record, write_json_lines, write_record
 from plaudit.scoring.scorer import GroupRewards, Scorer, info_of
 from plaudit.statistics.agreement import TieRule
 
@@ -184,11 +185,12 @@ def _check_no_old_work(folder: Path) -> None:
 
 
 def _check_existing(folder: Path, wanted: dict[str, str | None]) -> None:
-    """Raise ConfigError where ``folder`` holds a report of another model or of other data; a damaged one is none."""
-    try:
-        found = StressReport.model_validate_json(file_of(folder, REPORT_NAME).read_bytes())
-    except (OSError, ValueError):
+    """Raise ConfigError where ``folder`` holds a report of another model or of other data, or a file that is none."""
+    path = file_of(folder, REPORT_NAME)
+    check_file(path, is_own=lambda each: is_record(each, StressReport), overwrite=False)
+    if not path.exists():
         return
+    found = StressReport.model_validate_json(path.read_bytes())
     if any(getattr(found, name) != value for name, value in wanted.items()):
         raise ConfigError(
             f"{folder} holds the stress test of {found.name!r} with model {found.model!r}, and this is another one "

@@ -53,7 +53,7 @@ _LAYER = re.compile(r"gating\.(layers\.\d+\.(?:weight|bias))")
 
 @dataclass(frozen=True, slots=True)
 class SeparatedSteps:
-    """What a classifier of tokens of another trainer does not say: values of its classes, and the steps' separator.
+    """Facts that no file of another trainer's token classifier states: values of its classes, separator of steps.
 
     The classes ascend, in the order of the outputs. Each step is judged at the last token of the separator behind it,
     behind a BOS (if the tokenizer has one) and the texts of the prompt as they are: the text of TRL's ``PRMTrainer``.

@@ -123,7 +123,7 @@ class ScoringRecipe(Record):
     step_separator: str = "\n"
     """Separator of the reasoning steps of a response that brings none of its own."""
     step_token: StepToken = "step"
-    """Where a step is judged: at its own last token, or at that of the separator behind it, as TRL trains."""
+    """Token at which a step is judged: at its own last token, or at that of the separator behind it, as TRL trains."""
     step_reward: StepReward = "not_lowest"
     """Reward of a step: 1 − P(the lowest class); P(the highest); or the mean of the classes, from 0 to 1."""
     aggregation: Aggregation = "last"

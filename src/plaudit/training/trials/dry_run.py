@@ -42,7 +42,7 @@ section 4.1, without the scores of attention, which are not kept)."""
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """What a run would read, and what it would cost."""
+    """Data, tokens, steps and memory of a run that is not begun."""
 
     groups: int
     held_out: int
